@@ -1,0 +1,157 @@
+"""Records of what users did: ragged histories as flat arrays, and how users are split.
+
+Shape letters: N behaviours, U users, E evaluation users.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+
+def _check_offsets(offsets: Ints, length: int) -> None:
+    if offsets.ndim != 1 or len(offsets) < 1 or offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets) < 0).any():
+        raise ValueError(f"offsets must rise from 0 to the {length} behaviours there are, got {offsets[:3]} .. {offsets[-3:]}")
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviours:
+    """Histories of all users, oldest behaviour first, end to end in flat arrays.
+
+    ``items[offsets[u]:offsets[u + 1]]`` is the history of user ``u``.
+
+    Parameters
+    ----------
+    items : int64 array (N,)
+        Item ids, 0 .. num_items - 1.
+    offsets : int64 array (U + 1,)
+        Where each user's history begins; the last entry is N.
+    times : int64 array (N,)
+        Seconds since 1970 (or the unit of the log), never falling within a user.
+    num_items : int
+        Size of the vocabulary.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit together or an item id is out of range.
+    """
+
+    items: Ints
+    offsets: Ints
+    times: Ints
+    num_items: int
+
+    def __post_init__(self) -> None:
+        _check_offsets(self.offsets, len(self.items))
+        if len(self.times) != len(self.items):
+            raise ValueError(f"{len(self.times)} times for {len(self.items)} items; there must be one each")
+        if len(self.items) and (self.items.min() < 0 or self.items.max() >= self.num_items):
+            raise ValueError(f"item ids span {self.items.min()} .. {self.items.max()}; allowed are 0 .. {self.num_items - 1}")
+
+    @property
+    def num_users(self) -> int:
+        """Number of users, those with empty histories included."""
+        return len(self.offsets) - 1
+
+    def history(self, user: int) -> Ints:
+        """Items of one user, oldest first (a view)."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationUsers:
+    """Users whose later behaviours are to be predicted from their earlier ones.
+
+    Parameters
+    ----------
+    users : int64 array (E,)
+        User ids, each once.
+    history_lengths : int64 array (E,)
+        How many of the user's first behaviours are known; at least 1.
+    truth_lengths : int64 array (E,)
+        How many of the behaviours that follow are the ground truth; at least 1.
+    """
+
+    users: Ints
+    history_lengths: Ints
+    truth_lengths: Ints
+
+    def __post_init__(self) -> None:
+        if not len(self.users) == len(self.history_lengths) == len(self.truth_lengths):
+            raise ValueError("users, history_lengths and truth_lengths must be equally long")
+        if len(self.users) and (self.history_lengths.min() < 1 or self.truth_lengths.min() < 1):
+            raise ValueError("every evaluation user needs at least 1 known behaviour and 1 to predict")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which behaviours may be learned from and which users judge the result.
+
+    Parameters
+    ----------
+    train_lengths : int64 array (U,)
+        How many of each user's first behaviours training may see; 0 for a held-out user.
+    validation : EvaluationUsers
+        Users that decide: early stopping, the gate, every choice.
+    test : EvaluationUsers
+        Users that only report.
+    """
+
+    train_lengths: Ints
+    validation: EvaluationUsers
+    test: EvaluationUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Rows of unequal length end to end: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
+
+    values: Ints
+    offsets: Ints
+
+    def __post_init__(self) -> None:
+        _check_offsets(self.offsets, len(self.values))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, index: int) -> Ints:
+        """One row (a view)."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+
+def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
+    """Cut ``len(starts)`` slices out of a flat array and lay them end to end, without a loop.
+
+    Examples
+    --------
+    >>> take_slices(np.arange(10), np.array([7, 0]), np.array([2, 3])).values
+    array([7, 8, 0, 1, 2])
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return Ragged(values[positions], offsets)
+
+
+def training_histories(behaviours: Behaviours, split: Split) -> Ragged:
+    """What training may see: the first ``train_lengths`` behaviours of every user (one row a user, empty if held out)."""
+    return take_slices(behaviours.items, behaviours.offsets[:-1], split.train_lengths)
+
+
+def evaluation_histories(behaviours: Behaviours, users: EvaluationUsers, max_length: int | None = None) -> Ragged:
+    """Known behaviours of evaluation users, the last ``max_length`` of them if that is given."""
+    ends = behaviours.offsets[users.users] + users.history_lengths
+    lengths = users.history_lengths if max_length is None else np.minimum(users.history_lengths, max_length)
+    return take_slices(behaviours.items, ends - lengths, lengths)
+
+
+def evaluation_truths(behaviours: Behaviours, users: EvaluationUsers) -> Ragged:
+    """Behaviours that evaluation users are to be judged by, repeats included."""
+    starts = behaviours.offsets[users.users] + users.history_lengths
+    return take_slices(behaviours.items, starts, users.truth_lengths)

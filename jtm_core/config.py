@@ -1,0 +1,259 @@
+"""Every dial of JTM, in one place.
+
+Frozen, keyword-only dataclasses whose constructors refuse what is out of range. Prefect takes them as flow
+parameters: nested dicts from ``prefect.yaml`` or the UI's form are coerced, errors come back with the field's path,
+misspelt fields are refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+
+LogFormat = Literal["auto", "user_behavior", "amazon_ratings", "movielens", "recbole", "table", "planted_world", "noise_world"]
+PositiveInt = Annotated[int, Ge(1)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which log is read, and what of it is kept."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    name: str = "ml-100k"
+    """Short name of the data set in run names, MLflow and reports."""
+    path: str = ""
+    """File of the log, gzip accepted; ``recbole:ml-100k`` is the file inside the PyPI wheel, empty for the synthetic worlds."""
+    format: LogFormat = "auto"
+    """``auto`` goes by the file's name; ``table`` is any CSV or Parquet file whose columns are named in ``columns``."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """For ``table``: our column (user, item, category, behaviour, rating, time) -> the file's column."""
+    category_path: str = ""
+    """Optional table of two columns, item and category, for logs that carry no category."""
+    behaviour_types: tuple[str, ...] = ()
+    """Behaviour types kept (e.g. pv, buy, cart, fav); empty keeps all."""
+    minimum_rating: float | None = None
+    """Ratings below this are dropped; empty keeps all."""
+    minimum_user_behaviours: PositiveInt = 10
+    """Users with fewer behaviours are dropped (paper: 10)."""
+    minimum_item_occurrences: PositiveInt = 1
+    """Items that occur less often are dropped, before users are counted."""
+    duplicates: Literal["keep_all", "keep_first", "keep_last", "drop_exact"] = "drop_exact"
+    """Of a user's repeats of one item keep all, the first or the last; ``drop_exact`` drops only rows equal in user, item and time."""
+    earliest_time: int | None = None
+    """Behaviours before this time (the log's unit) break a hard rule; empty sets no bound."""
+    latest_time: int | None = None
+    """Behaviours after this time break a hard rule; empty sets no bound."""
+    out_of_range: Literal["fail", "drop"] = "fail"
+    """``fail`` stops the run at times outside the bounds; ``drop`` removes such rows, counts them and warns."""
+
+    def __post_init__(self) -> None:
+        _require(self.minimum_user_behaviours >= 1, f"minimum_user_behaviours is {self.minimum_user_behaviours}; allowed are 1 and more")
+        _require(self.minimum_item_occurrences >= 1, f"minimum_item_occurrences is {self.minimum_item_occurrences}; allowed are 1 and more")
+        bounds = (self.earliest_time, self.latest_time)
+        _require(None in bounds or bounds[0] <= bounds[1], f"earliest_time {bounds[0]} lies after latest_time {bounds[1]}")  # type: ignore[operator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How users are divided into those who teach and those who judge."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    protocol: Literal["users", "time"] = "users"
+    """``users``: disjoint users, first half of a history predicts the second (paper, section 4.1); ``time``: within each user, the
+    first ``train_share`` trains and the rest is held out."""
+    num_validation_users: PositiveInt = 1000
+    """Users drawn for validation; at most a tenth of all are taken."""
+    num_test_users: PositiveInt = 1000
+    """Users drawn for the test; at most a tenth of all are taken. Under ``time`` every user is a test user."""
+    train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
+    """Share of each history that trains, protocol ``time`` only."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.train_share < 1, f"train_share is {self.train_share}; allowed is 0 < share < 1")
+        _require(min(self.num_validation_users, self.num_test_users) >= 1, "num_validation_users and num_test_users must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstTreeConfig:
+    """How the first tree is planted."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    method: Literal["category", "random", "two_means"] = "category"
+    """``category``: items side by side by category (TDM, section 3.4); ``random``: a random order; ``two_means``: balanced 2-means on
+    co-occurrence vectors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network that scores (user, node)."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    features: Literal["hierarchical", "flat"] = "hierarchical"
+    """``hierarchical``: behaviours become their ancestors on the scored level (JTM, section 2.3); ``flat``: they stay items (TDM,
+    JTM-J)."""
+    window_sizes: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (20, 20, 10, 10, 2, 2, 2, 1, 1, 1)
+    """Behaviours per time window, oldest window first; their sum is the history's length."""
+    embedding_width: PositiveInt = 24
+    """Width of node and item vectors."""
+    hidden_widths: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 64, 24)
+    """Units of the three hidden layers."""
+    attention: bool = False
+    """Weight the behaviours of a window by TDM's attention unit; slower, as nothing is shared between nodes then."""
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.window_sizes) >= 1 and min(self.window_sizes) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more"
+        )
+        _require(self.embedding_width >= 1 and min(self.hidden_widths) >= 1, "embedding_width and hidden_widths must be 1 or more")
+
+    @property
+    def history_length(self) -> int:
+        """Behaviours the model looks back on (paper: 69)."""
+        return sum(self.window_sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How the model is trained on a fixed tree."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    target: Literal["next_item", "random_horizon"] = "random_horizon"
+    """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
+    point."""
+    minimum_history: PositiveInt = 1
+    """Behaviours a sample's history has at least."""
+    epochs: PositiveInt = 4
+    """Passes over the samples in the first iteration (paper's code: about 4)."""
+    later_epochs: PositiveInt = 2
+    """Passes in every later iteration, which starts from the model before."""
+    batch_samples: PositiveInt = 1024
+    """Samples a batch holds at most; whole histories are kept together."""
+    negatives: PositiveInt = 80
+    """Negatives per sample, summed over all levels, more near the leaves (paper: 100 or 200)."""
+    negatives_block: PositiveInt = 64
+    """Samples that share one draw of negatives; 1 draws for each sample alone as the paper does."""
+    first_level: Annotated[int, Ge(0)] = 0
+    """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    """Adam's step size (paper: 1e-3)."""
+    patience: PositiveInt = 2
+    """Epochs without a better validation recall before an iteration's training stops; the best epoch's weights are kept."""
+
+    def __post_init__(self) -> None:
+        for name in ("minimum_history", "epochs", "later_epochs", "batch_samples", "negatives", "negatives_block", "patience"):
+            _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed are 1 and more")
+        _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
+        _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeLearningConfig:
+    """How a new tree is learned for a fixed model (Algorithm 2)."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    gap: Annotated[int, Ge(1), Le(12)] = 7
+    """Levels re-assigned in one step, ``d`` of the paper (its example: 7)."""
+    assignment: Literal["greedy", "regret", "exact"] = "regret"
+    """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: optimum (a sort
+    at d = 1, a transportation problem for small nodes)."""
+    maximum_samples_per_item: PositiveInt | None = None
+    """Samples of one item used at most, evenly spaced over its samples and scaled up again; empty uses all."""
+    validation_tolerance: Annotated[float, Ge(0)] = 0.02
+    """A tree is refused if validation recall of the retrained model falls by more than this share of the best version's."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.gap <= 12, f"gap is {self.gap}; allowed are 1 .. 12")
+        _require(self.maximum_samples_per_item is None or self.maximum_samples_per_item >= 1, "maximum_samples_per_item must be 1 or more")
+        _require(self.validation_tolerance >= 0, f"validation_tolerance is {self.validation_tolerance}; it must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How retrieval is measured."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    cutoffs: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (10, 50, 200)
+    """Cut-offs M of precision, recall, F-measure, NDCG and novelty, ascending; the last one decides between versions."""
+    beam_width: PositiveInt = 400
+    """Nodes kept per level (paper: 400 for M = 200)."""
+    small_beam_width: PositiveInt = 50
+    """A second, smaller beam, reported beside the first: there the tree decides."""
+    truth: Literal["multiset", "set"] = "multiset"
+    """``multiset`` counts repeated ground-truth items as often as they occur, as the paper's code does; ``set`` counts each once."""
+    filter_seen: bool = False
+    """Leave out items of the user's known history; both ways are always reported, this one decides."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.cutoffs) > 0 and min(self.cutoffs) >= 1, f"cutoffs is {self.cutoffs}; give 1 or more, each at least 1")
+        _require(list(self.cutoffs) == sorted(set(self.cutoffs)), f"cutoffs is {self.cutoffs}; they must ascend")
+        _require(
+            self.beam_width >= self.cutoffs[-1],
+            f"beam_width is {self.beam_width}; it must be at least the largest cut-off {self.cutoffs[-1]}",
+        )
+        _require(
+            1 <= self.small_beam_width <= self.beam_width,
+            f"small_beam_width is {self.small_beam_width}; allowed are 1 .. {self.beam_width}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class JtmConfig:
+    """One experiment: Algorithm 1 with everything it depends on."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    first_tree: FirstTreeConfig = field(default_factory=FirstTreeConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    tree_learning: TreeLearningConfig = field(default_factory=TreeLearningConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    iterations: Annotated[int, Ge(0), Le(1000)] = 4
+    """Joint iterations after the first training (paper plots 0 .. 10); 0 trains on the first tree only."""
+    seed: int = 1
+    """All randomness derives from it; equal seeds give equal digests."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.iterations <= 1000, f"iterations is {self.iterations}; allowed are 0 .. 1000")
+
+    @property
+    def first_level(self) -> int:
+        """First level that is trained and searched."""
+        smallest = min(self.evaluation.beam_width, self.evaluation.small_beam_width)
+        return self.training.first_level or max(1, smallest.bit_length() - 1)
+
+
+def paper_config() -> JtmConfig:
+    """The paper's settings where it gives them: next item, own negatives for every sample, greedy with rebalance."""
+    return JtmConfig(
+        training=TrainingConfig(target="next_item", negatives=100, negatives_block=1, first_level=1),
+        tree_learning=TreeLearningConfig(assignment="greedy"),
+        split=SplitConfig(num_validation_users=10_000, num_test_users=10_000),
+        iterations=10,
+    )
+
+
+def demo_config() -> JtmConfig:
+    """ML-100K in a few minutes, at a beam small against its 1,682 items."""
+    return JtmConfig(
+        data=DataConfig(name="ml-100k", path="recbole:ml-100k", format="recbole"),
+        split=SplitConfig(num_validation_users=94, num_test_users=94),
+        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20),
+        iterations=4,
+    )

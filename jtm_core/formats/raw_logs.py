@@ -1,0 +1,221 @@
+"""From any behaviour log as published to the one canonical Parquet form, in a stream of bounded memory.
+
+Canonical columns: ``user`` and ``item`` (int64 or string), ``category`` (int64, string, or null), ``behaviour``
+(string or null), ``rating`` (float64 or null), ``time`` (int64), ``line`` (int64). Rows keep the file's order; ``line``
+is the 1-based number of the row's line in the file, its header counted. Decimal times are cut to whole units, dates
+become seconds since 1970.
+
+Nothing is judged here but the form: times out of range, duplicates and the like are found by the data checks, which
+read the canonical log.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jtm_core.behaviours import Behaviours, Ints
+from jtm_core.config import DataConfig
+from jtm_core.formats.atomic import atomic_path
+from jtm_core.formats.category_tables import CategoryTable, read_category_table
+from jtm_core.formats.log_layouts import detect_format, text_layout
+from jtm_core.formats.parquet_blocks import parquet_blocks
+from jtm_core.formats.sources import is_parquet
+from jtm_core.formats.text_blocks import Block, ColumnIsText, text_blocks
+
+CANONICAL_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time", "line")
+
+_ROW_GROUP = 1 << 20
+_ABSENT = {"category": pa.string(), "behaviour": pa.string(), "rating": pa.float64()}
+
+
+@dataclass(frozen=True, slots=True)
+class LogSummary:
+    """What a canonical log holds.
+
+    Parameters
+    ----------
+    log_format : str
+        Format it was read as.
+    num_rows : int
+        Behaviours.
+    num_without_category : int
+        Rows whose category is null.
+    earliest_time, latest_time : int
+        First and last time, in the log's unit.
+    source_bytes : int
+        Size of the file read, compressed if it is.
+    """
+
+    log_format: str
+    num_rows: int
+    num_without_category: int
+    earliest_time: int
+    latest_time: int
+    source_bytes: int
+
+
+def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> LogSummary:
+    """Read a behaviour log of any supported format and write it in the canonical form.
+
+    Parameters
+    ----------
+    source : Path
+        The log; gzip accepted for text.
+    destination : Path
+        Parquet file, written atomically: on any error it is not there (or as it was).
+    config : DataConfig
+        ``format``, ``columns`` and ``category_path`` are used; a category table replaces categories of the log.
+
+    Returns
+    -------
+    LogSummary
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, empty, cut short, corrupt or of unknown format; a column is missing; a line has a wrong
+        number of columns; a value is missing or of a wrong type (the first lines are named); the category table is
+        missing, malformed or knows none of the items.
+    """
+    log_format = detect_format(source, config)
+    table = read_category_table(Path(config.category_path)) if config.category_path else None
+    if is_parquet(source):
+        if log_format != "table":
+            raise ValueError(f"{source} is a Parquet file; format must be table or auto, not {log_format}")
+        return _write(_canonical(source, parquet_blocks(source, config.columns), table), source, destination, log_format)
+    layout = text_layout(source, log_format, config.columns)
+    while True:
+        try:
+            return _write(_canonical(source, text_blocks(source, layout), table), source, destination, log_format)
+        except ColumnIsText as late:  # at most once per id column
+            layout = layout.widened(late.column)
+
+
+def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints) -> LogSummary:
+    """Write histories of a synthetic world as a canonical log, so that it goes the way of any other.
+
+    Parameters
+    ----------
+    destination : Path
+        Parquet file, written atomically.
+    behaviours : Behaviours
+        Users and items become their own ids in the log.
+    categories : int64 array (num_items,)
+        Category per item, -1 for none.
+    """
+    users = np.repeat(np.arange(behaviours.num_users), np.diff(behaviours.offsets))
+    own = categories[behaviours.items]
+    columns = {
+        "user": pa.array(users),
+        "item": pa.array(behaviours.items),
+        "category": pa.array(own, mask=own < 0),
+        "time": pa.array(behaviours.times),
+    }
+    return _write(_canonical(destination, iter([Block(1, columns)]), None), None, destination, "generated")
+
+
+def _canonical(source: Path, blocks: Iterator[Block], table: CategoryTable | None) -> Iterator[pa.RecordBatch]:
+    """Canonical rows of blocks, without those of empty lines."""
+    knows_any = False
+    for block in blocks:
+        columns = dict(block.columns)
+        is_empty = pc.and_(pc.and_(pc.is_null(columns["user"]), pc.is_null(columns["item"])), pc.is_null(columns["time"]))
+        _check_present(source, block, is_empty)
+        columns["time"] = _whole_times(source, block)
+        if table is not None:
+            table = table if table.items.type == columns["item"].type else table.for_items_of(columns["item"].type)
+            columns["category"] = table.categories_of(columns["item"])
+            knows_any = knows_any or columns["category"].null_count < len(columns["category"])
+        num_rows = len(columns["user"])
+        columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
+        columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
+        yield batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
+    if table is not None and not knows_any:
+        raise ValueError(f"the category table knows none of the items of {source}; is it this log's?")
+
+
+def _check_present(source: Path, block: Block, is_empty: pa.Array) -> None:
+    faults = []
+    for name, values in block.columns.items():
+        if name == "category":
+            continue
+        is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
+        wrong = np.flatnonzero(pc.and_not(is_missing, is_empty))
+        if len(wrong):
+            lines = ", ".join(str(block.first_line + row) for row in wrong[:5])
+            faults.append(f"{name} is missing in line {lines}" + (" ..." if len(wrong) > len(wrong[:5]) else ""))
+    if faults:
+        raise ValueError(f"{source}: {'; '.join(faults)}; only category may be empty")
+
+
+def _whole_times(source: Path, block: Block) -> pa.Array:
+    times = block.columns["time"]
+    if pa.types.is_timestamp(times.type):
+        return pc.floor_temporal(times, unit="second").cast(pa.timestamp("s", times.type.tz)).cast(pa.int64())
+    if not pa.types.is_floating(times.type):
+        return times
+    wrong = np.flatnonzero(pc.fill_null(pc.greater_equal(pc.abs(times), 2.0**62), False))
+    if len(wrong):
+        line, value = block.first_line + wrong[0], times[int(wrong[0])].as_py()
+        raise ValueError(f"{source}: time in line {line} is {value}; allowed is what fits a 64-bit integer")
+    return pc.floor(times).cast(pa.int64())
+
+
+def _write(batches: Iterator[pa.RecordBatch], source: Path | None, destination: Path, log_format: str) -> LogSummary:
+    place = source or destination
+    with atomic_path(destination) as temporary:
+        writer = None
+        try:
+            for group in _row_groups(batches):
+                writer = writer or _writer(temporary, group.schema)
+                writer.write_table(group, row_group_size=_ROW_GROUP)
+        finally:
+            if writer is not None:
+                writer.close()
+        if writer is None:
+            raise ValueError(f"{place} holds no behaviours, at most a header and empty lines")
+        return _summary(pq.read_metadata(temporary), log_format, 0 if source is None else source.stat().st_size)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    rising = ["time", "line"]  # differences of neighbours are small there, a dictionary would hold every value
+    return pq.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=[name for name in CANONICAL_COLUMNS if name not in rising],
+        column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+    )  # fmt: skip
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Rows in tables of one fixed size, so that the file's bytes do not depend on the blocks they were read in."""
+    pending: list[pa.RecordBatch] = []
+    num_rows = 0
+    for batch in batches:
+        pending.append(batch)
+        num_rows += batch.num_rows
+        while num_rows >= _ROW_GROUP:
+            table = pa.Table.from_batches(pending)
+            yield table.slice(0, _ROW_GROUP)
+            pending = table.slice(_ROW_GROUP).to_batches()
+            num_rows -= _ROW_GROUP
+    if num_rows:
+        yield pa.Table.from_batches(pending)
+
+
+def _summary(metadata: pq.FileMetaData, log_format: str, source_bytes: int) -> LogSummary:
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    times = [group.column(CANONICAL_COLUMNS.index("time")).statistics for group in groups]
+    categories = [group.column(CANONICAL_COLUMNS.index("category")).statistics for group in groups]
+    return LogSummary(
+        log_format=log_format,
+        num_rows=metadata.num_rows,
+        num_without_category=sum(statistics.null_count for statistics in categories),
+        earliest_time=min(statistics.min for statistics in times),
+        latest_time=max(statistics.max for statistics in times),
+        source_bytes=source_bytes,
+    )

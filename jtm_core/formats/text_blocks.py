@@ -1,0 +1,170 @@
+"""Streaming text logs as Arrow blocks, with the line number of every row and errors that name the lines.
+
+The fast pass parses straight to the wanted types on all cores. Only if that fails is the file read once more, as
+text and on one core, to say which lines are at fault.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from jtm_core.formats.log_layouts import TextLayout
+from jtm_core.formats.sources import open_source
+
+_BLOCK_BYTES = 8 << 20
+_SHOWN = 5  # offenders named in an error
+_PATTERNS = {
+    pa.int64(): (r"^\s*-?[0-9]{1,18}\s*$", "an integer"),
+    pa.float64(): (r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$", "a number"),
+    pa.timestamp("ns"): (r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?\s*$", "a date without a time zone, as 2017-11-25 09:30:00"),
+    pa.timestamp("ns", "UTC"): (
+        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})\s*$",
+        "a date with a time zone, as 2017-11-25T09:30:00Z",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some consecutive rows of a log.
+
+    Parameters
+    ----------
+    first_line : int
+        Line number of the first row, counted from 1; the following rows are the following lines.
+    columns : dict of str to pyarrow array
+        Our columns, those that the file has.
+    """
+
+    first_line: int
+    columns: dict[str, pa.Array]
+
+
+class ColumnIsText(Exception):
+    """A column taken for integer holds other ids as well; ``column`` is to be read as strings from the start."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
+    """Read a text log in blocks of bounded size.
+
+    Parameters
+    ----------
+    path : Path
+        File, gzip accepted.
+    layout : TextLayout
+        Its columns and their types.
+
+    Yields
+    ------
+    Block
+        Rows in file order; empty lines come out as rows of nulls.
+
+    Raises
+    ------
+    ValueError
+        If a line has the wrong number of columns or a value is not of its column's type (the first offenders of the
+        block are named), or the file cannot be read to its end.
+    ColumnIsText
+        If an id column that may be string holds a value that is no integer.
+    """
+    types = {layout.sources[our]: kind for our, kind in layout.types.items()}
+    line = layout.header_lines + 1
+    try:
+        with open_source(path) as stream:
+            for batch in _reader(stream, layout, types):
+                yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})
+                line += batch.num_rows
+    except pa.ArrowInvalid as error:
+        if _has_no_rows(error):
+            return
+        _explain(path, layout, error)
+
+
+def _has_no_rows(error: pa.ArrowInvalid) -> bool:
+    return str(error).startswith(("Empty CSV file", "Could not skip initial"))
+
+
+def _reader(stream: pa.NativeFile, layout: TextLayout, types: dict[str, pa.DataType], wrong_rows: list[Any] | None = None) -> Any:
+    def remember(row: Any) -> str:
+        if wrong_rows is None:
+            return "error"
+        wrong_rows.append(row)
+        return "skip"
+
+    return pa.csv.open_csv(
+        stream,
+        pa.csv.ReadOptions(
+            column_names=list(layout.file_columns), skip_rows=layout.header_lines, block_size=_BLOCK_BYTES, use_threads=wrong_rows is None
+        ),
+        pa.csv.ParseOptions(
+            delimiter=layout.separator[0],
+            quote_char='"' if layout.is_quoted else False,
+            ignore_empty_lines=False,  # or rows would no longer be lines
+            invalid_row_handler=remember,
+        ),
+        pa.csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True),
+    )
+
+
+def _explain(path: Path, layout: TextLayout, error: pa.ArrowInvalid) -> NoReturn:
+    """Find the lines the fast pass stumbled over, and raise with them."""
+    wrong_rows: list[Any] = []
+    line = layout.header_lines + 1
+    with open_source(path) as stream:
+        try:
+            for batch in _reader(stream, layout, dict.fromkeys(layout.sources.values(), pa.binary()), wrong_rows):
+                _check_widths(path, layout, wrong_rows)
+                _check_values(path, layout, Block(line, {our: batch.column(name) for our, name in layout.sources.items()}))
+                line += batch.num_rows
+        except pa.ArrowInvalid as later_error:
+            error = later_error
+    _check_widths(path, layout, wrong_rows)
+    raise ValueError(f"{path} cannot be read as {layout.name}: {_readable(error)}") from error
+
+
+def _readable(error: pa.ArrowInvalid) -> str:
+    return re.sub(r"Row #(\d+)", r"line \1", str(error))
+
+
+def _check_widths(path: Path, layout: TextLayout, wrong_rows: list[Any]) -> None:
+    if not wrong_rows:
+        return
+    step = len(layout.separator)
+    shown = "; ".join(f"line {row.number} has {(row.actual_columns - 1) // step + 1}: {row.text[:120]!r}" for row in wrong_rows[:_SHOWN])
+    expected = (len(layout.file_columns) - 1) // step + 1
+    raise ValueError(f"{path}: {layout.name} has {expected} columns separated by {layout.separator!r} in every line, but {shown}")
+
+
+def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
+    for our, values in block.columns.items():
+        if layout.types[our] == pa.string():
+            fits, allowed = _is_utf8(values), "text in UTF-8"
+        else:
+            pattern, allowed = _PATTERNS[layout.types[our]]
+            fits = np.asarray(pc.fill_null(pc.match_substring_regex(values, pattern), True))
+        wrong = np.flatnonzero(~fits)[:_SHOWN]
+        if len(wrong) and our in layout.widening:
+            raise ColumnIsText(our)
+        if len(wrong):
+            found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
+            raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")
+
+
+def _is_utf8(values: pa.Array) -> Any:
+    try:
+        values.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded = (value is None or value.decode(errors="replace").encode() == value for value in values.to_pylist())
+        return np.fromiter(decoded, dtype=bool, count=len(values))
+    return np.ones(len(values), dtype=bool)

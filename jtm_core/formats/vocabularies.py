@@ -1,0 +1,91 @@
+"""Vocabularies: which original id every dense id stands for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jtm_core.behaviours import Ints
+from jtm_core.formats.atomic import atomic_path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vocabulary:
+    """Original ids by dense id: ``keys[7]`` is the log's name of item (or user) 7.
+
+    Parameters
+    ----------
+    keys : pyarrow array (num_ids,), int64 or string
+        Original ids, no two alike, none null.
+    categories : pyarrow array (num_ids,) or None
+        Original category of every item, null where it is unknown; None for users.
+
+    Raises
+    ------
+    ValueError
+        If a key is null or occurs twice, or there is not one category per key.
+    """
+
+    keys: pa.Array
+    categories: pa.Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys.null_count:
+            raise ValueError(f"{self.keys.null_count} keys of the vocabulary are null; every id needs one")
+        counts = pc.value_counts(self.keys)
+        if len(counts) < len(self.keys):
+            repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+            raise ValueError(f"keys {repeated[:5].to_pylist()} occur more than once in the vocabulary; each id needs its own")
+        if self.categories is not None and len(self.categories) != len(self.keys):
+            raise ValueError(f"{len(self.categories)} categories for {len(self.keys)} keys; there must be one each")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def ids_of(self, keys: pa.Array) -> Ints:
+        """Dense ids of original ids, -1 for those the vocabulary does not know: int64, same length as ``keys``.
+
+        Raises
+        ------
+        ValueError
+            If the keys are of another type than the vocabulary's.
+        """
+        if keys.type != self.keys.type:
+            raise ValueError(f"ids are of type {keys.type}, those of the known vocabulary of type {self.keys.type}; they must be the same")
+        found = pc.fill_null(pc.index_in(keys, value_set=self.keys), -1)
+        return np.asarray(found, dtype=np.int64)
+
+
+def write_vocabulary(path: Path, vocabulary: Vocabulary, kind: Literal["item", "user"]) -> None:
+    """Write a vocabulary as Parquet: columns ``item`` (or ``user``), ``key`` and, for items, ``category``."""
+    columns = {kind: pa.array(np.arange(len(vocabulary))), "key": vocabulary.keys}
+    if vocabulary.categories is not None:
+        columns["category"] = vocabulary.categories
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read a vocabulary written by :func:`write_vocabulary`.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or damaged, or its ids are not 0, 1, 2 ...
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+    if len(table.column_names) < 2 or table.column_names[0] not in ("item", "user") or table.column_names[1] != "key":
+        raise ValueError(f"{path} has the columns {table.column_names}; a vocabulary has item or user, then key")
+    if not np.array_equal(table.column(0).to_numpy(), np.arange(len(table))):
+        raise ValueError(f"the ids in {path} are not 0 .. {len(table) - 1} in this order")
+    categories = table.column("category").combine_chunks() if "category" in table.column_names else None
+    return Vocabulary(table.column("key").combine_chunks(), categories)

@@ -1,0 +1,108 @@
+"""Who teaches and who judges: the paper's split of users, and a split in time within each user.
+
+A user's place in the draw depends on the seed and the user's id alone: it stays when users are added, so that
+retraining from an earlier version does not turn those who taught it into judges (save for a few at the border, where
+the number of judges itself grows).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Split
+from jtm_core.config import SplitConfig
+from jtm_core.seeding import generator
+
+Floats = NDArray[np.float64]
+
+_MINIMUM_USERS = 3
+_MINIMUM_LENGTH_IN_TIME = 5
+
+
+def split_users(behaviours: Behaviours, config: SplitConfig, seed: int) -> Split:
+    """Divide behaviours into what trains, what decides and what only reports.
+
+    Protocol ``users`` (JTM, section 4.1): disjoint validation and test users are drawn, at most a tenth of all each
+    and at least one; the first half of their behaviours is known, the second is the truth, and none trains. All other
+    users train with everything.
+
+    Protocol ``time``: of every user with 5 behaviours or more the first ``train_share`` is known and the rest is the
+    test's truth. The known part trains, save for drawn validation users, who train with the first ``train_share`` of
+    it and are asked for its rest. Shorter users train with everything.
+
+    Parameters
+    ----------
+    behaviours : Behaviours
+        Users with empty histories are passed over.
+    config : SplitConfig
+    seed : int
+        The run's seed; equal seeds give equal splits.
+
+    Returns
+    -------
+    Split
+        Users ascending.
+
+    Raises
+    ------
+    ValueError
+        If there are too few users to train, validate and test with, or fewer than 2 items.
+    """
+    if behaviours.num_items < 2:
+        raise ValueError(f"there is {behaviours.num_items} item; retrieval needs at least 2")
+    lengths = np.diff(behaviours.offsets)
+    place = generator(seed, "split").random(behaviours.num_users)  # a longer draw begins with the shorter one's numbers
+    return _split_users(lengths, place, config) if config.protocol == "users" else _split_time(lengths, place, config)
+
+
+def _drawn(candidates: Ints, place: Floats) -> Ints:
+    return candidates[np.argsort(place[candidates], kind="stable")]
+
+
+def _allowed(wanted: int, num_users: int) -> int:
+    return min(wanted, max(1, num_users // 10))
+
+
+def _split_users(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
+    num_users, candidates = int((lengths > 0).sum()), np.flatnonzero(lengths >= 2)
+    num_test, num_validation = _allowed(config.num_test_users, num_users), _allowed(config.num_validation_users, num_users)
+    if num_users < _MINIMUM_USERS or len(candidates) < num_test + num_validation:
+        raise ValueError(
+            f"{num_users} users with behaviours, {len(candidates)} of them with 2 or more, are too few for the users protocol; "
+            f"it needs {_MINIMUM_USERS} users, and {num_test + num_validation} with 2 behaviours to validate and test with"
+        )
+    drawn = _drawn(candidates, place)
+    test, validation = np.sort(drawn[:num_test]), np.sort(drawn[num_test : num_test + num_validation])
+    train_lengths = lengths.copy()
+    train_lengths[test] = train_lengths[validation] = 0
+    return Split(train_lengths, _halves(validation, lengths), _halves(test, lengths))
+
+
+def _halves(users: Ints, lengths: Ints) -> EvaluationUsers:
+    known = lengths[users] // 2
+    return EvaluationUsers(users, known, lengths[users] - known)
+
+
+def _split_time(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
+    test = np.flatnonzero(lengths >= _MINIMUM_LENGTH_IN_TIME)
+    known = lengths.copy()
+    known[test] = _first_share(lengths[test], config.train_share)
+    candidates = test[known[test] >= 2]
+    if not len(candidates):
+        raise ValueError(
+            f"of {int((lengths > 0).sum())} users {len(test)} have {_MINIMUM_LENGTH_IN_TIME} behaviours or more, and none of these knows 2 "
+            f"of them at train_share {config.train_share}; the time protocol needs one such user to validate with"
+        )
+    validation = np.sort(_drawn(candidates, place)[: _allowed(config.num_validation_users, len(test))])
+    train_lengths = known.copy()
+    train_lengths[validation] = _first_share(known[validation], config.train_share)
+    return Split(
+        train_lengths,
+        EvaluationUsers(validation, train_lengths[validation], known[validation] - train_lengths[validation]),
+        EvaluationUsers(test, known[test], lengths[test] - known[test]),
+    )
+
+
+def _first_share(lengths: Ints, share: float) -> Ints:
+    """``floor(share * length)``, but at least 1 and not all; the little added makes 0.29 * 100 give 29."""
+    first: Ints = np.floor(lengths * share + 1e-9).astype(np.int64)
+    return np.minimum(np.maximum(first, 1), lengths - 1)

@@ -1,0 +1,88 @@
+"""Category tables: every kind that is read, and what is refused."""
+
+import gzip
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jtm_core.config import DataConfig
+from jtm_core.formats.category_tables import read_category_table
+from jtm_core.formats.raw_logs import write_canonical_log
+
+GENRES = [["1", "2"], ["Animation", "Drama"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"1,toys\n2,books\n", [["1", "2"], ["toys", "books"]]),
+        (b"item,category\n1,toys\n2,\n", [["1", "2"], ["toys", None]]),
+        (b"asin\tcategory\nB0\ttoys, small\n", [["B0"], ["toys, small"]]),
+        (b"1::toys\n", [["1"], ["toys"]]),
+        (gzip.compress(b"1,toys\n"), [["1"], ["toys"]]),
+        (b'movieId,title,genres\n1,"Toys, The",Animation|Comedy\n2,X,Drama\n', GENRES),
+        (b"1::Caf\xe9: a film (1995)::Animation|Children's\n2::Y::Drama\n", GENRES),
+        (b"item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\tToy Story\tAnimation Children's\n2\tX\tDrama\n", GENRES),
+        (b"item_id:token\tgenre:token\n1\tSci Fi\n", [["1"], ["Sci Fi"]]),
+    ],
+)
+def test_kinds_of_tables(tmp_path, content, expected):
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    table = read_category_table(path)
+    assert [table.items.to_pylist(), table.categories.to_pylist()] == expected
+
+
+def test_parquet_table(tmp_path):
+    pq.write_table(pa.table({"item": [1, 2], "category": [10, None]}), tmp_path / "table.parquet")
+    table = read_category_table(tmp_path / "table.parquet")
+    assert [table.items.to_pylist(), table.categories.to_pylist()] == [["1", "2"], ["10", None]]
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["empty"]),
+        (b"item,category\n", ["no rows"]),
+        (b"1,toys\n2\n3,a,b\n", ["2 columns (item, category)", "line 2 has 1: '2'", "line 3 has 3"]),
+        (b"1,toys\n,books\n", ["1 rows without an item"]),
+        (b"item_id:token\tyear:float\n1\t1995\n", ["item_id and one of class"]),
+        (gzip.compress(b"1,toys\n")[:-5], ["cut short"]),
+    ],
+)
+def test_malformed_tables(tmp_path, content, parts):
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        read_category_table(path)
+    for part in (str(path), *parts):
+        assert part in str(caught.value)
+
+
+def with_table(tmp_path, log, table):
+    (tmp_path / "ratings_x.csv").write_text(log)
+    (tmp_path / "table.csv").write_text(table)
+    config = DataConfig(category_path=str(tmp_path / "table.csv"))
+    write_canonical_log(tmp_path / "ratings_x.csv", tmp_path / "c.parquet", config)
+    return pq.read_table(tmp_path / "c.parquet").column("category").to_pylist()
+
+
+def test_log_takes_the_first_category_of_an_item_and_null_for_unknown_ones(tmp_path):
+    assert with_table(tmp_path, "u,a,5,1\nu,b,5,2\nu,c,5,3\n", "a,x\nc,y\na,z\n") == ["x", None, "y"]
+
+
+def test_items_of_integer_logs_are_found_among_words(tmp_path):
+    assert with_table(tmp_path, "1,2,3,pv,5\n1,3,3,pv,5\n", "word,x\n3,y\n") == [None, "y"]
+
+
+def test_a_table_of_other_items_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="knows none of the items"):
+        with_table(tmp_path, "u,a,5,1\n", "b,x\n")
+    assert not (tmp_path / "c.parquet").exists()
+
+
+def test_a_missing_table_is_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "ratings_x.csv").write_text("u,a,5,1\n")
+    with pytest.raises(ValueError, match=r"there is no file .*none\.csv"):
+        write_canonical_log(tmp_path / "ratings_x.csv", tmp_path / "c.parquet", DataConfig(category_path=str(tmp_path / "none.csv")))

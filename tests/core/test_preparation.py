@@ -1,0 +1,235 @@
+"""Preparation: against a plain twin on tiny logs, known answers, ids that stay, and what is refused."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jtm_core.config import DataConfig
+from jtm_core.formats import prepared_logs
+from jtm_core.formats.prepared_logs import prepare
+from jtm_core.formats.raw_logs import write_canonical_log
+from jtm_core.formats.vocabularies import Vocabulary
+from jtm_core.preparation import CodedLog, common_categories, dense_ids, order_by_user_and_time
+
+TYPES = ("pv", "buy")
+
+
+def log_of(folder, rows, header="user,item,category,behaviour,rating,time"):
+    """Canonical log of rows (user, item, category, behaviour, rating, time)."""
+    text = "".join(",".join("" if value is None else str(value) for value in row) + "\n" for row in rows)
+    (folder / "log.csv").write_text(header + "\n" + text)
+    write_canonical_log(folder / "log.csv", folder / "log.parquet", DataConfig(format="table"))
+    return folder / "log.parquet"
+
+
+def prepared(folder, rows, known=(None, None), **config):
+    return prepare(log_of(folder, rows), DataConfig(**config), *known)
+
+
+def simple(*pairs):
+    """Rows of (user, item) at rising times."""
+    return [(user, item, 1, "pv", 5, time) for time, (user, item) in enumerate(pairs)]
+
+
+def histories(result):
+    """Original ids of every user's items, by the user's original id."""
+    users, items, behaviours = result.users.keys.to_pylist(), result.items.keys.to_pylist(), result.behaviours
+    return {users[user]: [items[item] for item in behaviours.history(user)] for user in range(behaviours.num_users)}
+
+
+def twin_rows(rows, config):
+    """What is left of rows, in plain Python: (user, time, line, item, category), sorted."""
+    kept = [(user, time, line, item, category) for line, (user, item, category, kind, rating, time) in enumerate(rows)
+            if (not config.behaviour_types or kind in config.behaviour_types)
+            and (config.minimum_rating is None or rating >= config.minimum_rating)
+            and (config.out_of_range == "fail" or config.earliest_time <= time <= config.latest_time)]  # fmt: skip
+    kept.sort(key=lambda row: row[:3])
+    if config.duplicates != "keep_all":
+        chosen = {}
+        for row in reversed(kept) if config.duplicates == "keep_last" else kept:
+            user, time, _, item, _ = row
+            chosen.setdefault((user, item, time if config.duplicates == "drop_exact" else None), row)
+        kept = sorted(chosen.values(), key=lambda row: row[:3])
+    items = Counter(row[3] for row in kept)
+    kept = [row for row in kept if items[row[3]] >= config.minimum_item_occurrences]
+    users = Counter(row[0] for row in kept)
+    return [row for row in kept if users[row[0]] >= config.minimum_user_behaviours]
+
+
+row = st.tuples(
+    st.integers(0, 4),
+    st.integers(0, 5),
+    st.one_of(st.none(), st.integers(0, 2)),
+    st.sampled_from(TYPES),
+    st.integers(1, 5),
+    st.integers(-3, 3),
+)
+configs = st.builds(
+    DataConfig,
+    behaviour_types=st.sampled_from([(), ("pv",), TYPES]),
+    minimum_rating=st.sampled_from([None, 2.0, 4.5]),
+    duplicates=st.sampled_from(["keep_all", "keep_first", "keep_last", "drop_exact"]),
+    minimum_item_occurrences=st.integers(1, 3),
+    minimum_user_behaviours=st.integers(1, 4),
+    earliest_time=st.just(-2),
+    latest_time=st.just(2),
+    out_of_range=st.sampled_from(["fail", "drop"]),
+)
+
+
+@given(rows=st.lists(row, min_size=1, max_size=60), config=configs)
+@settings(max_examples=60, deadline=None)
+def test_prepare_equals_its_twin(tmp_path_factory, rows, config):
+    path = log_of(tmp_path_factory.mktemp("log"), rows)
+    expected = twin_rows(rows, config)
+    users, items = sorted({row[0] for row in expected}), sorted({row[3] for row in expected})
+    if len(users) < 2 or len(items) < 2:
+        with pytest.raises(ValueError, match=f"{len(users)} users and {len(items)} items are left"):
+            prepare(path, config)
+        return
+    result = prepare(path, config)
+    assert [result.users.keys.to_pylist(), result.items.keys.to_pylist()] == [users, items]
+    assert histories(result) == {user: [row[3] for row in expected if row[0] == user] for user in users}
+    assert result.behaviours.times.tolist() == [row[1] for row in expected]
+    assert result.filters[0].rows_before == len(rows)
+    assert result.filters[-1].rows_after == len(expected)
+    check_categories(result, expected, items)
+
+
+def check_categories(result, expected, items):
+    common = []
+    for item in items:
+        counts = Counter(row[4] for row in expected if row[3] == item and row[4] is not None)
+        common.append(min(counts, key=lambda category: (-counts[category], category)) if counts else None)
+    assert result.items.categories.to_pylist() == common
+    codes = {category: code for code, category in enumerate(sorted({category for category in common if category is not None}))}
+    assert result.categories.tolist() == [codes.get(category, -1) for category in common]
+
+
+@given(rows=st.lists(row, min_size=8, max_size=60))
+@settings(max_examples=30, deadline=None)
+def test_blocks_change_nothing(tmp_path_factory, rows):
+    path = log_of(tmp_path_factory.mktemp("log"), [*rows, *simple((7, 7), (8, 8))])
+    config = DataConfig(minimum_user_behaviours=1)
+    whole = prepare(path, config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepared_logs, "_BLOCK_ROWS", 3)
+        parts = prepare(path, config)
+    assert histories(parts) == histories(whole)
+    assert parts.categories.tolist() == whole.categories.tolist()
+
+
+def test_equal_times_keep_the_order_of_the_file(tmp_path):
+    rows = [(1, item, 1, "pv", 5, 7) for item in (3, 1, 2)] + [(2, 1, 1, "pv", 5, 7), (1, 9, 1, "pv", 5, 6)]
+    assert histories(prepared(tmp_path, rows, minimum_user_behaviours=1)) == {1: [9, 3, 1, 2], 2: [1]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("keep_all", "abaaac"), ("keep_first", "abc"), ("keep_last", "bac"), ("drop_exact", "abaac")],
+)
+def test_policies_for_repeats(tmp_path, policy, expected):
+    rows = [("u", item, 1, "pv", 5, time) for item, time in [("a", 1), ("b", 2), ("a", 3), ("a", 3), ("a", 4), ("c", 5)]] + simple(
+        ("v", "a")
+    )
+    assert "".join(histories(prepared(tmp_path, rows, duplicates=policy, minimum_user_behaviours=1))["u"]) == expected
+
+
+def test_items_are_counted_before_users_and_once(tmp_path):
+    pairs = [(1, "a"), (1, "b"), (2, "a"), (2, "b"), (2, "c"), (3, "c"), (3, "d")]
+    result = prepared(tmp_path, simple(*pairs), minimum_user_behaviours=2, minimum_item_occurrences=2)
+    assert histories(result) == {1: ["a", "b"], 2: ["a", "b", "c"]}  # c is left with one, and stays
+    assert [str(one) for one in result.filters] == [
+        "duplicates (drop_exact): 7 -> 7 rows",
+        "items with 2 or more occurrences: 7 -> 6 rows",
+        "users with 2 or more behaviours: 6 -> 5 rows",
+    ]
+
+
+def test_known_ids_stay_when_data_grow(tmp_path):
+    old = prepared(tmp_path, simple((5, "m"), (5, "x"), (7, "m")), minimum_user_behaviours=1)
+    rows = [*simple((7, "z"), (7, "a"), (1, "m")), (1, "a", 2, "pv", 5, 9)]
+    new = prepared(tmp_path, rows, known=(old.items, old.users), minimum_user_behaviours=1)
+    assert new.items.keys.to_pylist() == ["m", "x", "a", "z"]
+    assert new.users.keys.to_pylist() == [5, 7, 1]
+    assert histories(new) == {5: [], 7: ["z", "a"], 1: ["m", "a"]}
+    assert new.items.categories.to_pylist() == [1, 1, 1, 1]  # x is not in the log: known from before
+
+
+def test_ids_of_another_type_than_known_are_refused(tmp_path):
+    rows = simple((1, "a"), (2, "b"))
+    with pytest.raises(ValueError, match="type string, those of the known vocabulary of type int64"):
+        prepared(tmp_path, rows, known=(Vocabulary(pa.array([1, 2])), None), minimum_user_behaviours=1)
+
+
+def test_categories_of_another_type_than_known_are_refused_unless_all_are_null(tmp_path):
+    known = Vocabulary(pa.array(["a"]), pa.array(["toys"]))
+    with pytest.raises(ValueError, match="categories are of type int64, the known ones of type string"):
+        prepared(tmp_path, simple((1, "a"), (2, "b")), known=(known, None), minimum_user_behaviours=1)
+    without = [(1, "a", None, "pv", 5, 1), (2, "b", None, "pv", 5, 2)]
+    assert prepared(tmp_path, without, known=(known, None), minimum_user_behaviours=1).items.categories.to_pylist() == ["toys", None]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "config", "parts"),
+    [
+        ([(1, 1), (1, 2)], {}, ["1 users and 2 items"]),
+        ([(1, 1), (2, 1)], {}, ["2 users and 1 items"]),
+        ([(1, 1), (2, 2)], {"behaviour_types": ("cart", "fav")}, ["0 users", "behaviour types cart, fav: 2 -> 0 rows"]),
+        ([(1, 1), (2, 2)], {"minimum_rating": 6.0}, ["ratings of 6 or more: 2 -> 0 rows"]),
+        ([(1, 1), (2, 2)], {"out_of_range": "drop", "earliest_time": 1}, ["times of 1 .. None: 2 -> 1 rows"]),
+        ([(1, 1), (2, 2)], {"minimum_user_behaviours": 2}, ["users with 2 or more behaviours: 2 -> 0 rows"]),
+        ([(1, 1), (2, 2)], {"minimum_item_occurrences": 2}, ["items with 2 or more occurrences: 2 -> 0 rows"]),
+    ],
+)
+def test_too_little_left_says_what_each_filter_did(tmp_path, pairs, config, parts):
+    with pytest.raises(ValueError) as caught:
+        prepared(tmp_path, simple(*pairs), **{"minimum_user_behaviours": 1, **config})
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_filters_on_columns_the_log_does_not_carry_are_refused(tmp_path):
+    path = log_of(tmp_path, [(1, 1, 1), (2, 2, 2)], header="user,item,time")
+    with pytest.raises(ValueError, match=r"behaviour types pv cannot be applied: .* carries no behaviour"):
+        prepare(path, DataConfig(behaviour_types=("pv",)))
+    with pytest.raises(ValueError, match="carries no rating"):
+        prepare(path, DataConfig(minimum_rating=3.0))
+    assert prepare(path, DataConfig(minimum_user_behaviours=1)).categories.tolist() == [-1, -1]
+
+
+def test_what_is_no_canonical_log_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        prepare(tmp_path / "none", DataConfig())
+    (tmp_path / "x").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="not a whole Parquet file"):
+        prepare(tmp_path / "x", DataConfig())
+    pa.parquet.write_table(pa.table({"user": [1]}), tmp_path / "x")
+    with pytest.raises(ValueError, match="a canonical log has user, item"):
+        prepare(tmp_path / "x", DataConfig())
+
+
+def coded(users, times):
+    codes = np.array(users, dtype=np.int32)
+    return CodedLog(
+        codes, np.arange(len(codes), dtype=np.int32), np.array(times, dtype=np.int64), np.full(len(codes), -1, np.int32), 9, 9, 0
+    )
+
+
+def test_order_holds_for_times_that_cannot_be_packed():
+    extreme = [2**63 - 1, -(2**63), 0, -(2**63)]
+    assert order_by_user_and_time(coded([1, 1, 1, 0], extreme)).items.tolist() == [3, 1, 2, 0]
+
+
+def test_empty_logs_pass():
+    assert len(order_by_user_and_time(coded([], []))) == 0
+    assert common_categories(coded([], [])).tolist() == [-1] * 9
+
+
+def test_dense_ids_known_answer():
+    ids, num_ids = dense_ids(np.array([True, False, True, True, False]), np.array([-1, -1, 0, -1, 1]), num_known=2)
+    assert (ids.tolist(), num_ids) == ([2, -1, 0, 3, 1], 4)

@@ -1,0 +1,277 @@
+"""Readers of published logs: known answers, round trips, and the error of every kind of bad file."""
+
+import gzip
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jtm_core.behaviours import Behaviours
+from jtm_core.config import DataConfig
+from jtm_core.formats import raw_logs, text_blocks
+from jtm_core.formats.raw_logs import CANONICAL_COLUMNS, write_canonical_log, write_world_log
+
+TAOBAO = "1,10,7,pv,100\n1,11,7,buy,101\n2,10,8,pv,99\n"
+
+
+def read(path, content, **config):
+    """Canonical rows of a file with this content."""
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    destination = path.parent / "canonical.parquet"
+    write_canonical_log(path, destination, DataConfig(**config))
+    table = pq.read_table(destination)
+    assert tuple(table.column_names) == CANONICAL_COLUMNS
+    return table
+
+
+def columns(table, *names):
+    return [table.column(name).to_pylist() for name in names]
+
+
+def error_of(path, content, **config):
+    """Message of the error a file gives; nothing may be left behind."""
+    with pytest.raises(ValueError) as caught:
+        read(path, content, **config)
+    assert [file.name for file in path.parent.iterdir() if file.name != path.name] == []
+    return str(caught.value)
+
+
+def test_user_behavior(tmp_path):
+    table = read(tmp_path / "UserBehavior.csv", TAOBAO)
+    assert columns(table, *CANONICAL_COLUMNS) == [
+        [1, 1, 2], [10, 11, 10], [7, 7, 8], ["pv", "buy", "pv"], [None] * 3, [100, 101, 99], [1, 2, 3],
+    ]  # fmt: skip
+    assert table.schema.field("user").type == pa.int64()
+
+
+@pytest.mark.parametrize(
+    "content", [TAOBAO, gzip.compress(TAOBAO.encode()), TAOBAO.replace("\n", "\r\n"), TAOBAO.rstrip(), "\ufeff" + TAOBAO]
+)
+def test_gzip_line_ends_and_byte_order_marks_change_nothing(tmp_path, content):
+    assert read(tmp_path / "log", content).equals(read(tmp_path / "plain.csv", TAOBAO))
+
+
+def test_members_of_a_concatenated_gzip_are_all_read(tmp_path):
+    assert len(read(tmp_path / "log.csv.gz", gzip.compress(TAOBAO.encode()) * 2)) == 6
+
+
+def test_empty_lines_are_passed_over_and_counted_in_line_numbers(tmp_path):
+    assert columns(read(tmp_path / "log.csv", TAOBAO.replace("\n", "\n\n", 1) + "\n\n"), "line") == [[1, 3, 4]]
+
+
+def test_amazon_ids_are_strings_even_if_they_look_like_numbers(tmp_path):
+    table = read(tmp_path / "ratings_Books.csv", "A1,0001714538,4.0,1000\nA2,B00X,5.0,2000\n")
+    expected = [["A1", "A2"], ["0001714538", "B00X"], [None, None], [None, None], [4.0, 5.0], [1000, 2000], [1, 2]]
+    assert columns(table, *CANONICAL_COLUMNS) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "first_line"),
+    [
+        ("ratings.dat", "1::10::5::978300760\n2::11::3.5::978302109\n", 1),
+        ("u.data", "1\t10\t5\t978300760\n2\t11\t3.5\t978302109\n", 1),
+        ("ratings.csv", "userId,movieId,rating,timestamp\n1,10,5,978300760\n2,11,3.5,978302109\n", 2),
+        ("x.inter", "user_id:token\titem_id:token\trating:float\ttimestamp:float\n1\t10\t5\t978300760\n2\t11\t3.5\t9.78302109e8\n", 2),
+    ],
+)
+def test_movielens_and_recbole(tmp_path, name, content, first_line):
+    table = read(tmp_path / name, content)
+    assert columns(table, "user", "item", "rating", "time") == [[1, 2], [10, 11], [5.0, 3.5], [978300760, 978302109]]
+    assert columns(table, "line") == [[first_line, first_line + 1]]
+
+
+def test_table_with_a_header_its_own_names_and_quotes(tmp_path):
+    content = 'when;"who";what;extra\n100;"a;b";1;x\n200;c;2;y\n'
+    table = read(tmp_path / "log.csv", content, columns={"user": "who", "item": "what", "time": "when"})
+    assert columns(table, "user", "item", "time", "line") == [["a;b", "c"], [1, 2], [100, 200], [2, 3]]
+
+
+def test_table_without_a_header_by_column_numbers(tmp_path):
+    table = read(tmp_path / "log.csv", "100,7,3\n200,8,4\n", columns={"user": "3", "item": "2", "time": "1"})
+    assert columns(table, "user", "item", "time", "line") == [[3, 4], [7, 8], [100, 200], [1, 2]]
+
+
+def test_table_of_our_own_names_needs_no_mapping(tmp_path):
+    table = read(tmp_path / "log.csv", "time,user,item,behaviour\n5,u,i,buy\n")
+    assert columns(table, "user", "item", "time", "behaviour") == [["u"], ["i"], [5], ["buy"]]
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("1970-01-02", 86400),
+        ("1970-01-01 00:01:00.9", 60),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1970-01-01T00:00:05Z", 5),
+        ("12.9", 12),
+        ("-0.5", -1),
+    ],
+)
+def test_times_become_whole_seconds(tmp_path, written, seconds):
+    assert columns(read(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n"), "time") == [[seconds]]
+
+
+def test_ids_that_turn_out_to_be_words_later_make_the_whole_column_string(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", 1 << 16)
+    many = "".join(f"{user},1,5\n" for user in range(200_000))  # beyond the first MiB that types are guessed from
+    table = read(tmp_path / "log.csv", "user,item,time\n" + many + "x,1,5\n")
+    assert table.column("user")[0].as_py() == "0"
+    assert table.column("user")[200_000].as_py() == "x"
+    assert table.schema.field("item").type == pa.int64()
+    assert table.column("line")[200_000].as_py() == 200_002
+
+
+def test_published_formats_take_string_ids_if_the_first_line_has_one(tmp_path):
+    table = read(tmp_path / "log.csv", "1,b0,7,pv,5\n2,11,7,pv,6\n")
+    assert columns(table, "user", "item") == [[1, 2], ["b0", "11"]]
+
+
+def test_leading_zeros_are_kept(tmp_path):
+    assert columns(read(tmp_path / "log.csv", "user,item,time\n007,1,5\n7,1,5\n"), "user") == [["007", "7"]]
+
+
+def test_parquet_log(tmp_path):
+    path = tmp_path / "log.bin"
+    times = pa.array([datetime(1970, 1, 1, 0, 0, 3), datetime(1970, 1, 1, 0, 0, 4)])
+    pq.write_table(pa.table({"u": pa.array([1, 2], pa.int32()), "i": pa.array(["a", "b"]).dictionary_encode(), "t": times}), path)
+    table = read(path, path.read_bytes(), columns={"user": "u", "item": "i", "time": "t"})
+    assert columns(table, "user", "item", "time", "line") == [[1, 2], ["a", "b"], [3, 4], [1, 2]]
+
+
+def test_summary(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("1,10,,pv,100\n1,11,7,buy,-101\n")
+    summary = write_canonical_log(path, tmp_path / "c.parquet", DataConfig())
+    assert (summary.log_format, summary.num_rows, summary.num_without_category) == ("user_behavior", 2, 1)
+    assert (summary.earliest_time, summary.latest_time, summary.source_bytes) == (-101, 100, path.stat().st_size)
+
+
+def test_equal_logs_give_equal_bytes_however_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(raw_logs, "_ROW_GROUP", 7)
+    lines = [f"{i % 5},{i % 11},3,pv,{i}\n" for i in range(100)]
+    read(tmp_path / "a.csv", "".join(lines))
+    one = (tmp_path / "canonical.parquet").read_bytes()
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", 100)
+    read(tmp_path / "a.csv.gz", gzip.compress("".join(lines).encode()))
+    assert (tmp_path / "canonical.parquet").read_bytes() == one
+    assert pq.read_metadata(tmp_path / "canonical.parquet").num_row_groups == 15
+
+
+def test_world_log_holds_the_world(tmp_path):
+    behaviours = Behaviours(np.array([2, 0, 1]), np.array([0, 2, 3]), np.array([5, 6, 1]), num_items=3)
+    write_world_log(tmp_path / "world.parquet", behaviours, np.array([4, -1, 5]))
+    table = pq.read_table(tmp_path / "world.parquet")
+    assert columns(table, "user", "item", "category", "time", "line") == [[0, 0, 1], [2, 0, 1], [5, 4, None], [5, 6, 1], [1, 2, 3]]
+
+
+names = st.text(st.characters(codec="utf-8", exclude_characters='",\n\r\x00', exclude_categories=("Cs", "Z", "Cc")), min_size=1, max_size=5)
+rows = st.lists(st.tuples(names, names, st.integers(-(2**62), 2**62)), min_size=1, max_size=20)
+
+
+@given(rows=rows)
+@settings(max_examples=30, deadline=None)
+def test_any_table_comes_back_as_it_was(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("log")
+    table = read(folder / "log.csv", "user,item,time\n" + "".join(f"{user},{item},{time}\n" for user, item, time in rows))
+    users, items, times = (list(column) for column in zip(*rows, strict=True))
+    assert [str(user) for user in table.column("user").to_pylist()] == users
+    assert [str(item) for item in table.column("item").to_pylist()] == items
+    assert columns(table, "time", "line") == [times, list(range(2, len(rows) + 2))]
+
+
+# Bad files
+
+
+def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", 200)
+    lines = [f"{i},{i},3,pv,{i}" for i in range(1, 101)]
+    lines[16], lines[17] = "17,17,3,pv,abc", "18,18,3,pv,1.5"
+    message = error_of(tmp_path / "UserBehavior.csv", "\n".join(lines))
+    assert "time" in message
+    assert "must be an integer" in message
+    assert "line 17: 'abc'; line 18: '1.5'" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("log.csv", "1,2,3,pv,5\n1,x,3,pv,5\n", ["item", "an integer", "line 2: 'x'"]),
+        ("log.csv", "1,2,3,pv,5\n1,99999999999999999999,3,pv,5\n", ["item", "line 2: '99999999999999999999'"]),
+        ("log.csv", "1,2,3,pv,5\n1,9999999999999999999,3,pv,5\n", ["line 2", "9999999999999999999"]),
+        ("log.csv", b"1,2,3,pv,5\n1,2,3,p\xff,5\n", ["behaviour", "UTF-8", "line 2"]),
+        ("log.csv", "1,2,3,pv,5\n\n1,2,3,pv\n1,2,3,pv,5,6\n", ["5 columns", "line 3 has 4: '1,2,3,pv'", "line 4 has 6"]),
+        ("ratings.dat", "1::2::3::4\n1::2::3\n", ["4 columns", "'::'", "line 2 has 3: '1::2::3'"]),
+        ("log.csv", "1,2,3,pv,5\n1,,3,pv,5\n,2,3,pv,5\n", ["user is missing in line 3; item is missing in line 2"]),
+        ("log.csv", "1,2,3,pv,5\n1,2,3,pv,\n", ["time is missing in line 2"]),
+        ("log.csv", "user,item,time\n1,2,3.5\n1,2,nan\n1,2,nan\n", ["time is missing in line 3, 4;"]),
+        ("log.csv", "user,item,time\n1,2,3.5\n1,2,1e30\n", ["time in line 3", "64-bit"]),
+        ("log.csv", "user,item,time\n1,2,2017-11-25\n1,2,5\n", ["time", "a date", "line 3: '5'"]),
+        ("ratings_Books.csv", "A,B,5.0,1\nA,B,good,1\n", ["rating", "a number", "line 2: 'good'"]),
+        ("log.csv", "", ["empty (0 bytes)"]),
+        ("UserBehavior.csv", "\n\n\n", ["no behaviours"]),
+        ("log.csv", "user,item,time\n", ["no behaviours"]),
+        ("ratings.csv", "userId,movieId,rating,timestamp", ["no behaviours"]),
+        ("log.csv.gz", gzip.compress(TAOBAO.encode())[:-9], ["cut short", "gzip"]),
+        ("log.csv.gz", gzip.compress(TAOBAO.encode())[:-8] + b"\0\0\0\0\x2f\0\0\0", ["incorrect data check"]),
+        ("log.csv.gz", b"\x1f\x8bnonsense", ["cannot be read"]),
+        ("log.csv.gz", TAOBAO, ["named .gz but"]),
+        ("log.txt", "a b c\n", ["cannot be told", "user_behavior, amazon_ratings, movielens, recbole, table"]),
+        ("x.inter", "1\t2\t3\n", ["name:type"]),
+        ("x.inter", "user_id:token\titem_id:token\n1\t2\n", ["no column time (timestamp)", "user_id, item_id"]),
+        ("log.parquet", b"PAR1garbage", ["not a whole Parquet file"]),
+    ],
+)
+def test_bad_files(tmp_path, name, content, parts):
+    message = error_of(tmp_path / name, content)
+    assert name in message
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ({"columns": {"user": "uid", "item": "i", "time": "t"}}, ["no column user (uid)", "u, i, t"]),
+        ({"columns": {"user": "u", "item": "i"}}, ["no column time", "u, i, t"]),
+        ({"columns": {"user": "u", "item": "i", "when": "t"}}, ["maps when", "allowed are user, item"]),
+        ({"columns": {"user": "u", "item": "i", "category": "i", "time": "t"}}, ["column i", "more than once"]),
+        ({"columns": {"user": "1", "item": "2", "time": "4"}}, ["no column time (4)", "1, 2, 3"]),
+        ({"format": "planted_world"}, ["planted_world is generated"]),
+    ],
+)
+def test_bad_settings(tmp_path, config, parts):
+    message = error_of(tmp_path / "log.csv", "u,i,t\n1,2,3\n", **config)
+    for part in parts:
+        assert part in message
+
+
+def test_bad_parquet_columns(tmp_path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user": [1.5], "item": ["a"], "time": [1]}), path)
+    assert "user (column 'user') is of type double; allowed is string or integer" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, None], "item": ["a", "b"], "time": [1, 2]}), path)
+    assert "user is missing in line 2" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": pa.array([2**63], pa.uint64()), "item": ["a"], "time": [1]}), path)
+    assert "user does not fit int64" in error_of(path, path.read_bytes())
+    assert "format must be table" in error_of(path, path.read_bytes(), format="movielens")
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        write_canonical_log(Path(tmp_path / "none.csv"), tmp_path / "c.parquet", DataConfig())
+    with pytest.raises(ValueError, match="is a folder"):
+        write_canonical_log(tmp_path, tmp_path / "c.parquet", DataConfig())
+
+
+def test_a_failure_leaves_the_file_that_was_there(tmp_path):
+    read(tmp_path / "log.csv", TAOBAO)
+    before = (tmp_path / "canonical.parquet").read_bytes()
+    with pytest.raises(ValueError, match="line 4"):
+        read(tmp_path / "log.csv", TAOBAO + "1,2,3,pv,abc\n")
+    assert (tmp_path / "canonical.parquet").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["canonical.parquet", "log.csv"]

@@ -1,0 +1,100 @@
+"""The two protocols: known answers, and what holds for any behaviours."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jtm_core.behaviours import Behaviours
+from jtm_core.config import SplitConfig
+from jtm_core.splitting import split_users
+
+
+def behaviours_of(lengths):
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Behaviours(np.arange(offsets[-1]) % 7, offsets, np.arange(offsets[-1]), num_items=7)
+
+
+def config(protocol, **fields):
+    return SplitConfig(protocol=protocol, **fields)
+
+
+lengths_of_users = st.lists(st.integers(0, 30), min_size=3, max_size=60)
+
+
+@given(lengths=lengths_of_users, wanted=st.integers(1, 4), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_users_protocol(lengths, wanted, seed):
+    behaviours, lengths = behaviours_of(lengths), np.array(lengths)
+    num_users = (lengths > 0).sum()
+    each = min(wanted, max(1, num_users // 10))
+    if num_users < 3 or (lengths >= 2).sum() < 2 * each:
+        with pytest.raises(ValueError, match="too few for the users protocol"):
+            split_users(behaviours, config("users", num_validation_users=wanted, num_test_users=wanted), seed)
+        return
+    split = split_users(behaviours, config("users", num_validation_users=wanted, num_test_users=wanted), seed)
+    held_out = np.concatenate([split.validation.users, split.test.users])
+    assert len(split.validation) == len(split.test) == each
+    assert len(np.unique(held_out)) == len(held_out)
+    expected = lengths.copy()
+    expected[held_out] = 0
+    assert split.train_lengths.tolist() == expected.tolist()
+    for users in (split.validation, split.test):
+        assert users.history_lengths.tolist() == [lengths[user] // 2 for user in users.users]
+        assert (users.history_lengths + users.truth_lengths).tolist() == lengths[users.users].tolist()
+
+
+@given(lengths=lengths_of_users, share=st.sampled_from([0.1, 0.29, 0.5, 0.8, 0.999]), seed=st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_time_protocol(lengths, share, seed):
+    behaviours = behaviours_of(lengths)
+    expected = [user for user, length in enumerate(lengths) if length >= 5]
+    known = {user: min(max(1, int(share * lengths[user] + 1e-9)), lengths[user] - 1) for user in expected}
+    if not any(length >= 2 for length in known.values()):
+        with pytest.raises(ValueError, match="time protocol needs"):
+            split_users(behaviours, config("time", train_share=share), seed)
+        return
+    split = split_users(behaviours, config("time", train_share=share), seed)
+    assert split.test.users.tolist() == expected
+    assert split.test.history_lengths.tolist() == list(known.values())
+    assert 1 <= len(split.validation) <= max(1, len(expected) // 10)
+    validation = dict(zip(split.validation.users.tolist(), split.validation.history_lengths.tolist(), strict=True))
+    for user, length in enumerate(lengths):
+        assert split.train_lengths[user] == validation.get(user, known.get(user, length))
+    for user, history, truth in zip(split.validation.users, split.validation.history_lengths, split.validation.truth_lengths, strict=True):
+        assert history + truth == known[user]  # never reaches into the test's truth
+
+
+def test_known_answers_in_time():
+    split = split_users(behaviours_of([10, 4, 0]), config("time"), seed=1)
+    assert [split.test.users.tolist(), split.test.history_lengths.tolist(), split.test.truth_lengths.tolist()] == [[0], [8], [2]]
+    assert [split.validation.history_lengths.tolist(), split.validation.truth_lengths.tolist()] == [[6], [2]]
+    assert split.train_lengths.tolist() == [6, 4, 0]
+
+
+def test_shares_that_floats_cannot_hold_are_not_cut_short():
+    split = split_users(behaviours_of([100]), config("time", train_share=0.29), seed=1)
+    assert split.test.history_lengths.tolist() == [29]  # 100 * 0.29 is 28.999999999999996
+
+
+def test_equal_seeds_give_equal_splits_and_others_differ():
+    behaviours = behaviours_of([6] * 200)
+    one, same, other = (split_users(behaviours, config("users"), seed) for seed in (1, 1, 2))
+    assert one.test.users.tolist() == same.test.users.tolist()
+    assert one.test.users.tolist() != other.test.users.tolist()
+
+
+def test_growing_data_leave_who_taught_teaching():
+    few, many = (
+        split_users(behaviours_of([6] * num), config("users", num_validation_users=30, num_test_users=30), 1) for num in (1000, 1300)
+    )
+    taught = np.flatnonzero(few.train_lengths)
+    judges = np.concatenate([many.validation.users, many.test.users])
+    assert not np.isin(judges, taught).any()
+
+
+def test_too_little_is_refused():
+    with pytest.raises(ValueError, match="1 users with behaviours"):
+        split_users(behaviours_of([9, 0]), config("users"), 1)
+    with pytest.raises(ValueError, match="there is 1 item"):
+        split_users(Behaviours(np.zeros(9, dtype=np.int64), np.array([0, 3, 6, 9]), np.arange(9), num_items=1), config("users"), 1)
