@@ -1,0 +1,120 @@
+"""What one training step works on, as plain arrays: behaviours, windows, negatives and the rows to score.
+
+Shape letters: S samples, T behaviours, L levels, R rows per sample (one positive and the negatives of every level).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.behaviours import Ints, Ragged
+from jtm_core.codes import ancestors_up
+from jtm_core.features import Samples, window_bounds
+from jtm_core.kernels import MASKED, Rows
+from jtm_core.model import behaviour_rows, node_rows
+from jtm_core.sampling import NegativeSampler
+from jtm_core.tree import TreeIndex
+
+CHUNK_SAMPLES = 64
+"""Samples of a chunk of rows, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """One step's samples on all trained levels.
+
+    Parameters
+    ----------
+    runs : int64 array
+        Where each user's behaviours begin among the T.
+    bounds : int64 array (S, W + 1)
+        Windows as positions among the T.
+    behaviours : int64 array (L, T)
+        Table row by which each behaviour stands on each level.
+    nodes : int64 array
+        Table row of every node scored: negatives level by level, block by block, then the positives (L, S).
+    rows : Rows
+        Pairs of (level * S + sample, index into ``nodes``), a sample's rows together.
+    """
+
+    runs: Ints
+    bounds: Ints
+    behaviours: Ints
+    nodes: Ints
+    rows: Rows
+
+    @property
+    def num_samples(self) -> int:
+        """S."""
+        return len(self.bounds)
+
+    @property
+    def num_levels(self) -> int:
+        """L."""
+        return len(self.behaviours)
+
+
+def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> tuple[Ragged, Ints]:
+    """Cut out the behaviours that the samples' windows touch, each user's stretch once.
+
+    Returns
+    -------
+    runs : Ragged
+        A row of items for each run of neighbouring samples of one user.
+    bounds : int64 array (S, W + 1)
+        The windows as positions in ``runs.values``.
+    """
+    bounds = window_bounds(samples.starts, samples.cuts, window_sizes)
+    first = np.flatnonzero(np.concatenate([[True], samples.starts[1:] != samples.starts[:-1]]))
+    low, high = np.minimum.reduceat(bounds[:, 0], first), np.maximum.reduceat(bounds[:, -1], first)
+    offsets = np.concatenate([[0], np.cumsum(high - low)])
+    run_of_sample = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(bounds))))
+    positions = np.arange(offsets[-1]) + np.repeat(low - offsets[:-1], high - low)
+    return Ragged(items[positions], offsets), bounds + (offsets[:-1] - low)[run_of_sample][:, None]
+
+
+class BatchMaker:
+    """Turns samples into :class:`TrainingBatch`; what depends only on tree and settings is computed once."""
+
+    def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, window_sizes: tuple[int, ...], block: int) -> None:
+        self._tree, self._sampler, self._window_sizes, self._block = tree, sampler, window_sizes, block
+        self._rows = np.stack([behaviour_rows(tree, level, features) for level in sampler.levels])
+        counts = np.array(sampler.counts)
+        self._level_of_row = np.repeat(np.arange(len(counts)), counts + 1)
+        self._place_of_row = np.concatenate([np.arange(-1, count) for count in counts])
+
+    @property
+    def rows_per_sample(self) -> int:
+        """(sample, node) rows of one sample, its positives included."""
+        return len(self._level_of_row)
+
+    def make(self, items: Ints, samples: Samples, rng: np.random.Generator) -> TrainingBatch:
+        """Build the batch of some samples over the flat ``items``, drawing its negatives from ``rng``."""
+        runs, bounds = gather_runs(items, samples, self._window_sizes)
+        levels, height = self._sampler.levels, self._tree.height
+        leaves = self._tree.leaf_of_item[samples.targets]
+        positives = np.stack([ancestors_up(leaves, height - level) for level in levels])
+        negatives = self._sampler.draw(rng, -(-len(samples) // self._block))
+        nodes = [node_rows(self._tree, codes.ravel(), level) for codes, level in zip(negatives, levels, strict=True)]
+        nodes += [node_rows(self._tree, codes, level) for codes, level in zip(positives, levels, strict=True)]
+        rows = self._make_rows(positives, negatives)
+        return TrainingBatch(runs.offsets, bounds, self._rows[:, runs.values], np.concatenate(nodes), rows)
+
+    def _make_rows(self, positives: Ints, negatives: list[Ints]) -> Rows:
+        num_levels, num_samples = positives.shape
+        counts = np.array(self._sampler.counts)
+        starts = np.concatenate([[0], np.cumsum([codes.size for codes in negatives])])
+        block = np.arange(num_samples) // self._block
+        level, place, is_positive = self._level_of_row, self._place_of_row, self._place_of_row < 0
+        nodes = (starts[level] + place)[None, :] + block[:, None] * counts[level]
+        nodes[:, is_positive] = starts[-1] + np.arange(num_levels) * num_samples + np.arange(num_samples)[:, None]
+        codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
+        labels = np.where(codes[nodes] == positives.T[:, level], np.float32(MASKED), np.float32(0))
+        labels[:, is_positive] = 1
+        users = level * num_samples + np.arange(num_samples)[:, None]
+        return Rows(users.astype(np.int32).ravel(), nodes.astype(np.int32).ravel(), labels.ravel(), self._chunks(num_samples))
+
+    def _chunks(self, num_samples: int) -> NDArray[np.int64]:
+        size = self._block * -(-CHUNK_SAMPLES // self._block)
+        return np.append(np.arange(0, num_samples, size), num_samples) * self.rows_per_sample

@@ -1,0 +1,127 @@
+"""What the network sees of a user: the last behaviours before a cut, in time windows.
+
+The last 69 behaviours lie in 10 windows, oldest first (JTM, section 4.1; sizes in :class:`~jtm_core.config.ModelConfig`).
+Windows are contiguous in time, so a window is a pair of positions in the flat history array and the features of all
+positions of a user are differences of one prefix sum.
+
+Shape letters: S samples, W windows, N behaviours of all users end to end.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jtm_core.behaviours import Ints, Ragged
+from jtm_core.seeding import generator
+
+
+def window_bounds(starts: Ints, cuts: Ints, window_sizes: tuple[int, ...]) -> Ints:
+    """Positions between which the windows lie.
+
+    Parameters
+    ----------
+    starts, cuts : int64 array (S,)
+        Where a sample's history begins and ends (exclusive) in the flat array.
+    window_sizes : tuple of int
+        Behaviours per window, oldest window first.
+
+    Returns
+    -------
+    int64 array (S, W + 1)
+        Window ``w`` holds the behaviours ``bounds[:, w] .. bounds[:, w + 1] - 1``; windows that reach before the
+        history's start are cut short or empty.
+
+    Examples
+    --------
+    >>> window_bounds(np.array([0]), np.array([4]), (3, 2, 1))
+    array([[0, 1, 3, 4]])
+    """
+    from_end = np.concatenate([np.cumsum(window_sizes[::-1])[::-1], [0]])
+    bounds: Ints = np.maximum(cuts[:, None] - from_end, starts[:, None])
+    return bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """(history, target) pairs over one flat array of items.
+
+    Parameters
+    ----------
+    starts, cuts : int64 array (S,)
+        The history is ``items[starts:cuts]``, oldest first; ``cuts > starts``.
+    targets : int64 array (S,)
+        Item to predict.
+    """
+
+    starts: Ints
+    cuts: Ints
+    targets: Ints
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, index: Ints) -> "Samples":
+        """The samples at ``index``, in that order."""
+        return Samples(self.starts[index], self.cuts[index], self.targets[index])
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOrder:
+    """Order in which the samples of all users pass by: users shuffled, each user's samples together.
+
+    Every behaviour with at least ``minimum_history`` behaviours before it is the target of one sample (JTM, section 4.1:
+    "each interaction"). Keeping a user's samples together lets a batch share one prefix sum per user.
+
+    Parameters
+    ----------
+    users : int64 array
+        Row of ``histories`` for each place in the order; rows without samples are left out.
+    offsets : int64 array (len(users) + 1,)
+        Number of samples before each place.
+    """
+
+    users: Ints
+    offsets: Ints
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples in one pass."""
+        return int(self.offsets[-1])
+
+
+def sample_order(histories: Ragged, minimum_history: int, rng: np.random.Generator | None) -> SampleOrder:
+    """Order of one pass over all samples, shuffled by ``rng`` or, without one, as the rows lie."""
+    counts = np.maximum(np.diff(histories.offsets) - minimum_history, 0)
+    users = np.flatnonzero(counts)
+    if rng is not None:
+        users = rng.permutation(users)
+    return SampleOrder(users, np.concatenate([[0], np.cumsum(counts[users])]))
+
+
+def draw_samples(
+    histories: Ragged, order: SampleOrder, first: int, last: int, minimum_history: int, horizon: np.random.Generator | None
+) -> Samples:
+    """The samples ``first .. last - 1`` of an order.
+
+    Parameters
+    ----------
+    horizon : Generator or None
+        None ends a history right before its target (the paper's next item). A generator ends it at a point drawn evenly
+        from those between ``minimum_history`` behaviours and the target, so that targets lie at every distance which the
+        evaluation (second half of a history from the first) asks for.
+    """
+    number = np.arange(first, last)
+    place = np.searchsorted(order.offsets, number, side="right") - 1
+    starts = histories.offsets[order.users[place]]
+    positions = starts + minimum_history + (number - order.offsets[place])
+    cuts = positions
+    if horizon is not None:
+        cuts = starts + minimum_history + horizon.integers(0, positions - starts - minimum_history + 1)
+    return Samples(starts, cuts, histories.values[positions])
+
+
+def all_samples(histories: Ragged, target: str, minimum_history: int, seed: int, *counters: int) -> Samples:
+    """Every sample once, users in the order they lie; a random horizon is drawn from ``seed`` and ``counters``."""
+    order = sample_order(histories, minimum_history, None)
+    horizon = generator(seed, "tree-horizon", *counters) if target == "random_horizon" else None
+    return draw_samples(histories, order, 0, order.num_samples, minimum_history, horizon)

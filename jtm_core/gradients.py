@@ -1,0 +1,235 @@
+"""Loss and gradients of one batch: fused tiles on the CPU, autograd anywhere.
+
+:func:`autograd_gradients` is the definition, runs on CUDA and with attention; :func:`fused_gradients` gives the same
+numbers several times faster on a CPU. Both leave the network unchanged.
+
+Loss: binary cross-entropy of each sample's positive and negatives on each trained level (TDM, eq. 3-4; JTM, eq. 2),
+divided by the number of samples.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from jtm_core.batches import TrainingBatch
+from jtm_core.behaviours import Ints
+from jtm_core.kernels import HeadWeights, run_chunks, train_rows
+from jtm_core.model import JtmNetwork, attended_scores
+from jtm_core.pooling import pool_runs, pool_runs_back
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """Gradients of one batch.
+
+    Parameters
+    ----------
+    loss : float
+        Mean over samples.
+    rows : int64 array
+        Rows of the table that the batch touched, each once, ascending.
+    row_gradients : float32 tensor (len(rows), D)
+    dense : list of float32 tensor
+        In the order of :meth:`JtmNetwork.dense_parameters`.
+    """
+
+    loss: float
+    rows: Ints
+    row_gradients: Tensor
+    dense: list[Tensor]
+
+
+def head_weights(network: JtmNetwork) -> HeadWeights:
+    """The layers behind the first one as contiguous arrays, matrices (in, out)."""
+
+    def array(tensor: Tensor) -> Floats:
+        return np.ascontiguousarray(tensor.detach().numpy())
+
+    return HeadWeights(
+        slope_1=array(network.slopes[0]),
+        matrix_2=array(network.second_layer.weight.T),
+        bias_2=array(network.second_layer.bias),
+        slope_2=array(network.slopes[1]),
+        matrix_3=array(network.third_layer.weight.T),
+        bias_3=array(network.third_layer.bias),
+        slope_3=array(network.slopes[2]),
+        vector_4=array(network.output_layer.weight[0]),
+        bias_4=array(network.output_layer.bias),
+    )
+
+
+def autograd_gradients(network: JtmNetwork, batch: TrainingBatch) -> Gradients:
+    """Gradients by torch's autograd, on the network's device."""
+    device = network.vectors.device
+    touched, inverse = np.unique(np.concatenate([batch.behaviours.ravel(), batch.nodes]), return_inverse=True)
+    local = network.vectors.detach()[torch.from_numpy(touched).to(device)].requires_grad_()
+    index = torch.from_numpy(inverse).to(device)
+    behaviours, nodes = local[index[: batch.behaviours.size]].view(*batch.behaviours.shape, -1), local[index[batch.behaviours.size :]]
+    scorer = _attended_logits if network.config.attention else _split_logits
+    logits = scorer(network, batch, behaviours, nodes)
+    labels = torch.from_numpy(batch.rows.labels).to(logits)
+    counted = labels >= 0
+    loss = binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum") / batch.num_samples
+    gradients = torch.autograd.grad(loss, [local, *network.dense_parameters()])
+    return Gradients(float(loss.detach()), touched, gradients[0], list(gradients[1:]))
+
+
+def _split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
+    """Logits of all rows through the split first layer."""
+    device = nodes_VD.device
+    sums = torch.cat([torch.zeros_like(behaviours_LTD[:, :1]), behaviours_LTD], dim=1).double().cumsum(dim=1)
+    edges = sums[:, torch.from_numpy(batch.bounds).to(device)]
+    counts = torch.from_numpy(np.maximum(np.diff(batch.bounds, axis=1), 1)).to(device)
+    pooled = ((edges[:, :, 1:] - edges[:, :, :-1]) / counts[None, :, :, None]).to(nodes_VD.dtype)
+    halves = network.user_half(pooled.flatten(0, 1)), network.node_half(nodes_VD)
+    users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
+    return network.logits(halves[0][users] + halves[1][nodes])
+
+
+def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
+    """Logits of all rows by the slow path, level by level (attention)."""
+    device, length = nodes_VD.device, network.config.history_length
+    positions = batch.bounds[:, -1:] - length + np.arange(length)
+    present = torch.from_numpy(positions >= batch.bounds[:, :1]).to(device)
+    index = torch.from_numpy(np.maximum(positions, 0)).to(device)
+    levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
+    nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
+    logits = [
+        attended_scores(network, behaviours_LTD[level][index], present, nodes_VD[nodes[:, levels[0] == level]])
+        for level in range(batch.num_levels)
+    ]
+    return torch.cat(logits, dim=1).flatten()
+
+
+@numba.njit(cache=True, nogil=True)
+def _number_rows(rows: Ints, seen: NDArray[np.bool_], numbers: NDArray[np.int32], touched: Ints) -> int:
+    """Collect the distinct ``rows`` and clear ``seen`` again; returns how many there are."""
+    count = 0
+    for row in rows:
+        if not seen[row]:
+            seen[row] = True
+            touched[count] = row
+            count += 1
+    touched[:count].sort()
+    for place in range(count):
+        numbers[touched[place]] = place
+        seen[touched[place]] = False
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_rows(rows: Ints, gradient: Floats, numbers: NDArray[np.int32], out: Floats) -> None:
+    for i in range(len(rows)):
+        place = numbers[rows[i]]
+        for d in range(out.shape[1]):
+            out[place, d] += gradient[i, d]
+
+
+class FusedGradients:
+    """The CPU engine; keeps scratch arrays the size of the table's rows (5 bytes a row) between batches."""
+
+    def __init__(self, network: JtmNetwork) -> None:
+        num_rows = len(network.vectors)
+        self._seen, self._numbers = np.zeros(num_rows, dtype=np.bool_), np.empty(num_rows, dtype=np.int32)
+
+    def __call__(self, network: JtmNetwork, batch: TrainingBatch) -> Gradients:
+        """Same as :func:`autograd_gradients`, within float32 rounding."""
+        vectors = network.vectors.detach().numpy()
+        pooled, user_halves = _user_halves(network, batch, vectors)
+        node_weight = network.node_layer.weight.detach().numpy()
+        node_vectors = vectors[batch.nodes]
+        head = train_rows(user_halves, _multiply(node_vectors, node_weight.T), batch.rows, head_weights(network))
+        behaviour_gradient, user_weight_gradient = _user_back(network, batch, pooled, head.user_gradients)
+        node_gradient = _multiply(head.node_gradients, node_weight)
+        dense = {
+            "user_layer.weight": user_weight_gradient,
+            "user_layer.bias": head.user_gradients.sum(axis=0),
+            "node_layer.weight": _multiply_transposed(head.node_gradients, node_vectors),
+            "second_layer.weight": head.gradients.matrix_2.T,
+            "second_layer.bias": head.gradients.bias_2,
+            "third_layer.weight": head.gradients.matrix_3.T,
+            "third_layer.bias": head.gradients.bias_3,
+            "output_layer.weight": head.gradients.vector_4[None],
+            "output_layer.bias": head.gradients.bias_4,
+            "slopes.0": head.gradients.slope_1,
+            "slopes.1": head.gradients.slope_2,
+            "slopes.2": head.gradients.slope_3,
+        }
+        rows, row_gradients = self._row_gradients(batch, behaviour_gradient, node_gradient)
+        scale = 1 / batch.num_samples
+        names = [name for name, _ in network.named_parameters() if name != "vectors"]
+        tensors = [torch.from_numpy(np.ascontiguousarray(dense[name])) * scale for name in names]
+        return Gradients(head.loss * scale, rows, torch.from_numpy(row_gradients) * scale, tensors)
+
+    def _row_gradients(self, batch: TrainingBatch, behaviours: Floats, nodes: Floats) -> tuple[Ints, Floats]:
+        all_rows = np.concatenate([batch.behaviours.ravel(), batch.nodes])
+        touched = np.empty(len(all_rows), dtype=np.int64)
+        rows = touched[: _number_rows(all_rows, self._seen, self._numbers, touched)]
+        out = np.zeros((len(rows), behaviours.shape[-1]), dtype=np.float32)
+        _add_rows(batch.behaviours.ravel(), behaviours.reshape(-1, out.shape[1]), self._numbers, out)
+        _add_rows(batch.nodes, nodes, self._numbers, out)
+        return rows, out
+
+
+def _edges(length: int) -> list[int]:
+    """Borders of equal parts of a long axis, fixed by its length alone."""
+    num_parts = max(1, min(8, length // 512))
+    return [length * part // num_parts for part in range(num_parts + 1)]
+
+
+def _multiply(rows: Floats, matrix: Floats) -> Floats:
+    """``rows @ matrix``, parts of the rows side by side."""
+    out, edges = np.empty((len(rows), matrix.shape[1]), dtype=np.float32), _edges(len(rows))
+    run_chunks(lambda k: _multiply_into(rows[edges[k] : edges[k + 1]], matrix, out[edges[k] : edges[k + 1]]), len(edges) - 1)
+    return out
+
+
+def _multiply_into(left: Floats, right: Floats, out: Floats) -> None:
+    np.dot(left, right, out=out)
+
+
+def _multiply_transposed(left: Floats, right: Floats) -> Floats:
+    """``left.T @ right``, parts of the rows side by side, summed in order."""
+    edges = _edges(len(left))
+    out = np.empty((len(edges) - 1, left.shape[1], right.shape[1]), dtype=np.float32)
+    run_chunks(lambda k: _multiply_into(left[edges[k] : edges[k + 1]].T, right[edges[k] : edges[k + 1]], out[k]), len(out))
+    total: Floats = out.sum(axis=0)
+    return total
+
+
+def _user_halves(network: JtmNetwork, batch: TrainingBatch, vectors: Floats) -> tuple[Floats, Floats]:
+    """Pooled windows (L * S, W * D) and the users' halves (L * S, H)."""
+    weight, bias = network.user_layer.weight.detach().numpy(), network.user_layer.bias.detach().numpy()
+    pooled = np.empty((batch.num_levels * batch.num_samples, weight.shape[1]), dtype=np.float32)
+    halves = np.empty((len(pooled), weight.shape[0]), dtype=np.float32)
+
+    def work(level: int) -> None:
+        part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
+        pool_runs(vectors, batch.behaviours[level], batch.runs, batch.bounds, pooled[part])
+        np.dot(pooled[part], weight.T, out=halves[part])
+        halves[part] += bias
+
+    run_chunks(work, batch.num_levels)
+    return pooled, halves
+
+
+def _user_back(network: JtmNetwork, batch: TrainingBatch, pooled: Floats, gradients: Floats) -> tuple[Floats, Floats]:
+    """From the users' halves back to the behaviours (L, T, D) and the user layer's weight."""
+    weight = network.user_layer.weight.detach().numpy()
+    behaviours = np.empty((*batch.behaviours.shape, network.config.embedding_width), dtype=np.float32)
+    weights = np.empty((batch.num_levels, *weight.shape), dtype=np.float32)
+
+    def work(level: int) -> None:
+        part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
+        np.dot(gradients[part].T, pooled[part], out=weights[level])
+        pool_runs_back(gradients[part] @ weight, batch.runs, batch.bounds, behaviours[level])
+
+    run_chunks(work, batch.num_levels)
+    return behaviours, weights.sum(axis=0)

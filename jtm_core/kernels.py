@@ -1,0 +1,275 @@
+"""The scorer's inner loops on the CPU: tiles of (user, node) pairs that stay in the cache.
+
+Each pair is a row: an index into the user halves, an index into the node halves, a label. A tile of rows is gathered,
+passed forward and, for training, straight backward again, so no activation of a whole batch is ever stored. Matrix
+products go to BLAS through numba. Rows come in chunks that own the user and node halves they touch; chunks run on
+threads of our own (numba's OpenMP layer and OpenBLAS do not bear each other), their parameter gradients are kept apart
+and added in order, so the result does not depend on the number of threads. :meth:`JtmNetwork.logits` with autograd is the readable twin.
+
+Shape letters: R rows, S users' halves, V nodes' halves, H/I/J units of the three hidden layers, K chunks.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  (numba's BLAS; loaded here so that the controller below knows it)
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+Floats = NDArray[np.float32]
+Index = NDArray[np.int32]
+
+TILE_ROWS = 256
+"""Rows of a tile: with 128 units its buffers take about half a megabyte, a core's level-2 cache."""
+MASKED = -1.0
+"""Label of a row that takes no part in the loss."""
+
+_BLAS = ThreadpoolController()
+_NUM_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_POOL = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="jtm-kernel")
+
+
+def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:
+    """Call ``work(k)`` for every chunk, on as many threads as there are cores; BLAS keeps to the calling thread."""
+    with _BLAS.limit(limits=1, user_api="blas"):
+        if num_chunks == 1:
+            work(0)
+        else:
+            list(_POOL.map(work, range(num_chunks)))
+
+
+class HeadWeights(NamedTuple):
+    """Parameters behind the first layer, as contiguous arrays; matrices are (in, out)."""
+
+    slope_1: Floats
+    matrix_2: Floats
+    bias_2: Floats
+    slope_2: Floats
+    matrix_3: Floats
+    bias_3: Floats
+    slope_3: Floats
+    vector_4: Floats
+    bias_4: Floats
+
+
+class Rows(NamedTuple):
+    """Pairs to score: row ``r`` is user half ``users[r]`` with node half ``nodes[r]``."""
+
+    users: Index
+    nodes: Index
+    labels: Floats
+    chunks: NDArray[np.int64]
+    """Chunk ``k`` is the rows ``chunks[k] .. chunks[k + 1] - 1``; no two chunks share a user or node half."""
+
+
+class Halves(NamedTuple):
+    """First layer's shares of users and nodes, float32 (S, H) and (V, H), or the gradients by them."""
+
+    users: Floats
+    nodes: Floats
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _activate(values: Floats, slopes: Floats, out: Floats, rows: int) -> None:
+    for i in range(rows):
+        for j in range(values.shape[1]):
+            value = values[i, j]
+            out[i, j] = value if value > 0 else value * slopes[j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _activate_affine(values: Floats, bias: Floats, slopes: Floats, out: Floats, rows: int) -> None:
+    for i in range(rows):
+        for j in range(values.shape[1]):
+            value = values[i, j] + bias[j]
+            values[i, j] = value
+            out[i, j] = value if value > 0 else value * slopes[j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _activate_back(values: Floats, slopes: Floats, gradient: Floats, slope_gradient: Floats, bias_gradient: Floats, rows: int) -> None:
+    for i in range(rows):
+        for j in range(values.shape[1]):
+            value, upper = values[i, j], gradient[i, j]
+            below = min(value, np.float32(0))
+            gradient[i, j] = upper if value > 0 else upper * slopes[j]
+            slope_gradient[j] += upper * below
+            bias_gradient[j] += gradient[i, j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient: Floats, rows: int) -> None:
+    """Gradient of the output layer's vector; ``hidden`` becomes the gradient passed on."""
+    for i in range(rows):
+        for j in range(hidden.shape[1]):
+            vector_gradient[j] += upper[i] * hidden[i, j]
+            hidden[i, j] = upper[i] * vector[j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _scatter_first(gradient: Floats, users: Index, nodes: Index, user_gradients: Floats, node_gradients: Floats, rows: int) -> None:
+    for i in range(rows):
+        u, v = users[i], nodes[i]
+        for j in range(gradient.shape[1]):
+            user_gradients[u, j] += gradient[i, j]
+            node_gradients[v, j] += gradient[i, j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _gather_first(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, out: Floats, rows: int) -> None:
+    for i in range(rows):
+        u, v = users[i], nodes[i]
+        for j in range(out.shape[1]):
+            out[i, j] = user_halves[u, j] + node_halves[v, j]
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int) -> None:
+    for i in range(rows):
+        total = bias[0]
+        for j in range(hidden.shape[1]):
+            total += hidden[i, j] * vector[j]
+        out[i] = total
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _score(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights, out: Floats) -> None:
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = weights
+    first, second = np.empty((TILE_ROWS, len(slope_1)), np.float32), np.empty((TILE_ROWS, len(slope_2)), np.float32)
+    third = np.empty((TILE_ROWS, len(slope_3)), np.float32)
+    for start in range(0, len(users), TILE_ROWS):
+        n = min(TILE_ROWS, len(users) - start)
+        _gather_first(user_halves, node_halves, users[start : start + n], nodes[start : start + n], first, n)
+        _activate(first, slope_1, first, n)
+        np.dot(first[:n], matrix_2, second[:n])
+        _activate_affine(second, bias_2, slope_2, second, n)
+        np.dot(second[:n], matrix_3, third[:n])
+        _activate_affine(third, bias_3, slope_3, third, n)
+        _output(third, vector_4, bias_4, out[start : start + n], n)
+
+
+def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights) -> Floats:
+    """Logits of pairs of halves.
+
+    Parameters
+    ----------
+    user_halves, node_halves : float32 array (S, H), (V, H)
+        First layer's shares, bias in the users'.
+    users, nodes : int32 array (R,)
+        Which halves a row adds.
+    weights : HeadWeights
+        The layers behind.
+
+    Returns
+    -------
+    float32 array (R,)
+    """
+    out = np.empty(len(users), dtype=np.float32)
+    num_chunks = max(1, min(4 * _NUM_THREADS, len(users) // TILE_ROWS))
+    edges = np.linspace(0, len(users), num_chunks + 1).astype(np.int64)
+
+    def score_chunk(k: int) -> None:
+        part = slice(edges[k], edges[k + 1])
+        _score(user_halves, node_halves, users[part], nodes[part], weights, out[part])
+
+    run_chunks(score_chunk, num_chunks)
+    return out
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _binary_loss(logits: Floats, labels: Floats, gradient: Floats, rows: int) -> float:
+    """Cross-entropy of labels 0 and 1, its gradient by the logits; masked rows count nothing."""
+    total = 0.0
+    for i in range(rows):
+        label, logit = labels[i], logits[i]
+        if label < 0:
+            gradient[i] = 0
+        else:
+            tail = np.exp(-abs(logit))
+            total += max(logit, np.float32(0)) - logit * label + np.log1p(tail)
+            gradient[i] = (1 / (1 + tail) if logit >= 0 else tail / (1 + tail)) - label
+    return total
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, sums: HeadWeights, logits: Floats) -> float:
+    """Forward and backward over one chunk's tiles; gradients are added to ``sums`` and the halves' gradients."""
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = weights
+    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4 = sums
+    width_1, width_2, width_3 = len(slope_1), len(slope_2), len(slope_3)
+    transposed_2, transposed_3 = np.ascontiguousarray(matrix_2.T), np.ascontiguousarray(matrix_3.T)
+    value_1, active_1 = np.empty((TILE_ROWS, width_1), np.float32), np.empty((TILE_ROWS, width_1), np.float32)
+    value_2, active_2 = np.empty((TILE_ROWS, width_2), np.float32), np.empty((TILE_ROWS, width_2), np.float32)
+    value_3, active_3 = np.empty((TILE_ROWS, width_3), np.float32), np.empty((TILE_ROWS, width_3), np.float32)
+    product_2, product_3 = np.empty((width_1, width_2), np.float32), np.empty((width_2, width_3), np.float32)
+    upper, unused = np.empty(TILE_ROWS, np.float32), np.zeros(width_1, np.float32)
+    loss = 0.0
+    for start in range(0, len(rows.users), TILE_ROWS):
+        n = min(TILE_ROWS, len(rows.users) - start)
+        users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
+        _gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
+        _activate(value_1, slope_1, active_1, n)
+        np.dot(active_1[:n], matrix_2, value_2[:n])
+        _activate_affine(value_2, bias_2, slope_2, active_2, n)
+        np.dot(active_2[:n], matrix_3, value_3[:n])
+        _activate_affine(value_3, bias_3, slope_3, active_3, n)
+        _output(active_3, vector_4, bias_4, logit, n)
+        loss += _binary_loss(logit, rows.labels[start : start + n], upper, n)
+        bias_sum_4[0] += upper[:n].sum()
+        _output_back(upper, active_3, vector_4, vector_sum_4, n)
+        _activate_back(value_3, slope_3, active_3, slope_sum_3, bias_sum_3, n)
+        np.dot(active_2[:n].T, active_3[:n], product_3)
+        matrix_sum_3 += product_3
+        np.dot(active_3[:n], transposed_3, active_2[:n])
+        _activate_back(value_2, slope_2, active_2, slope_sum_2, bias_sum_2, n)
+        np.dot(active_1[:n].T, active_2[:n], product_2)
+        matrix_sum_2 += product_2
+        np.dot(active_2[:n], transposed_2, active_1[:n])
+        _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
+        _scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
+    return loss
+
+
+class HeadPass(NamedTuple):
+    """What one fused pass over rows gives: sums over the rows, logits per row."""
+
+    loss: float
+    logits: Floats
+    user_gradients: Floats
+    node_gradients: Floats
+    gradients: HeadWeights
+
+
+def train_rows(user_halves: Floats, node_halves: Floats, rows: Rows, weights: HeadWeights) -> HeadPass:
+    """Binary cross-entropy summed over rows (TDM, eq. 3-4), and all its gradients, in one pass over tiles.
+
+    Parameters
+    ----------
+    user_halves, node_halves : float32 array (S, H), (V, H)
+    rows : Rows
+        Pairs with labels 1 (positive), 0 (negative) or :data:`MASKED`.
+    weights : HeadWeights
+
+    Returns
+    -------
+    HeadPass
+        Gradients have the shapes of what they belong to.
+    """
+    num_chunks = len(rows.chunks) - 1
+    half_gradients = Halves(np.zeros_like(user_halves), np.zeros_like(node_halves))
+    gradients = HeadWeights(*(np.zeros((num_chunks, *array.shape), dtype=np.float32) for array in weights))
+    losses, logits = np.zeros(num_chunks), np.empty(len(rows.users), dtype=np.float32)
+
+    def train_chunk(k: int) -> None:
+        part = slice(rows.chunks[k], rows.chunks[k + 1])
+        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.chunks[k : k + 2])
+        sums = HeadWeights(*(array[k] for array in gradients))
+        losses[k] = _train(Halves(user_halves, node_halves), own, weights, half_gradients, sums, logits[part])
+
+    run_chunks(train_chunk, num_chunks)
+    summed = HeadWeights(*(array.sum(axis=0) for array in gradients))
+    return HeadPass(float(losses.sum()), logits, half_gradients.users, half_gradients.nodes, summed)

@@ -1,0 +1,148 @@
+"""The network that scores (user, node), with its first layer split in two.
+
+The paper's network (JTM, section 4.1; OTM, supplement C.3) concatenates the mean vector of each time window with the
+node's vector: 10 x 24 + 24 -> 128 -> 64 -> 24 -> 1, PReLU between, no attention. Its first layer is linear, so
+``W [pooled, node] = W_u pooled + W_n node``: a *user half* for each (user, level) and a *node half* for each node, of
+which only the sum passes on for each (user, node) pair. The split is exact.
+
+One table holds every vector: a row per inner node, by code, then a row per item. Inner vectors belong to the position
+in the tree; an item's vector is that of the leaf it hangs on and moves with it.
+
+With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
+node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
+
+Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H hidden units.
+"""
+
+from dataclasses import asdict
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import prelu
+
+from jtm_core.behaviours import Ints
+from jtm_core.codes import first_code
+from jtm_core.config import ModelConfig
+from jtm_core.tree import TreeIndex
+
+ATTENTION_WIDTH = 36
+"""Hidden units of TDM's attention unit (its open code)."""
+
+
+class JtmNetwork(nn.Module):
+    """Parameters of the scorer; see the module's docstring.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Windows, widths, attention.
+    num_items : int
+        Items with a vector of their own.
+    height : int
+        Height of the tree.
+    """
+
+    def __init__(self, config: ModelConfig, num_items: int, height: int) -> None:
+        super().__init__()
+        self.config, self.num_items, self.height = config, num_items, height
+        width, (first, second, third) = config.embedding_width, config.hidden_widths
+        self.vectors = nn.Parameter(torch.empty(first_code(height) + num_items, width))
+        self.user_layer = nn.Linear(len(config.window_sizes) * width, first)
+        self.node_layer = nn.Linear(width, first, bias=False)
+        self.second_layer, self.third_layer = nn.Linear(first, second), nn.Linear(second, third)
+        self.output_layer = nn.Linear(third, 1)
+        self.slopes = nn.ParameterList(nn.Parameter(torch.full((units,), 0.25)) for units in config.hidden_widths)
+        if config.attention:
+            self.attention_layer = nn.Linear(3 * width, ATTENTION_WIDTH)
+            self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
+            self.attention_output = nn.Linear(ATTENTION_WIDTH, 1)
+
+    def user_half(self, pooled_SWD: Tensor) -> Tensor:
+        """First layer's share of the user: (..., W, D) -> (..., H), bias included."""
+        return cast(Tensor, self.user_layer(pooled_SWD.flatten(-2)))
+
+    def node_half(self, node_D: Tensor) -> Tensor:
+        """First layer's share of the node: (..., D) -> (..., H)."""
+        return cast(Tensor, self.node_layer(node_D))
+
+    def logits(self, first_H: Tensor) -> Tensor:
+        """From the sum of both halves to the logit: (..., H) -> (...)."""
+        second = self.second_layer(prelu(first_H.flatten(0, -2), self.slopes[0]))
+        third = self.third_layer(prelu(second, self.slopes[1]))
+        return cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first_H.shape[:-1])
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Every parameter but the table of vectors."""
+        return [parameter for name, parameter in self.named_parameters() if name != "vectors"]
+
+
+def make_network(config: ModelConfig, num_items: int, height: int, rng: np.random.Generator) -> JtmNetwork:
+    """A fresh network, its parameters drawn from ``rng`` alone.
+
+    Vectors are normal with standard deviation 0.1, weights Glorot uniform, biases 0, PReLU slopes 0.25.
+    """
+    network = JtmNetwork(config, num_items, height)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name == "vectors":
+                parameter.copy_(torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32) * np.float32(0.1)))
+            elif parameter.ndim == 2:
+                fan_out, fan_in = parameter.shape
+                bound = (6 / (fan_in + fan_out)) ** 0.5
+                parameter.copy_(torch.from_numpy(rng.uniform(-bound, bound, parameter.shape).astype(np.float32)))
+            elif name.endswith("bias"):
+                parameter.zero_()
+    return network
+
+
+def node_rows(tree: TreeIndex, codes: Ints, level: int) -> Ints:
+    """Rows of the table that hold the vectors of used nodes, all of one level; same shape as ``codes``."""
+    if level < tree.height:
+        return codes
+    first = first_code(level)
+    return first + tree.item_of_leaf()[codes - first]
+
+
+def behaviour_rows(tree: TreeIndex, level: int, features: str) -> Ints:
+    """Row of the table by which each item stands as a behaviour on a level: int64 (num_items,).
+
+    ``hierarchical`` features are the ancestors on that level (JTM, section 2.3), ``flat`` ones the items themselves.
+    """
+    if features == "flat" or level == tree.height:
+        return first_code(tree.height) + np.arange(tree.num_items)
+    return tree.ancestors(level)
+
+
+def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor) -> Tensor:
+    """Logits of nodes with behaviours weighted by TDM's attention unit (plain windows without it): (S, C).
+
+    Parameters
+    ----------
+    behaviours_STD : float tensor
+        Vectors of the last ``history_length`` behaviours, oldest first, right-aligned; anything where there is none.
+    present_ST : bool tensor
+        Whether there is a behaviour.
+    nodes_SCD : float tensor
+        Vectors of the candidate nodes.
+    """
+    weights_SCT = present_ST[:, None, :].expand(-1, nodes_SCD.shape[1], -1).to(behaviours_STD.dtype)
+    if network.config.attention:
+        own, product = behaviours_STD[:, None].expand(-1, nodes_SCD.shape[1], -1, -1), behaviours_STD[:, None] * nodes_SCD[:, :, None]
+        unit_input = torch.cat([own, product, nodes_SCD[:, :, None].expand_as(own)], dim=-1)
+        hidden = network.attention_layer(unit_input.flatten(0, -2))
+        attention = network.attention_output(prelu(hidden, network.attention_slope)).view(weights_SCT.shape)
+        weights_SCT = weights_SCT * attention
+    pooled = []
+    sizes = list(network.config.window_sizes)
+    parts = torch.split(behaviours_STD, sizes, 1), torch.split(weights_SCT, sizes, 2), torch.split(present_ST, sizes, 1)
+    for behaviours, weights, present in zip(*parts, strict=True):
+        counts = present.sum(1).clamp(min=1)[:, None, None]
+        pooled.append(torch.einsum("sct,std->scd", weights, behaviours) / counts)
+    return network.logits(network.user_half(torch.stack(pooled, dim=2)) + network.node_half(nodes_SCD))
+
+
+def network_metadata(network: JtmNetwork) -> dict[str, object]:
+    """What is needed to build the network again: its config, items and height."""
+    return {"config": asdict(network.config), "num_items": network.num_items, "height": network.height}

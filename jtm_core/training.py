@@ -1,0 +1,242 @@
+"""Training the network on a fixed tree: the first half of Algorithm 1's loop, resumable at any batch.
+
+Every random number comes from a generator of (seed, purpose, iteration, epoch, batch), so a training that was stopped
+and restored goes on exactly as it would have.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jtm_core.batches import BatchMaker, TrainingBatch
+from jtm_core.behaviours import Ragged
+from jtm_core.config import TrainingConfig
+from jtm_core.features import draw_samples, sample_order
+from jtm_core.gradients import FusedGradients, Gradients, autograd_gradients
+from jtm_core.model import JtmNetwork
+from jtm_core.optimiser import Adam
+from jtm_core.sampling import NegativeSampler
+from jtm_core.seeding import generator
+from jtm_core.tree import TreeIndex
+
+CURVE_POINTS = 100
+"""Points of the loss curve per epoch, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Where in an experiment a training stands: first level trained, epochs at most, seed, iteration."""
+
+    first_level: int
+    num_epochs: int
+    seed: int
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What the validation users say of a network.
+
+    Parameters
+    ----------
+    recall : float
+        Recall at the last cut-off, 0 .. 1.
+    score_spread : float
+        Mean over users of the standard deviation of the logits of their best leaves.
+    list_overlap : float
+        Mean share of items that the lists of two users have in common, 0 .. 1; near 1 all users get one list.
+    """
+
+    recall: float
+    score_spread: float
+    list_overlap: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """How far a training is: the batch just done (counted from 1), its loss per sample, rows scored so far."""
+
+    epoch: int
+    batch: int
+    num_batches: int
+    num_rows: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a training leaves.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Weights of the epoch with the best validation recall.
+    losses : list of float
+        Mean loss per sample of each epoch.
+    loss_curve : list of float
+        Loss per sample averaged over a hundredth of an epoch each.
+    validations : list of Validation
+        After each epoch.
+    best_epoch : int
+        Counted from 1.
+    num_rows : int
+        (sample, node) rows trained on.
+    warnings : list of str
+        Signs of under-training, in words; empty if none.
+    """
+
+    network: JtmNetwork
+    losses: list[float]
+    loss_curve: list[float]
+    validations: list[Validation]
+    best_epoch: int
+    num_rows: int
+    warnings: list[str]
+
+
+class Training:
+    """One iteration's training.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Start; not changed, a copy is trained.
+    tree : TreeIndex
+        Fixed throughout.
+    histories : Ragged
+        What may be learned from, one row a user.
+    config : TrainingConfig
+    plan : TrainingPlan
+    validate : callable
+        Judges the network after each epoch.
+
+    Raises
+    ------
+    ValueError
+        If the histories hold no sample.
+    """
+
+    def __init__(
+        self,
+        network: JtmNetwork,
+        tree: TreeIndex,
+        histories: Ragged,
+        config: TrainingConfig,
+        plan: TrainingPlan,
+        validate: Callable[[JtmNetwork], Validation],
+    ) -> None:
+        self._network, self._histories, self._config, self._plan, self._validate = copy.deepcopy(network), histories, config, plan, validate
+        self._best = copy.deepcopy(self._network.state_dict())
+        self._optimiser = Adam(self._network, config.learning_rate)
+        sampler = NegativeSampler(tree, min(plan.first_level, tree.height), config.negatives)
+        model = network.config
+        self._maker = BatchMaker(tree, sampler, model.features, model.window_sizes, config.negatives_block)
+        self._gradients = _gradient_engine(self._network)
+        self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
+        self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()
+        self._num_samples = sample_order(histories, config.minimum_history, None).num_samples
+        if not self._num_samples:
+            raise ValueError(f"no behaviour has the {config.minimum_history} behaviours before it that minimum_history asks for")
+        self._num_batches = -(-self._num_samples // config.batch_samples)
+
+    def steps(self) -> Iterator[TrainingProgress]:
+        """Train batch by batch, validating after each epoch, until the epochs are over or patience is."""
+        while not self._is_done():
+            order = sample_order(self._histories, self._config.minimum_history, self._generator("order"))
+            while self._batch < self._num_batches:
+                first = self._batch * self._config.batch_samples
+                last = min(first + self._config.batch_samples, order.num_samples)
+                horizon = self._generator("horizon", self._batch) if self._config.target == "random_horizon" else None
+                samples = draw_samples(self._histories, order, first, last, self._config.minimum_history, horizon)
+                batch = self._maker.make(self._histories.values, samples, self._generator("negatives", self._batch))
+                gradients = self._gradients(self._network, batch)
+                self._optimiser.step(gradients)
+                self._batch_losses.append(gradients.loss)
+                self._batch += 1
+                yield TrainingProgress(self._epoch + 1, self._batch, self._num_batches, self._rows_done(), gradients.loss)
+            self._end_epoch()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything needed to go on, as tensors that :meth:`restore` takes."""
+        numbers = {
+            "position": torch.tensor([self._epoch, self._batch]),
+            "batch_losses": torch.tensor(self._batch_losses, dtype=torch.float64),
+            "loss_curve": torch.tensor(self._loss_curve, dtype=torch.float64),
+            "losses": torch.tensor(self._losses, dtype=torch.float64),
+            "validations": torch.tensor(
+                [[v.recall, v.score_spread, v.list_overlap] for v in self._validations], dtype=torch.float64
+            ).reshape(-1, 3),
+        }
+        parts = {"network": self._network.state_dict(), "best": self._best, "adam": self._optimiser.state()}
+        return numbers | {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from a :meth:`state` of a training set up with the same arguments."""
+        self._epoch, self._batch = (int(number) for number in state["position"])
+        self._batch_losses, self._loss_curve = state["batch_losses"].tolist(), state["loss_curve"].tolist()
+        self._losses = state["losses"].tolist()
+        self._validations = [Validation(*row) for row in state["validations"].tolist()]
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {key.removeprefix(name): tensor.clone() for key, tensor in state.items() if key.startswith(name)}
+
+        self._network.load_state_dict(part("network."))
+        self._best = part("best.")
+        self._optimiser.restore(part("adam."))
+
+    def result(self) -> TrainingResult:
+        """What was learned; call after :meth:`steps` is exhausted."""
+        network = copy.deepcopy(self._network)
+        network.load_state_dict(self._best)
+        best = int(np.argmax([v.recall for v in self._validations])) + 1
+        return TrainingResult(
+            network, self._losses, self._loss_curve, self._validations, best, self._rows_done(), _warnings(self._losses, self._validations)
+        )
+
+    def _generator(self, purpose: str, *counters: int) -> np.random.Generator:
+        return generator(self._plan.seed, purpose, self._plan.iteration, self._epoch, *counters)
+
+    def _is_done(self) -> bool:
+        recalls = [v.recall for v in self._validations]
+        waited = len(recalls) - 1 - int(np.argmax(recalls)) if recalls else 0
+        return self._epoch >= self._plan.num_epochs or waited >= self._config.patience
+
+    def _end_epoch(self) -> None:
+        validation = self._validate(self._network)
+        if not self._validations or validation.recall > max(v.recall for v in self._validations):
+            self._best = copy.deepcopy(self._network.state_dict())
+        self._validations.append(validation)
+        self._losses.append(float(np.mean(self._batch_losses)))
+        self._loss_curve += [float(part.mean()) for part in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
+        self._epoch, self._batch, self._batch_losses = self._epoch + 1, 0, []
+
+    def _rows_done(self) -> int:
+        in_epoch = min(self._batch * self._config.batch_samples, self._num_samples)
+        return (self._epoch * self._num_samples + in_epoch) * self._maker.rows_per_sample
+
+
+def _gradient_engine(network: JtmNetwork) -> Callable[[JtmNetwork, TrainingBatch], Gradients]:
+    """Fused tiles where they apply, autograd on CUDA and with attention."""
+    is_plain = network.vectors.device.type == "cpu" and not network.config.attention
+    return FusedGradients(network) if is_plain else autograd_gradients
+
+
+def _warnings(losses: list[float], validations: list[Validation]) -> list[str]:
+    """Signs that a network is not trained out."""
+    found = []
+    last, recalls = validations[-1], [v.recall for v in validations]
+    if last.list_overlap > 0.9:
+        found.append(f"undertrained: two users' lists share {last.list_overlap:.0%} of their items; everybody gets nearly the same list")
+    if last.score_spread < 0.1:
+        found.append(
+            f"undertrained: logits of a user's best leaves spread by {last.score_spread:.3f} only; the network hardly tells them apart"
+        )
+    if len(recalls) > 1 and recalls[-1] > 1.05 * recalls[-2]:
+        found.append(f"undertrained: validation recall still rose from {recalls[-2]:.4f} to {recalls[-1]:.4f} in the last epoch")
+    if len(losses) > 1 and losses[-1] < 0.95 * losses[-2]:
+        found.append(f"undertrained: the loss still fell from {losses[-2]:.4f} to {losses[-1]:.4f} in the last epoch")
+    return found

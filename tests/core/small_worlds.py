@@ -1,0 +1,35 @@
+"""Small set-ups that the tests of the numeric core share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jtm_core.behaviours import Ragged
+from jtm_core.codes import height_for
+from jtm_core.config import ModelConfig
+from jtm_core.model import JtmNetwork, make_network
+from jtm_core.seeding import generator
+from jtm_core.tree import TreeIndex, tree_from_order
+
+SMALL_MODEL = ModelConfig(window_sizes=(3, 2, 1, 1), embedding_width=8, hidden_widths=(16, 8, 4))
+
+
+@dataclass
+class SmallWorld:
+    """A random tree, a random network that fits it, and random histories."""
+
+    histories: Ragged
+    tree: TreeIndex
+    network: JtmNetwork
+
+
+def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config: ModelConfig = SMALL_MODEL) -> SmallWorld:
+    """Histories of 2 to 14 behaviours; vectors large enough that scores differ."""
+    rng = generator(seed, "small-world")
+    lengths = rng.integers(2, 15, num_users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
+    tree = tree_from_order(rng.permutation(num_items), height_for(num_items))
+    network = make_network(config, num_items, tree.height, rng)
+    network.vectors.data *= 10
+    return SmallWorld(histories, tree, network)

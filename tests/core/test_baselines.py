@@ -1,0 +1,126 @@
+"""Baselines: worked examples, slow twins, exact exclusion, full lists."""
+
+from collections import Counter
+from math import sqrt
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jtm_core.baselines import item_cf, popularity
+from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.popularity import Popularity
+from jtm_core.baselines.protocol import Recommender
+from jtm_core.behaviours import Ragged
+
+NUM_ITEMS = 9
+
+
+def ragged(rows: list[list[int]]) -> Ragged:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return Ragged(np.array([value for row in rows for value in row], dtype=np.int64), offsets)
+
+
+def slow_popularity(rows: list[list[int]], num_items: int) -> list[int]:
+    counts = Counter(item for row in rows for item in row)
+    return sorted(range(num_items), key=lambda item: (-counts[item], item))
+
+
+def slow_scores(rows: list[list[int]], history: list[int], num_neighbours: int) -> dict[int, float]:
+    """Summed cosines with dictionaries of sets."""
+    users = {item: {user for user, row in enumerate(rows) if item in row} for item in range(NUM_ITEMS)}
+    scores: Counter[int] = Counter()
+    for item in set(history):
+        cosines = {
+            other: len(users[item] & users[other]) / sqrt(len(users[item]) * len(users[other]))
+            for other in range(NUM_ITEMS)
+            if other != item and users[item] & users[other]
+        }
+        for other in sorted(cosines, key=lambda other: (-round(cosines[other], 12), other))[:num_neighbours]:
+            scores[other] += cosines[other]
+    return dict(scores)
+
+
+histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=7), min_size=1, max_size=8)
+
+
+def test_popularity_counts_repeats_and_breaks_ties_by_id() -> None:
+    model = Popularity.fit(ragged([[3, 3, 1], [2]]), num_items=5)
+    assert model.items_by_popularity.tolist() == [3, 1, 2, 0, 4]
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, st.data())
+def test_popularity_leaves_out_exactly_the_excluded(rows: list[list[int]], data: st.DataObject) -> None:
+    excluded = [data.draw(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=12)) for _ in rows]
+    lists = Popularity.fit(ragged(rows), NUM_ITEMS).recommend(ragged(rows), 5, ragged(excluded))
+    order = slow_popularity(rows, NUM_ITEMS)
+    for user, banned in enumerate(excluded):
+        expected = [item for item in order if item not in banned][:5]
+        assert lists[user].tolist() == expected + [-1] * (5 - len(expected))
+
+
+def test_item_cf_worked_example() -> None:
+    model = ItemCF.fit(ragged([[0, 1], [0, 1, 2], [0, 2], [3]]), num_items=4)
+    assert model.neighbours.toarray()[0] == pytest.approx([0, 2 / sqrt(6), 2 / sqrt(6), 0])
+    assert model.recommend(ragged([[0, 0]]), 4).tolist() == [[1, 2, 0, 3]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, histories, st.sampled_from([2, 100]))
+def test_item_cf_scores_equal_the_slow_twin(rows: list[list[int]], queries: list[list[int]], num_neighbours: int) -> None:
+    lists = ItemCF.fit(ragged(rows), NUM_ITEMS, num_neighbours).recommend(ragged(queries), 4)
+    for user, history in enumerate(queries):
+        scores = slow_scores(rows, history, num_neighbours)
+        if num_neighbours > NUM_ITEMS:
+            best = sorted(scores.values(), reverse=True)[:4]
+            assert [scores.get(item, 0.0) for item in lists[user].tolist()] == pytest.approx(best + [0.0] * (4 - len(best)))
+        assert len(set(lists[user].tolist())) == 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, st.integers(1, NUM_ITEMS + 2))
+def test_item_cf_fills_lists_and_leaves_out_exactly_the_excluded(rows: list[list[int]], num_recommended: int) -> None:
+    given_rows = ragged(rows)
+    model = ItemCF.fit(given_rows, NUM_ITEMS)
+    lists = model.recommend(given_rows, num_recommended, excluded=given_rows)
+    free = model.recommend(given_rows, NUM_ITEMS)
+    for user, history in enumerate(rows):
+        expected = [item for item in free[user].tolist() if item not in history][:num_recommended]
+        assert lists[user].tolist() == expected + [-1] * (num_recommended - len(expected))
+
+
+def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = ragged([rng.integers(0, 30, 6).tolist() for _ in range(20)])
+    models: list[Recommender] = [Popularity.fit(rows, 30), ItemCF.fit(rows, 30)]
+    whole = [model.recommend(rows, 8, rows) for model in models]
+    monkeypatch.setattr(item_cf, "_ROWS_PER_BLOCK", 7)
+    monkeypatch.setattr(popularity, "_USERS_PER_BLOCK", 7)
+    again: list[Recommender] = [Popularity.fit(rows, 30), ItemCF.fit(rows, 30)]
+    for expected, model in zip(whole, again, strict=True):
+        assert (model.recommend(rows, 8, rows) == expected).all()
+
+
+def test_histories_are_not_changed() -> None:
+    rows, query = ragged([[1, 1, 0], [2, 2]]), ragged([[2, 1, 1]])
+    ItemCF.fit(rows, 3).recommend(query, 2, query)
+    assert (rows.values.tolist(), query.values.tolist()) == ([1, 1, 0, 2, 2], [2, 1, 1])
+
+
+def test_planted_checkerboard_has_one_right_answer() -> None:
+    """Users of even items and of odd items: whoever did some of one kind gets the missing one of that kind."""
+    rows = [[item for item in range(20) if item % 2 == user % 2 and item != user % 20] for user in range(40)]
+    lists = ItemCF.fit(ragged(rows), 20).recommend(ragged(rows), 1, ragged(rows))
+    assert lists[:, 0].tolist() == [user % 20 for user in range(40)]
+
+
+def test_errors_say_what_came_and_what_is_allowed() -> None:
+    rows = ragged([[1], [2]])
+    with pytest.raises(ValueError, match="num_neighbours is 0; allowed are 1 and more"):
+        ItemCF.fit(rows, 3, num_neighbours=0)
+    models: list[Recommender] = [Popularity.fit(rows, 3), ItemCF.fit(rows, 3)]
+    for model in models:
+        with pytest.raises(ValueError, match="1 rows of excluded items for 2 users"):
+            model.recommend(rows, 2, ragged([[1]]))

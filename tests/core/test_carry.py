@@ -1,0 +1,57 @@
+"""What a model keeps when its tree changes or grows."""
+
+import numpy as np
+import pytest
+import torch
+from small_worlds import small_world
+
+from jtm_core.carry import carry_inner_vectors, extend_network
+from jtm_core.first_tree import extend_tree
+from jtm_core.tree import TreeIndex, tree_from_order
+
+
+def test_an_unchanged_tree_changes_no_vector() -> None:
+    world = small_world()
+    carried = carry_inner_vectors(world.network, world.tree, world.tree)
+    torch.testing.assert_close(carried.vectors, world.network.vectors, rtol=1e-5, atol=1e-6)
+
+
+def test_swapping_siblings_swaps_their_vectors_all_the_way_down() -> None:
+    world = small_world(num_items=16)
+    leaves = world.tree.leaf_of_item - 15
+    swapped = TreeIndex((leaves ^ 8) + 15, 4)
+    old, new = world.network.vectors, carry_inner_vectors(world.network, world.tree, swapped).vectors
+    torch.testing.assert_close(new[1:3], old[[2, 1]])
+    torch.testing.assert_close(new[3:7], old[[5, 6, 3, 4]])
+    assert torch.equal(new[15:], old[15:])
+
+
+def test_every_node_becomes_the_mean_of_its_items_old_ancestors() -> None:
+    world = small_world(num_items=21)
+    new = tree_from_order(np.random.default_rng(9).permutation(21), world.tree.height)
+    carried = carry_inner_vectors(world.network, world.tree, new).vectors.detach()
+    for level in range(new.height):
+        for node in new.used_nodes(level):
+            items = np.flatnonzero(new.ancestors(level) == node)
+            expected = world.network.vectors.detach()[torch.from_numpy(world.tree.ancestors(level)[items])].mean(0)
+            torch.testing.assert_close(carried[int(node)], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_items", [21, 30, 32, 33, 70])
+def test_growing_keeps_items_and_used_nodes(num_items: int) -> None:
+    world = small_world(num_items=21)
+    grown_tree = extend_tree(world.tree, num_items, np.zeros(num_items, dtype=np.int64))
+    grown = extend_network(world.network, world.tree, grown_tree)
+    old, new = world.network.vectors.detach(), grown.vectors.detach()
+    old_first, new_first = (1 << world.tree.height) - 1, (1 << grown_tree.height) - 1
+    assert torch.equal(new[new_first : new_first + 21], old[old_first:])
+    for level in range(world.tree.height):
+        nodes = torch.from_numpy(world.tree.used_nodes(level))
+        assert torch.equal(new[nodes], old[nodes])
+    assert len(new) == new_first + num_items
+
+
+def test_a_shrinking_tree_is_refused() -> None:
+    world = small_world(num_items=21)
+    with pytest.raises(ValueError, match="20 items"):
+        extend_network(world.network, world.tree, tree_from_order(np.arange(20), world.tree.height))

@@ -1,0 +1,58 @@
+"""Windows, samples and their order."""
+
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_worlds import small_world
+
+from jtm_core.behaviours import Ragged
+from jtm_core.features import all_samples, draw_samples, sample_order, window_bounds
+from jtm_core.seeding import generator
+
+
+@given(st.integers(0, 5), st.integers(0, 20), st.lists(st.integers(1, 4), min_size=1, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_windows_are_the_last_behaviours_newest_last(start: int, length: int, sizes: list[int]) -> None:
+    cut = start + length
+    bounds = window_bounds(np.array([start]), np.array([cut]), tuple(sizes))[0]
+    got = [list(range(low, high)) for low, high in pairwise(bounds)]
+    rest, expected = list(range(start, cut)), []
+    for size in reversed(sizes):
+        expected.insert(0, rest[-size:])
+        rest = rest[:-size]
+    assert got == expected
+
+
+def test_next_item_samples_are_every_behaviour_with_enough_before_it() -> None:
+    histories = Ragged(np.array([5, 6, 7, 8, 9]), np.array([0, 4, 5]))
+    samples = all_samples(histories, "next_item", 2, seed=0)
+    assert samples.targets.tolist() == [7, 8]
+    assert samples.cuts.tolist() == [2, 3]
+    assert samples.starts.tolist() == [0, 0]
+
+
+def test_a_random_horizon_never_shows_the_target_and_reaches_every_cut() -> None:
+    histories = Ragged(np.arange(6), np.array([0, 6]))
+    drawn = [all_samples(histories, "random_horizon", 2, seed, 0) for seed in range(200)]
+    for samples in drawn:
+        assert (samples.cuts <= samples.targets).all()
+        assert (samples.cuts >= 2).all()
+    assert {int(samples.cuts[-1]) for samples in drawn} == {2, 3, 4, 5}
+
+
+def test_an_order_holds_every_sample_once_and_users_together() -> None:
+    histories = small_world().histories
+    order = sample_order(histories, 1, generator(3, "order"))
+    samples = draw_samples(histories, order, 0, order.num_samples, 1, None)
+    assert sorted(samples.cuts.tolist()) == all_samples(histories, "next_item", 1, 0).cuts.tolist()
+    assert (samples.starts[1:] != samples.starts[:-1]).sum() == len(order.users) - 1
+
+
+def test_batches_of_an_order_join_to_the_whole() -> None:
+    histories = small_world().histories
+    order = sample_order(histories, 1, generator(3, "order"))
+    whole = draw_samples(histories, order, 0, order.num_samples, 1, None)
+    parts = [draw_samples(histories, order, low, min(low + 7, order.num_samples), 1, None) for low in range(0, order.num_samples, 7)]
+    assert np.array_equal(np.concatenate([part.targets for part in parts]), whole.targets)

@@ -1,0 +1,77 @@
+"""The fused engine against autograd, and autograd against finite differences."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from small_worlds import SMALL_MODEL, SmallWorld, small_world
+
+from jtm_core.batches import BatchMaker, TrainingBatch
+from jtm_core.config import ModelConfig
+from jtm_core.features import all_samples
+from jtm_core.gradients import FusedGradients, autograd_gradients
+from jtm_core.sampling import NegativeSampler
+from jtm_core.seeding import generator
+
+
+def make_batch(world: SmallWorld, block: int, seed: int = 0) -> TrainingBatch:
+    model, sampler = world.network.config, NegativeSampler(world.tree, 1, 20)
+    maker = BatchMaker(world.tree, sampler, model.features, model.window_sizes, block)
+    samples = all_samples(world.histories, "random_horizon", 1, seed, 0)
+    return maker.make(world.histories.values, samples, generator(seed, "negatives"))
+
+
+@pytest.mark.parametrize("block", [1, 4, 64])
+@pytest.mark.parametrize("features", ["hierarchical", "flat"])
+def test_fused_gradients_equal_autograd(block: int, features: str) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features))  # type: ignore[arg-type]
+    batch = make_batch(world, block)
+    slow, fast = autograd_gradients(world.network, batch), FusedGradients(world.network)(world.network, batch)
+    assert fast.loss == pytest.approx(slow.loss, rel=1e-5)
+    assert np.array_equal(fast.rows, slow.rows)
+    torch.testing.assert_close(fast.row_gradients, slow.row_gradients, rtol=1e-3, atol=1e-5)
+    for ours, theirs in zip(fast.dense, slow.dense, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_the_paper_s_widths_take_several_tiles() -> None:
+    world = small_world(num_items=60, num_users=40, config=ModelConfig())
+    batch = make_batch(world, 64)
+    assert len(batch.rows.users) > 4 * 256
+    slow, fast = autograd_gradients(world.network, batch), FusedGradients(world.network)(world.network, batch)
+    torch.testing.assert_close(fast.row_gradients, slow.row_gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_fused_gradients_are_the_same_twice_over() -> None:
+    world = small_world()
+    engine, batch = FusedGradients(world.network), make_batch(world, 4)
+    first, second = engine(world.network, batch), engine(world.network, batch)
+    assert torch.equal(first.row_gradients, second.row_gradients)
+    assert all(torch.equal(one, other) for one, other in zip(first.dense, second.dense, strict=True))
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_gradients_are_the_slope_of_the_loss(attention: bool) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention))
+    world.network.double()
+    batch = make_batch(world, 4)
+    gradients = autograd_gradients(world.network, batch)
+    row, step = int(gradients.rows[3]), 1e-4
+    losses = []
+    for shift in (step, -2 * step):
+        world.network.vectors.data[row, 2] += shift
+        losses.append(autograd_gradients(world.network, batch).loss)
+    assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(gradients.row_gradients[3, 2]), rel=1e-3, abs=1e-6)
+
+
+def test_a_negative_that_is_the_positive_does_not_count() -> None:
+    world = small_world()
+    batch = make_batch(world, 64)
+    masked = batch.rows.labels < 0
+    assert masked.any(), "with one draw for all samples some negatives are somebody's positive"
+    positives = {int(batch.nodes[node]) for node in batch.rows.nodes[batch.rows.labels == 1]}
+    assert {int(batch.nodes[node]) for node in batch.rows.nodes[masked]} <= positives
+    changed = dataclasses.replace(batch, rows=batch.rows._replace(labels=np.where(masked, np.float32(0), batch.rows.labels)))
+    engine = FusedGradients(world.network)
+    assert engine(world.network, changed).loss > engine(world.network, batch).loss

@@ -1,0 +1,103 @@
+"""Training: resumable to the bit, seeded, stops early, learns what is there and nothing that is not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from small_worlds import SmallWorld, small_world
+
+from jtm_core.config import TrainingConfig
+from jtm_core.model import JtmNetwork
+from jtm_core.training import Training, TrainingPlan, Validation
+
+CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
+PLAN = TrainingPlan(first_level=1, num_epochs=3, seed=5, iteration=2)
+
+
+def judged(network: JtmNetwork) -> Validation:
+    """A number that depends on the weights, so that a wrong best epoch shows."""
+    return Validation(recall=float(network.vectors.detach().square().mean()), score_spread=1.0, list_overlap=0.1)
+
+
+def training(world: SmallWorld, config: TrainingConfig = CONFIG) -> Training:
+    return Training(world.network, world.tree, world.histories, config, PLAN, judged)
+
+
+def finished(train: Training) -> dict[str, torch.Tensor]:
+    for _ in train.steps():
+        pass
+    return train.result().network.state_dict()
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 7, 13])
+def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int) -> None:
+    world = small_world()
+    straight = training(world)
+    expected = finished(straight)
+    stopped, resumed = training(world), training(world)
+    for done, _ in enumerate(stopped.steps(), 1):
+        if done == stop_after:
+            break
+    resumed.restore(stopped.state())
+    got = finished(resumed)
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
+    assert resumed.result().losses == straight.result().losses
+    assert resumed.result().loss_curve == straight.result().loss_curve
+
+
+def test_the_seed_decides() -> None:
+    world = small_world()
+    first, again = finished(training(world)), finished(training(world))
+    assert torch.equal(first["vectors"], again["vectors"])
+    other = Training(world.network, world.tree, world.histories, CONFIG, dataclasses.replace(PLAN, seed=6), judged)
+    assert not torch.equal(first["vectors"], finished(other)["vectors"])
+
+
+def test_the_start_is_not_changed_and_the_loss_falls() -> None:
+    world = small_world()
+    before = world.network.vectors.detach().clone()
+    config, plan = dataclasses.replace(CONFIG, learning_rate=1e-2), dataclasses.replace(PLAN, num_epochs=12)
+    train = Training(world.network, world.tree, world.histories, config, plan, judged)
+    finished(train)
+    assert torch.equal(world.network.vectors, before)
+    losses = train.result().losses
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_patience_ends_it_and_the_best_epoch_is_kept() -> None:
+    world, recalls, seen = small_world(), iter([0.1, 0.5, 0.4, 0.3, 0.9]), []
+
+    def judge(network: JtmNetwork) -> Validation:
+        seen.append(network.vectors.detach().clone())
+        return Validation(next(recalls), 1.0, 0.1)
+
+    plan, config = dataclasses.replace(PLAN, num_epochs=5), dataclasses.replace(CONFIG, patience=2)
+    train = Training(world.network, world.tree, world.histories, config, plan, judge)
+    kept = finished(train)
+    assert len(train.result().validations) == 4
+    assert train.result().best_epoch == 2
+    assert torch.equal(kept["vectors"], seen[1])
+
+
+def test_only_touched_rows_move() -> None:
+    world = small_world(num_items=21)
+    unused = sorted(set(range(31)) - {0} - set(np.concatenate([world.tree.used_nodes(level) for level in range(1, 5)]).tolist()))
+    before = world.network.vectors.detach().clone()
+    after = finished(training(world))["vectors"]
+    assert torch.equal(after[0], before[0]), "the root is never scored"
+    assert torch.equal(after[unused], before[unused])
+
+
+def test_an_everybody_gets_the_same_list_network_is_called_undertrained() -> None:
+    world = small_world()
+    train = Training(world.network, world.tree, world.histories, CONFIG, PLAN, lambda network: Validation(0.1, 0.01, 0.97))
+    finished(train)
+    assert any("97%" in warning for warning in train.result().warnings)
+    assert any("0.010" in warning for warning in train.result().warnings)
+
+
+def test_histories_without_samples_are_refused() -> None:
+    world = small_world()
+    with pytest.raises(ValueError, match="no behaviour has the 99 behaviours before it"):
+        training(world, dataclasses.replace(CONFIG, minimum_history=99))

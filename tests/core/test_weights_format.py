@@ -1,0 +1,28 @@
+"""Networks on disk."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from small_worlds import SMALL_MODEL, small_world
+
+from jtm_core.formats.arrays import write_arrays
+from jtm_core.formats.weights import read_weights, write_weights
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, attention: bool) -> None:
+    network = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention)).network
+    write_weights(tmp_path / "one", network)
+    back = read_weights(tmp_path / "one")
+    assert back.config == network.config
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in network.state_dict().items())
+    write_weights(tmp_path / "two", back)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    write_arrays(tmp_path / "arrays", {}, {"kind": "split"})
+    with pytest.raises(ValueError, match="not a network"):
+        read_weights(tmp_path / "arrays")

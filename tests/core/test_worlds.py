@@ -1,0 +1,88 @@
+"""The whole loop on worlds whose truth is known: what is there is learnt, what is not is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from jtm_core.behaviours import training_histories
+from jtm_core.carry import carry_inner_vectors
+from jtm_core.config import EvaluationConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
+from jtm_core.evaluation import evaluate, questions_of, validate
+from jtm_core.first_tree import random_order
+from jtm_core.model import make_network
+from jtm_core.seeding import generator
+from jtm_core.splitting import split_users
+from jtm_core.synthetic import World, noise_world, planted_world, true_recall
+from jtm_core.training import Training, TrainingPlan
+from jtm_core.tree import TreeIndex, tree_from_order
+from jtm_core.tree_learning import TreeLearner, target_samples
+
+EVALUATION = EvaluationConfig(cutoffs=(20,), beam_width=20, small_beam_width=10)
+TRAINING = TrainingConfig(batch_samples=256, negatives=40, learning_rate=5e-3, patience=9)
+FIRST_LEVEL = 3
+
+
+@dataclass
+class Outcome:
+    """Test recall at each version, the last tree, the floor or ceiling."""
+
+    recalls: list[float]
+    tree: TreeIndex
+    true_recall: float
+
+
+def run(world: World, iterations: int, epochs: int) -> Outcome:
+    behaviours = world.behaviours
+    split = split_users(behaviours, SplitConfig(num_validation_users=100, num_test_users=100), seed=1)
+    histories, rng = training_histories(behaviours, split), generator(1, "test")
+    tree = tree_from_order(random_order(behaviours.num_items, rng), world.tree.height)
+    network = make_network(ModelConfig(), behaviours.num_items, tree.height, rng)
+    asked = questions_of(behaviours, split.validation, network.config.window_sizes)
+    recalls = []
+    for iteration in range(iterations + 1):
+        if iteration:
+            samples = target_samples(histories, TRAINING.target, 1, None, 1, iteration)
+            learned = TreeLearner(network, tree, histories.values, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
+            network, tree = carry_inner_vectors(network, tree, learned.tree), learned.tree
+        plan = TrainingPlan(FIRST_LEVEL, epochs if not iteration else 2, 1, iteration)
+        current = tree
+        train = Training(network, tree, histories, TRAINING, plan, lambda net: validate(net, current, asked, EVALUATION, FIRST_LEVEL))  # noqa: B023
+        for _ in train.steps():
+            pass
+        network = train.result().network
+        recalls.append(evaluate(network, tree, behaviours, split.test, EVALUATION, FIRST_LEVEL).metrics["recall_at_20"])
+    return Outcome(recalls, tree, true_recall(world, split.test, 20))
+
+
+def group_purity(tree: TreeIndex, groups: np.ndarray, level: int) -> float:
+    """Share of items that lie with the most frequent planted group of their node."""
+    nodes = tree.ancestors(level)
+    return sum(np.bincount(groups[nodes == node]).max() for node in np.unique(nodes)) / len(groups)
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[World, Outcome]:
+    world = planted_world(generator(7, "world"), num_users=700, num_items=256, num_groups=8)
+    return world, run(world, iterations=2, epochs=6)
+
+
+def test_a_planted_world_is_learnt(planted: tuple[World, Outcome]) -> None:
+    world, outcome = planted
+    popular = np.argsort(-world.popularity)[:20]
+    assert outcome.recalls[-1] > 0.6 * outcome.true_recall
+    assert outcome.recalls[-1] > outcome.recalls[0]
+    assert len(popular) == 20
+
+
+def test_planted_groups_are_recovered_better_than_by_chance(planted: tuple[World, Outcome]) -> None:
+    world, outcome = planted
+    chance = [group_purity(tree_from_order(np.random.default_rng(seed).permutation(256), 8), world.groups, 3) for seed in range(5)]
+    assert group_purity(outcome.tree, world.groups, 3) > 1.3 * max(chance)
+
+
+def test_noise_is_not_learnt() -> None:
+    world = noise_world(generator(7, "world"), num_users=500, num_items=256)
+    outcome = run(world, iterations=1, epochs=3)
+    margin = 0.03
+    assert max(outcome.recalls) < outcome.true_recall + margin, "recall above the ceiling means that the answer leaks"
