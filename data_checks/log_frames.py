@@ -1,0 +1,134 @@
+"""The canonical log as a pandas frame fit for checking: only what is needed is read, strings stay dictionary codes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+IDS = ("int64", "string")
+CANONICAL: Mapping[str, tuple[str, ...]] = {
+    "user": IDS,
+    "item": IDS,
+    "category": (*IDS, "null"),
+    "behaviour": ("string", "null"),
+    "rating": ("double", "null"),
+    "time": ("int64",),
+    "line": ("int64",),
+}
+"""Columns of the canonical log with the Arrow types each may have; strings may be large or dictionary-encoded."""
+
+
+def column_frame(log_path: Path) -> pd.DataFrame:
+    """One row per canonical column: name, found type (empty if missing), allowed types, and whether it is allowed."""
+    schema = pq.read_schema(log_path)
+    found = [_type_name(schema.field(name).type) if name in schema.names else None for name in CANONICAL]
+    allowed = [" or ".join(types) for types in CANONICAL.values()]
+    is_allowed = [name in types for name, types in zip(found, CANONICAL.values(), strict=True)]
+    return pd.DataFrame({"column": list(CANONICAL), "found": found, "allowed": allowed, "is_allowed": is_allowed})
+
+
+def row_frame(log_path: Path) -> pd.DataFrame:
+    """The log, one row per behaviour, with four columns worked out for the rules.
+
+    Returns
+    -------
+    frame with the canonical columns and
+        ``copy_of``: line of the first row equal in everything but the line, 0 if there is none; ``repeat_of``: the same for
+        user, item and time; ``first_category``: category the item came with first; ``item_share``: share of all rows that
+        are of this item; ``is_rating_finite``.
+    """
+    table = _read(log_path)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=_nullable_integers(table), ignore_metadata=True, split_blocks=True)
+    item_codes = _codes(frame["item"])
+    counts = np.bincount(item_codes + 1)
+    frame["item_share"] = (counts / max(len(frame), 1))[item_codes + 1]
+    frame["first_category"] = _first_category(frame["category"], item_codes)
+    frame["repeat_of"], frame["copy_of"] = _first_lines(frame, item_codes)
+    frame["is_rating_finite"] = _is_finite_or_null(table["rating"])
+    return frame
+
+
+def _type_name(data_type: pa.DataType) -> str:
+    if pa.types.is_dictionary(data_type):
+        data_type = data_type.value_type
+    return "string" if pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type) else str(data_type)
+
+
+def _read(log_path: Path) -> pa.Table:
+    schema = pq.read_schema(log_path)
+    strings = [name for name in CANONICAL if _type_name(schema.field(name).type) == "string"]
+    table = pq.read_table(log_path, columns=list(CANONICAL), read_dictionary=strings, partitioning=None)
+    for name in strings:
+        position = table.schema.get_field_index(name)
+        if not pa.types.is_dictionary(table.schema.field(name).type):
+            table = table.set_column(position, name, table[name].dictionary_encode())
+    return table.unify_dictionaries()
+
+
+def _nullable_integers(table: pa.Table) -> Any:
+    """Integers stay integers when some are missing; the slower nullable type only where it is needed."""
+    has_nulls = any(pa.types.is_integer(table.schema.field(name).type) and table[name].null_count for name in CANONICAL)
+    return {pa.int64(): pd.Int64Dtype()}.get if has_nulls else None
+
+
+def _codes(values: "pd.Series[Any]") -> NDArray[np.int64]:
+    """Dense codes of a column, -1 where it is empty."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return np.asarray(values.cat.codes, dtype=np.int64)
+    return np.asarray(pd.factorize(values)[0], dtype=np.int64)
+
+
+def _first_category(categories: "pd.Series[Any]", item_codes: NDArray[np.int64]) -> "pd.Series[Any]":
+    """Category that each row's item has in the first row that gives it one; a row's own where there is no such row."""
+    own_row = np.arange(len(item_codes))
+    is_usable = categories.notna().to_numpy() & (item_codes >= 0)
+    if not is_usable.any():
+        return categories
+    rows = (own_row if is_usable.all() else np.flatnonzero(is_usable))[::-1]
+    first_row = np.full(item_codes.max() + 2, -1)  # the last entry, reached by code -1, is for rows without an item
+    first_row[item_codes[rows]] = rows  # backwards, so the first row is written last
+    first_row = first_row[item_codes]
+    return categories.take(np.where(first_row >= 0, first_row, own_row)).set_axis(categories.index)
+
+
+def _first_lines(frame: pd.DataFrame, item_codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Line of the first row with equal user, item and time, and of the first row equal in everything; 0 where this is it.
+
+    A 64-bit mix of the three columns picks candidates by sorting; only those are compared exactly.
+    """
+    users, times = _codes(frame["user"]), frame["time"].fillna(-1).to_numpy(np.int64)
+    mixed = _mix(_mix(_mix(users) ^ item_codes.view(np.uint64)) ^ times.view(np.uint64))
+    in_order = np.sort(mixed)
+    shared = in_order[1:][in_order[1:] == in_order[:-1]]
+    repeat_of, copy_of = np.zeros(len(frame), dtype=np.int64), np.zeros(len(frame), dtype=np.int64)
+    if len(shared):
+        candidates = np.flatnonzero(pd.Series(mixed).isin(shared).to_numpy())
+        rows = frame.iloc[candidates]
+        repeat_of[candidates] = _line_of_first(rows, ["user", "item", "time"])
+        copy_of[candidates] = _line_of_first(rows, ["user", "item", "time", "category", "behaviour", "rating"])
+    return repeat_of, copy_of
+
+
+def _mix(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Scramble 64-bit integers one to one (the finaliser of splitmix64)."""
+    mixed = values.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return mixed ^ (mixed >> np.uint64(27))
+
+
+def _line_of_first(rows: pd.DataFrame, columns: list[str]) -> NDArray[np.int64]:
+    groups = rows.groupby(columns, sort=False, dropna=False, observed=True)
+    first = groups["line"].transform("first").to_numpy(np.int64)
+    return np.where(groups.cumcount().to_numpy() > 0, first, 0)
+
+
+def _is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
+    if ratings.null_count == len(ratings):
+        return np.ones(len(ratings), dtype=bool)
+    return np.asarray(pc.fill_null(pc.is_finite(ratings), True))
