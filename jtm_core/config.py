@@ -250,10 +250,11 @@ def paper_config() -> JtmConfig:
 
 
 def demo_config() -> JtmConfig:
-    """ML-100K in a few minutes, at a beam small against its 1,682 items."""
+    """ML-100K in a few minutes, at a beam small against its 1,682 items; small batches, as there are few samples."""
     return JtmConfig(
         data=DataConfig(name="ml-100k", path="recbole:ml-100k", format="recbole"),
         split=SplitConfig(num_validation_users=94, num_test_users=94),
-        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20),
-        iterations=4,
+        training=TrainingConfig(batch_samples=256, learning_rate=3e-3, negatives=40, epochs=8, later_epochs=3),
+        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20, filter_seen=True),
+        iterations=3,
     )

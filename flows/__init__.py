@@ -1,0 +1,1 @@
+"""Order: one module for each thing a user triggers."""

@@ -1,0 +1,21 @@
+"""Learn on where the last finished run of a data set stopped: the flow behind the schedule."""
+
+from prefect import flow
+
+from flows.train_jtm import train_jtm
+from jtm_core.config import JtmConfig
+from tasks.find_released import find_released
+
+DEFAULT = JtmConfig()
+
+
+@flow(name="retrain-jtm", flow_run_name="retrain-jtm-{config.data.name}")
+def retrain_jtm(config: JtmConfig = DEFAULT) -> None:
+    """Start warm from the version the last finished run ended with: known ids, tree and model are kept and extended.
+
+    Without such a version it plants a first tree. A killed retraining goes on from the same version when run again.
+
+    Args:
+        config: The experiment; ``data.name`` tells which versions it follows, ``model`` must be theirs.
+    """
+    train_jtm.fn(config, start_from=find_released(config))  # the same steps, in this flow run

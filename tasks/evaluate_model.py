@@ -1,0 +1,37 @@
+"""Judge a version by what its users did next."""
+
+import math
+
+from jtm_core.config import JtmConfig
+from tasks.artefacts import read_data, read_network, read_tree, save_report
+from tasks.caching import step
+from tasks.progress import Progress, artifact_key
+from tasks.references import DataReferences, ModelRef, ReportRef, TreeRef
+from tasks.store import open_store
+
+
+@step(run_name="evaluate-model-{data.name}-{iteration:02d}", uses=("training", "evaluation"))
+def evaluate_model(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, config: JtmConfig) -> ReportRef:
+    """Measure retrieval on validation users, who decide, and on test users, who only report.
+
+    Returns
+    -------
+    ReportRef
+        JSON ``{"metrics": {"validation": {"recall_at_10": 0.1, ...}, "test": {...}}}``; names as in
+        :class:`jtm_core.evaluation.Evaluation`.
+    """
+    from jtm_core.evaluation import evaluate
+
+    store = open_store()
+    behaviours, split = read_data(store, data)
+    judges = {"validation": split.validation, "test": split.test}
+    num_users, done = sum(len(users) for users in judges.values()), 0
+    index, network = read_tree(store, tree), read_network(store, model)
+    metrics: dict[str, dict[str, float]] = {}
+    with Progress(artifact_key("evaluate-model", data.name, f"{iteration:02d}"), "users") as progress:
+        for role, users in judges.items():
+            progress.show(done, num_users, role)
+            found = evaluate(network, index, behaviours, users, config.evaluation, config.first_level).metrics
+            metrics[role] = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}
+            done += len(users)
+    return save_report(store, "evaluation", {"metrics": metrics})

@@ -1,0 +1,55 @@
+"""Bring any supported log, or a synthetic world, into the one canonical form."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jtm_core.config import JtmConfig
+from tasks.artefacts import save_log
+from tasks.caching import step
+from tasks.references import IngestedLog, SourceRef
+from tasks.store import open_store
+
+if TYPE_CHECKING:
+    from jtm_core.formats.raw_logs import LogSummary
+
+
+@step(run_name="ingest-log-{config.data.name}", uses=("data", "seed"))
+def ingest_log(source: SourceRef, config: JtmConfig) -> IngestedLog:
+    """Write the canonical log of a source.
+
+    Raises
+    ------
+    ValueError
+        If the source changed since it was found, or cannot be read; the message names file, line and what is allowed.
+    """
+    store, summaries = open_store(), list["LogSummary"]()
+    log = save_log(store, lambda path: summaries.append(_write(source, path, config)))
+    summary = summaries[0]
+    return IngestedLog(
+        log=log,
+        num_rows=summary.num_rows,
+        log_format=summary.log_format,
+        earliest_time=summary.earliest_time,
+        latest_time=summary.latest_time,
+    )
+
+
+def _write(source: SourceRef, destination: Path, config: JtmConfig) -> "LogSummary":
+    from dataclasses import replace
+
+    from jtm_core.formats.raw_logs import write_canonical_log
+
+    if not source.path:
+        return _write_world(destination, config)
+    return write_canonical_log(Path(source.path), destination, replace(config.data, category_path=source.category_path))
+
+
+def _write_world(destination: Path, config: JtmConfig) -> "LogSummary":
+    from jtm_core.synthetic import noise_world, planted_world
+
+    from jtm_core.formats.raw_logs import write_world_log
+    from jtm_core.seeding import generator
+
+    make = planted_world if config.data.format == "planted_world" else noise_world
+    world = make(generator(config.seed, config.data.format))
+    return write_world_log(destination, world.behaviours, world.categories)

@@ -1,0 +1,25 @@
+"""Stops a stack whose supervisor is gone, however it went (``kill -9`` included).
+
+The supervisor holds the other end of this process's standard input and writes a line ``<process id> <grace seconds>``
+for each child it starts. When that end closes, the children that are still there are stopped, last started first.
+The watchdog inherits the stack's lock, so nobody starts a second stack while the first is still being stopped.
+"""
+
+import signal
+import sys
+
+from tasks.local_stack.groups import stop_group
+
+
+def main() -> int:
+    """Wait for the supervisor's end, then stop what it left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    children = [line.split() for line in sys.stdin]
+    for leader, grace_seconds in reversed(children):
+        stop_group(int(leader), float(grace_seconds))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

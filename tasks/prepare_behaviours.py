@@ -1,0 +1,59 @@
+"""From the canonical log to histories over dense ids, and a split of the users."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from jtm_core.config import JtmConfig
+from tasks.artefacts import read_vocabulary, save_behaviours, save_report, save_split, save_vocabulary
+from tasks.caching import step
+from tasks.references import DataReferences, IngestedLog, VersionRef
+from tasks.store import Store, open_store
+
+if TYPE_CHECKING:
+    from jtm_core.formats.prepared_logs import Prepared
+
+
+@step(run_name="prepare-behaviours-{config.data.name}", uses=("data", "split", "seed"))
+def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: VersionRef | None) -> DataReferences:
+    """Filter, give dense ids, order in time and split.
+
+    Parameters
+    ----------
+    ingested : IngestedLog
+    config : JtmConfig
+    parent : VersionRef or None
+        A version to go on from: its users and items keep their ids.
+
+    Raises
+    ------
+    ValueError
+        If too little is left, with the counts of every filter.
+    """
+    from jtm_core.splitting import split_users
+
+    store = open_store()
+    prepared = _prepare(store, ingested, config, parent)
+    split = split_users(prepared.behaviours, config.split, config.seed)
+    filters = [asdict(count) for count in prepared.filters]
+    num_judges = {"validation": len(split.validation), "test": len(split.test)}
+    return DataReferences(
+        name=config.data.name,
+        log=ingested.log,
+        num_log_rows=ingested.num_rows,
+        behaviours=save_behaviours(store, prepared.behaviours, prepared.categories),
+        split=save_split(store, split),
+        items=save_vocabulary(store, prepared.items, "item"),
+        users=save_vocabulary(store, prepared.users, "user"),
+        counts=save_report(store, "counts", {"filters": filters, "judges": num_judges}),
+        num_users=prepared.behaviours.num_users,
+        num_items=prepared.behaviours.num_items,
+        num_behaviours=len(prepared.behaviours.items),
+    )
+
+
+def _prepare(store: Store, ingested: IngestedLog, config: JtmConfig, parent: VersionRef | None) -> "Prepared":
+    from jtm_core.formats.prepared_logs import prepare
+
+    known_items = read_vocabulary(store, parent.data.items) if parent else None
+    known_users = read_vocabulary(store, parent.data.users) if parent else None
+    return prepare(store.path(ingested.log), config.data, known_items, known_users)

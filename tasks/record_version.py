@@ -1,0 +1,121 @@
+"""The validation gate and the manifest: what an iteration leaves for good."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from jtm_core.config import EvaluationConfig, JtmConfig
+from tasks.artefacts import save_report
+from tasks.fingerprints import key_part, library_versions, package_fingerprint
+from tasks.references import Candidate, DataReferences, Standing, VersionRef
+from tasks.store import Store, open_store
+from tasks.versions import add_version, as_json, data_slug
+
+MANIFEST_FORMAT = 1
+
+
+@task(task_run_name="record-version-{data.name}-{candidate.iteration:02d}", cache_policy=NO_CACHE, persist_result=False)
+def record_version(
+    data: DataReferences, candidate: Candidate, standing: Standing | None, warm_parent: VersionRef | None, config: JtmConfig
+) -> VersionRef:
+    """Judge a candidate, write its manifest and make it findable; repeating it changes nothing.
+
+    Parameters
+    ----------
+    data : DataReferences
+    candidate : Candidate
+        Tree, model, evaluation of this iteration.
+    standing : Standing or None
+        Where the loop stood before; None in iteration 0, which is always accepted.
+    warm_parent : VersionRef or None
+        The version of an earlier run that iteration 0 started from.
+    config : JtmConfig
+
+    Returns
+    -------
+    VersionRef
+        Its ``is_accepted`` is the gate's decision.
+    """
+    store = open_store()
+    parent = standing.current if standing else warm_parent
+    metrics = store.read_json(candidate.evaluation)["metrics"]
+    gate = _gate(metrics["validation"], standing, config)
+    manifest = {
+        "format": MANIFEST_FORMAT,
+        "iteration": candidate.iteration,
+        "parent": parent.version if parent else None,
+        "gate": gate,
+        "metrics": metrics,
+        **_tree_learning(store, candidate),
+        **_origin(data, candidate, config),
+    }
+    reference = save_report(store, "manifest", manifest)
+    version = VersionRef(
+        version=f"{data_slug(data.name)}-{candidate.iteration:02d}-{reference.sha256[:12]}",
+        data=data,
+        iteration=candidate.iteration,
+        tree=candidate.grown.tree,
+        model=candidate.trained.model,
+        manifest=reference,
+        deciding_recall=gate["recall"],
+        is_accepted=gate["is_accepted"],
+    )
+    add_version(version)
+    return version
+
+
+def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) -> str:
+    """Name of the metric that decides between versions: recall at the last cut-off that the data has items for.
+
+    Parameters
+    ----------
+    evaluation : EvaluationConfig
+        Its ``filter_seen`` tells whether seen items are filtered.
+    metrics : mapping
+        What was measured.
+
+    Raises
+    ------
+    ValueError
+        If no recall was measured.
+    """
+    prefix = "filtered/" if evaluation.filter_seen else ""
+    for cutoff in reversed(evaluation.cutoffs):
+        if f"{prefix}recall_at_{cutoff}" in metrics:
+            return f"{prefix}recall_at_{cutoff}"
+    raise ValueError(f"no recall was measured at the cut-offs {evaluation.cutoffs}; there are fewer items than the first of them")
+
+
+def is_within_tolerance(recall: float, best: float, tolerance: float) -> bool:
+    """Whether a recall falls short of the best by at most a share of it.
+
+    Examples
+    --------
+    >>> is_within_tolerance(0.98, best=1.0, tolerance=0.02), is_within_tolerance(0.97, best=1.0, tolerance=0.02)
+    (True, False)
+    """
+    return recall >= best * (1 - tolerance)
+
+
+def _gate(validation: dict[str, float], standing: Standing | None, config: JtmConfig) -> dict[str, Any]:
+    name = deciding_metric(config.evaluation, validation)
+    recall, tolerance = validation[name], config.tree_learning.validation_tolerance
+    best = standing.best.deciding_recall if standing else None
+    is_accepted = best is None or is_within_tolerance(recall, best, tolerance)
+    return {"is_accepted": is_accepted, "metric": f"validation/{name}", "recall": recall, "best_before": best, "tolerance": tolerance}
+
+
+def _tree_learning(store: Store, candidate: Candidate) -> dict[str, Any]:
+    if candidate.grown.report is None:
+        return {"objective_before": None, "objective_after": None, "moved_shares": []}
+    report = store.read_json(candidate.grown.report)
+    return {name: report[name] for name in ("objective_before", "objective_after", "moved_shares")}
+
+
+def _origin(data: DataReferences, candidate: Candidate, config: JtmConfig) -> dict[str, Any]:
+    """Where it comes from; the number of iterations is left out, so that a longer run finds the same versions again."""
+    settings = {name: value for name, value in key_part(config).items() if name != "iterations"}
+    code = {"jtm_core": package_fingerprint("jtm_core"), "libraries": library_versions()}
+    return {"candidate": as_json(candidate), "data": as_json(data), "config": settings, "code": code}

@@ -1,0 +1,188 @@
+"""What travels between steps: small frozen records that point at artefacts, never the artefacts themselves.
+
+A reference is a kind, a path relative to ``JTM_HOME`` (so the store can move) and the sha256 of the bytes. The names
+below (``TreeRef``, ``ModelRef`` ...) let mypy refuse a model where a tree is wanted. Fields marked ``LABEL`` are for
+people and stay out of cache keys.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NewType
+
+LABEL: dict[str, Any] = {"in_key": False}
+"""Metadata of fields that name or locate something without changing what is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactRef:
+    """An artefact in the store."""
+
+    kind: str
+    """What it is: log, behaviours, split, items, users, tree, model, or the name of a JSON report."""
+    sha256: str
+    """Digest of its bytes, which is also its name."""
+    uri: str = field(metadata=LABEL)
+    """Path relative to ``JTM_HOME``, with forward slashes."""
+
+    def __post_init__(self) -> None:
+        if len(self.sha256) != 64 or self.sha256.strip("0123456789abcdef"):
+            raise ValueError(f"sha256 is {self.sha256!r}; it must be 64 hexadecimal digits")
+        if self.uri.startswith("/") or ".." in self.uri.split("/"):
+            raise ValueError(f"uri is {self.uri!r}; it must be relative to JTM_HOME and stay inside it")
+
+
+LogRef = NewType("LogRef", ArtefactRef)
+BehavioursRef = NewType("BehavioursRef", ArtefactRef)
+SplitRef = NewType("SplitRef", ArtefactRef)
+VocabularyRef = NewType("VocabularyRef", ArtefactRef)
+TreeRef = NewType("TreeRef", ArtefactRef)
+ModelRef = NewType("ModelRef", ArtefactRef)
+ReportRef = NewType("ReportRef", ArtefactRef)
+"""JSON: curves, a tree learning, an evaluation, a check report, a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRef:
+    """A log outside the store, as it was when it was found."""
+
+    name: str
+    """File name; its endings tell the format under ``auto``."""
+    sha256: str
+    """Digest of the file's bytes, or of the settings of a synthetic world."""
+    path: str = field(metadata=LABEL)
+    """Where it lies on this machine; empty for a synthetic world."""
+    category_sha256: str = ""
+    """Digest of the category table, empty without one."""
+    category_path: str = field(default="", metadata=LABEL)
+    """Where the category table lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedLog:
+    """A canonical log and what was counted while it was read."""
+
+    log: LogRef
+    num_rows: int
+    log_format: str
+    """Format it was read as."""
+    earliest_time: int
+    latest_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataReferences:
+    """Prepared data: who did what, and how users are split."""
+
+    name: str = field(metadata=LABEL)
+    """Name of the data set in run names and reports."""
+    log: LogRef
+    num_log_rows: int
+    behaviours: BehavioursRef
+    split: SplitRef
+    items: VocabularyRef
+    users: VocabularyRef
+    counts: ReportRef
+    """JSON of what was kept and what each filter dropped."""
+    num_users: int
+    num_items: int
+    num_behaviours: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOutcome:
+    """What a suite of data checks found."""
+
+    suite: str
+    """log, behaviours or tree."""
+    is_passed: bool
+    report: ReportRef
+    """JSON: the report, its text for people and its table."""
+    page: ArtefactRef
+    """The report as a page of its own."""
+    data_docs: ArtefactRef | None
+    """Great Expectations' pages as a zip file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """What training leaves."""
+
+    model: ModelRef
+    """Weights of the best epoch."""
+    curves: ReportRef
+    """JSON: loss and validation recall over the epochs, convergence diagnosis."""
+
+
+@dataclass(frozen=True, slots=True)
+class GrownTree:
+    """A tree and the model that training on it starts from: planted, extended by new items, or learned."""
+
+    tree: TreeRef
+    start: ModelRef | None
+    """The model before, its inner-node vectors carried over to this tree; None starts from new weights."""
+    report: ReportRef | None
+    """JSON of the tree learning: objective before and after, moved shares per level; None where no tree was learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What one iteration made, before the gate decides about it."""
+
+    iteration: int
+    grown: GrownTree
+    trained: TrainedModel
+    evaluation: ReportRef
+    """JSON: metrics of validation and test users."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRef:
+    """A recorded version: a tree with the model trained on it."""
+
+    version: str
+    """Its name: data set, iteration, beginning of the manifest's digest."""
+    data: DataReferences
+    """What it was trained and judged on."""
+    iteration: int
+    """0 is the training on the first tree."""
+    tree: TreeRef
+    model: ModelRef
+    manifest: ReportRef
+    """JSON with everything about it: parent, digests, config, objective, moved shares, decision, metrics."""
+    deciding_recall: float
+    """Validation recall at the last cut-off, by which the gate decides."""
+    is_accepted: bool
+    """False if the gate refused the tree; the loop then goes on from the best version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the loop stands: the version it goes on from and the best one so far."""
+
+    current: VersionRef
+    best: VersionRef
+
+    @staticmethod
+    def after_version(before: "Standing | None", version: VersionRef) -> "Standing":
+        """Go on from an accepted version, from the best one where the gate refused.
+
+        Parameters
+        ----------
+        before : Standing or None
+            None before the first version, which is always accepted.
+        version : VersionRef
+            The version just recorded.
+        """
+        if before is None:
+            return Standing(version, version)
+        if not version.is_accepted:
+            return Standing(before.best, before.best)
+        return Standing(version, max(before.best, version, key=lambda candidate: candidate.deciding_recall))
+
+
+@dataclass(frozen=True, slots=True)
+class RunRef:
+    """A run in MLflow."""
+
+    run_id: str
+    url: str
+    """Its page in MLflow's UI."""

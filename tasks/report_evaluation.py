@@ -1,0 +1,61 @@
+"""Show the evaluation of a recorded version in Prefect and MLflow."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prefect import runtime
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from jtm_core.config import EvaluationConfig
+from tasks.fingerprints import key_part
+from tasks.outside import outside_task
+from tasks.progress import artifact_key
+from tasks.references import ReportRef, VersionRef
+from tasks.store import canonical_json, digest_of_text, open_store
+
+if TYPE_CHECKING:
+    from tasks.tracking.records import Row
+
+EXPERIMENT = "jtm-evaluations"
+_SEARCHES = {"": "beam", "small_beam/": "small beam", "full_scan/": "full scan", "filtered/": "beam, seen items left out"}
+
+
+@outside_task("report-{version.version}-{users}")
+def report_evaluation(version: VersionRef, users: str, evaluation: EvaluationConfig, report: ReportRef) -> None:
+    """Leave the table artifact ``results`` and a run in the MLflow experiment ``jtm-evaluations``."""
+    metrics = open_store().read_json(report)["metrics"][users]
+    rows = evaluation_rows(metrics, evaluation)
+    create_table_artifact(table=[dict(row) for row in rows], key="results", description=f"Version {version.version}, {users} users.")
+    run_id, url = _log_to_mlflow(version, users, evaluation, metrics, rows)
+    create_link_artifact(url, link_text=f"MLflow run {run_id}", key=artifact_key("mlflow", version.version))
+
+
+def evaluation_rows(metrics: Mapping[str, float], evaluation: EvaluationConfig) -> "list[Row]":
+    """One row per search, with and without seen items: recall, precision, F-measure, NDCG at every cut-off."""
+    names = [f"{measure}_at_{cutoff}" for cutoff in evaluation.cutoffs for measure in ("recall", "precision", "f_measure", "ndcg")]
+    return [
+        {"search": title, **{name: round(metrics[prefix + name], 5) if prefix + name in metrics else None for name in names}}
+        for prefix, title in _SEARCHES.items()
+    ]
+
+
+def _log_to_mlflow(
+    version: VersionRef, users: str, evaluation: EvaluationConfig, metrics: Mapping[str, float], rows: "list[Row]"
+) -> tuple[str, str]:
+    from tasks.tracking.batches import log_missing_metrics, metrics_at_step
+    from tasks.tracking.client import ensure_experiment, run_url, tracking_client
+    from tasks.tracking.reports import log_table
+    from tasks.tracking.runs import finish_run, link_to_prefect, open_parent_run
+
+    settings = {"version": version.version, "users": users, "evaluation": key_part(evaluation)}
+    key, tags = digest_of_text(canonical_json(settings)), {"jtm.version": version.version, "jtm.data_name": version.data.name}
+    run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=f"{version.version} {users}", config=settings, tags=tags)
+    if runtime.flow_run.id:
+        link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
+    client = tracking_client()
+    run = client.get_run(run_id)
+    values = {f"{users}/{name}": value for name, value in metrics.items()}
+    log_missing_metrics(client, run, metrics_at_step(values, 0, run.info.start_time))
+    log_table(run_id, "results", rows)
+    finish_run(run_id)
+    return run_id, run_url(run_id)

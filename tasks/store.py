@@ -1,0 +1,162 @@
+"""The store: artefacts written once, named by the sha256 of their bytes, checked whenever they are read.
+
+Layout: ``$JTM_HOME/store/<kind>/<sha256>.<extension>``. A file appears under its name in one step (written aside,
+flushed to the disk, renamed), so a run killed at any moment leaves either the whole artefact or none.
+"""
+
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.references import ArtefactRef
+from tasks.settings import jtm_home
+
+_BLOCK = 1 << 20
+_PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 24 * 3600.0
+
+
+class BrokenArtefactError(Exception):
+    """An artefact is missing or its bytes do not have the digest that its reference says."""
+
+
+class Store:
+    """A content-addressed folder.
+
+    Parameters
+    ----------
+    home : Path
+        ``JTM_HOME``; references are relative to it, so it can move as a whole.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = Store(Path(tempfile.mkdtemp()))
+    >>> reference = store.save_json("counts", {"rows": 3})
+    >>> store.read_json(reference)
+    {'rows': 3}
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def save(self, kind: str, extension: str, write: Callable[[Path], object]) -> ArtefactRef:
+        """Let ``write`` fill a file, then file it under the digest of what it wrote.
+
+        Parameters
+        ----------
+        kind : str
+            Folder of the artefact.
+        extension : str
+            Ending without the dot; handed to ``write`` as part of the name.
+        write : callable (Path) -> anything
+            Writes the whole file at the given path, whose folder exists.
+
+        Raises
+        ------
+        ValueError
+            If ``write`` leaves no file.
+        """
+        folder = self.home / "store" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{_PARTIAL}{uuid.uuid4().hex}.{extension}"
+        try:
+            write(partial)
+            if not partial.is_file():
+                raise ValueError(f"nothing was written for a new {kind}; its writer must leave a file at the path it is given")
+            sha256 = digest_of_file(partial)
+            destination = folder / f"{sha256}.{extension}"
+            place_durably(partial, destination)
+        finally:
+            partial.unlink(missing_ok=True)
+        return ArtefactRef(kind=kind, sha256=sha256, uri=destination.relative_to(self.home).as_posix())
+
+    def save_json(self, kind: str, value: Any) -> ArtefactRef:
+        """Store a JSON value; equal values give equal bytes, and NaN is refused."""
+        return self.save(kind, "json", lambda path: path.write_text(canonical_json(value, indent=1) + "\n", encoding="utf-8"))
+
+    def path(self, reference: ArtefactRef) -> Path:
+        """Path of an artefact whose bytes have just been checked.
+
+        Raises
+        ------
+        BrokenArtefactError
+            If it is missing or its digest differs; the message names the file and what to do.
+        """
+        path = self.home / reference.uri
+        if not path.is_file():
+            raise BrokenArtefactError(f"{reference.kind} {path} is missing; run the flow again and it is made anew")
+        sha256 = digest_of_file(path)
+        if sha256 != reference.sha256:
+            raise BrokenArtefactError(
+                f"{reference.kind} {path} is broken: its bytes have sha256 {sha256}, its reference says {reference.sha256}; "
+                "run the flow again and it is made anew"
+            )
+        return path
+
+    def read_json(self, reference: ArtefactRef) -> Any:
+        """Value of a JSON artefact, checked."""
+        return json.loads(self.path(reference).read_text(encoding="utf-8"))
+
+    def remove_abandoned(self, older_than_seconds: float = _ABANDONED_SECONDS) -> int:
+        """Delete partial files that killed runs left behind, and return how many."""
+        limit = time.time() - older_than_seconds
+        old = [path for path in (self.home / "store").glob(f"*/{_PARTIAL}*") if path.stat().st_mtime < limit]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
+def open_store() -> Store:
+    """The store of ``JTM_HOME``."""
+    return Store(jtm_home())
+
+
+def canonical_json(value: Any, indent: int | None = None) -> str:
+    """JSON with sorted keys, the same text for equal values; NaN and infinities are a ``ValueError``."""
+    return json.dumps(value, sort_keys=True, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def digest_of_file(path: Path) -> str:
+    """sha256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of_text(text: str) -> str:
+    """sha256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def place_durably(partial: Path, destination: Path) -> None:
+    """Flush ``partial`` to the disk and rename it to ``destination`` in one step, replacing what is there."""
+    _flush(partial, os.O_RDONLY)
+    partial.replace(destination)
+    _flush(destination.parent, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def write_text_durably(destination: Path, text: str) -> None:
+    """Write a small file so that a kill leaves the old one or the new one, never a part."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    partial = destination.parent / f"{_PARTIAL}{uuid.uuid4().hex}"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        place_durably(partial, destination)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

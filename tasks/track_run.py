@@ -1,0 +1,93 @@
+"""The experiment's run in MLflow, from before the checks to the report, whatever happens in between."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from prefect import runtime
+from prefect.artifacts import create_link_artifact
+from prefect.logging import get_run_logger
+
+from jtm_core.config import JtmConfig
+from tasks.fingerprints import config_digest, package_fingerprint
+from tasks.iteration_records import iteration_of
+from tasks.outside import outside_task
+from tasks.progress import artifact_key
+from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
+from tasks.store import digest_of_text, open_store
+
+EXPERIMENT = "jtm"
+
+
+@contextmanager
+def tracked_run(config: JtmConfig, source: SourceRef) -> Iterator[RunRef]:
+    """Open the run of this experiment, or continue the unfinished one, and end it as the block ends.
+
+    A run that is killed stays open in MLflow; the next run of the same config, data and code continues it.
+    """
+    from tasks.tracking.runs import record_system_metrics
+
+    open_store().remove_abandoned()
+    run = open_run(config, source)
+    try:
+        with record_system_metrics(run.run_id):
+            yield run
+    except BaseException:
+        _close_failed(run)
+        raise
+    close_run(run, "FINISHED")
+
+
+def _close_failed(run: RunRef) -> None:
+    """Mark a run as failed; if even that fails, what stopped the flow stays the error that is shown."""
+    try:
+        close_run(run, "FAILED")
+    except Exception as error:  # noqa: BLE001 (the first error is the one to raise)
+        get_run_logger().warning("MLflow run %s could not be marked as failed: %s", run.run_id, error)
+
+
+@outside_task("open-run-{config.data.name}")
+def open_run(config: JtmConfig, source: SourceRef) -> RunRef:
+    """Open or continue the MLflow run, and link it with the Prefect run both ways."""
+    from tasks.tracking.client import ensure_experiment, run_url
+    from tasks.tracking.runs import link_to_prefect, open_parent_run
+
+    fingerprint = package_fingerprint("jtm_core")
+    key = digest_of_text("/".join([config_digest(config), source.sha256, source.category_sha256, fingerprint]))
+    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": config_digest(config)}
+    name = f"{config.data.name} seed {config.seed}"
+    run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=name, config=config, tags=tags)
+    if runtime.flow_run.id:
+        link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
+    url = run_url(run_id)
+    create_link_artifact(url, link_text=f"MLflow: {name}", key=artifact_key("mlflow", config.data.name))
+    return RunRef(run_id=run_id, url=url)
+
+
+@outside_task("log-data-{data.name}")
+def log_data(run: RunRef, data: DataReferences) -> None:
+    """Tell MLflow which data the experiment stands on."""
+    from tasks.tracking.records import DataInput
+    from tasks.tracking.runs import log_data_input
+
+    counts = {"users": data.num_users, "items": data.num_items, "behaviours": data.num_behaviours}
+    log_data_input(run.run_id, DataInput(name=data.name, uri=data.behaviours.uri, digest=data.behaviours.sha256, counts=counts))
+
+
+@outside_task("log-version-{version.version}")
+def log_version(run: RunRef, version: VersionRef) -> None:
+    """Log a version as a nested run of the experiment: metrics, curves, tree, manifest, weights."""
+    from tasks.tracking.client import run_url
+    from tasks.tracking.iterations import log_iteration
+
+    nested = log_iteration(run.run_id, iteration_of(open_store(), version))
+    key = artifact_key("mlflow", version.data.name, f"{version.iteration:02d}")
+    create_link_artifact(run_url(nested), link_text=f"MLflow: {version.version}", key=key)
+
+
+@outside_task("close-run-{status}")
+def close_run(run: RunRef, status: Literal["FINISHED", "FAILED"]) -> None:
+    """End the run in MLflow."""
+    from tasks.tracking.runs import finish_run
+
+    finish_run(run.run_id, status)

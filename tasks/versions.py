@@ -1,0 +1,99 @@
+"""Which versions there are: a small pointer file for each, beside the store.
+
+``$JTM_HOME/versions/<data name>/<version>.json`` holds the reference and when it was first recorded. Everything else
+about a version is in its manifest, which is in the store. So the record survives a new Prefect or MLflow database.
+``$JTM_HOME/released/<data name>.json`` is the version that the last finished run ended with.
+"""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from tasks.references import VersionRef
+from tasks.settings import jtm_home
+from tasks.store import canonical_json, write_text_durably
+
+R = TypeVar("R")
+
+
+class UnknownVersionError(ValueError):
+    """No version of that name, or none of that data set, was recorded in this ``JTM_HOME``."""
+
+
+def as_json(record: object) -> Any:
+    """Plain values of a record of references."""
+    return TypeAdapter(type(record)).dump_python(record, mode="json")
+
+
+def from_json(kind: type[R], value: Any) -> R:
+    """A record of references from its plain values."""
+    return TypeAdapter(kind).validate_python(value)
+
+
+def data_slug(data_name: str) -> str:
+    """Folder-safe form of a data set's name.
+
+    Examples
+    --------
+    >>> data_slug("Amazon Beauty/5-core")
+    'amazon-beauty-5-core'
+    """
+    return re.sub(r"[^a-z0-9.]+", "-", data_name.lower()).strip("-.") or "data"
+
+
+def add_version(version: VersionRef) -> None:
+    """Make a version findable; a version that is recorded again keeps its first time."""
+    path = _folder(version.data.name) / f"{version.version}.json"
+    if not path.is_file():
+        pointer = {"recorded_at": time.time(), "version": as_json(version)}
+        write_text_durably(path, canonical_json(pointer, indent=1) + "\n")
+
+
+def find_version(name: str) -> VersionRef:
+    """The version of that name.
+
+    Raises
+    ------
+    UnknownVersionError
+        If there is none; the message lists the latest ones.
+    """
+    known = [version for folder in sorted(_root().glob("*")) for version in _versions_in(folder)]
+    for version in known:
+        if version.version == name:
+            return version
+    latest = ", ".join(version.version for version in known[-5:]) or "none yet"
+    raise UnknownVersionError(f"version {name!r} is not recorded under {_root()}; recorded are: {latest}")
+
+
+def release(version: VersionRef) -> None:
+    """Name the version that a finished run ended with: what the next retraining of this data set starts from."""
+    write_text_durably(_release_path(version.data.name), canonical_json(as_json(version), indent=1) + "\n")
+
+
+def released(data_name: str) -> VersionRef | None:
+    """The version that the last finished run of a data set ended with; an unfinished run changes nothing here."""
+    path = _release_path(data_name)
+    return from_json(VersionRef, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def _versions_in(folder: Path) -> list[VersionRef]:
+    """All versions of a data set, in the order they were recorded."""
+    pointers = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    pointers.sort(key=lambda pointer: (pointer["recorded_at"], pointer["version"]["iteration"]))
+    return [from_json(VersionRef, pointer["version"]) for pointer in pointers]
+
+
+def _folder(data_name: str) -> Path:
+    return _root() / data_slug(data_name)
+
+
+def _root() -> Path:
+    return jtm_home() / "versions"
+
+
+def _release_path(data_name: str) -> Path:
+    return jtm_home() / "released" / f"{data_slug(data_name)}.json"
