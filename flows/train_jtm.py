@@ -35,7 +35,7 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
         start_from: Name of a recorded version to start warm from; empty plants a first tree.
     """
     source = fetch_log(config)
-    with tracked_run(config, source) as run:
+    with tracked_run(config, source, start_from) as run:
         ingested = ingest_log(source, config)
         parent, previous = look_back(start_from, ingested, config)
         pass_gate(run, check_log(ingested, config, previous))

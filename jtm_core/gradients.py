@@ -1,6 +1,6 @@
 """Loss and gradients of one batch: fused tiles on the CPU, autograd anywhere.
 
-:func:`autograd_gradients` is the definition, runs on CUDA and with attention; :func:`fused_gradients` gives the same
+:func:`autograd_gradients` is the definition, runs on CUDA and with attention; :class:`FusedGradients` gives the same
 numbers several times faster on a CPU. Both leave the network unchanged.
 
 Loss: binary cross-entropy of each sample's positive and negatives on each trained level (TDM, eq. 3-4; JTM, eq. 2),

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import inspect
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import TypeAdapter, ValidationError
@@ -160,6 +162,14 @@ def references_in(value: Any) -> Iterator[ArtefactRef]:
     elif isinstance(value, tuple | list):
         for entry in value:
             yield from references_in(entry)
+
+
+def step_logger() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Logger of the running step: Prefect's, whose lines are shown in the UI, or a plain one outside of a run."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
 
 
 def checkpoint_path() -> Path:

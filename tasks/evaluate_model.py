@@ -4,7 +4,7 @@ import math
 
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, save_report
-from tasks.caching import step
+from tasks.caching import step, step_logger
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, ModelRef, ReportRef, TreeRef
 from tasks.store import open_store
@@ -34,4 +34,6 @@ def evaluate_model(iteration: int, data: DataReferences, tree: TreeRef, model: M
             found = evaluate(network, index, behaviours, users, config.evaluation, config.first_level).metrics
             metrics[role] = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}
             done += len(users)
+            shown = [f"{name} {value:.4f}" for name, value in metrics[role].items() if name.startswith("recall_at_")]
+            step_logger().info("%d %s users: %s", len(users), role, ", ".join(shown))
     return save_report(store, "evaluation", {"metrics": metrics})

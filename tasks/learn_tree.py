@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
-from tasks.caching import step
+from tasks.caching import step, step_logger
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, ModelRef, TreeRef
 from tasks.store import Store, open_store
@@ -40,6 +40,10 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
     store = open_store()
     network, old = read_network(store, model), read_tree(store, tree)
     learned = _learn(store, iteration, data, network, old, config)
+    gain, moved = learned.objective_after - learned.objective_before, learned.moved_shares[-1]
+    step_logger().info(
+        "%d samples; objective %.6g, gain %.4g; %.1f %% of items moved", learned.num_samples, learned.objective_after, gain, 100 * moved
+    )
     return GrownTree(
         tree=save_tree(store, learned.tree, read_vocabulary(store, data.items).keys),
         start=save_network(store, carry_inner_vectors(network, old, learned.tree)),

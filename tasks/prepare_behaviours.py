@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_vocabulary, save_behaviours, save_report, save_split, save_vocabulary
-from tasks.caching import step
+from tasks.caching import step, step_logger
 from tasks.references import DataReferences, IngestedLog, VersionRef
 from tasks.store import Store, open_store
 
@@ -35,6 +35,8 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     prepared = _prepare(store, ingested, config, parent)
     split = split_users(prepared.behaviours, config.split, config.seed)
     filters = [asdict(count) for count in prepared.filters]
+    for count in prepared.filters:
+        step_logger().info("%s", count)
     num_judges = {"validation": len(split.validation), "test": len(split.test)}
     return DataReferences(
         name=config.data.name,

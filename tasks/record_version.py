@@ -8,6 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from jtm_core.config import EvaluationConfig, JtmConfig
 from tasks.artefacts import save_report
+from tasks.caching import step_logger
 from tasks.fingerprints import key_part, library_versions, package_fingerprint
 from tasks.references import Candidate, DataReferences, Standing, VersionRef
 from tasks.store import Store, open_store
@@ -63,6 +64,10 @@ def record_version(
         is_accepted=gate["is_accepted"],
     )
     add_version(version)
+    verdict = "accepted" if version.is_accepted else "refused; the loop goes on from the best version"
+    step_logger().info(
+        "version %s: %s %.4f, best before %s: %s", version.version, gate["metric"], gate["recall"], gate["best_before"], verdict
+    )
     return version
 
 

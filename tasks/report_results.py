@@ -75,7 +75,8 @@ def _row(system: str, decision: str, metrics: Metrics, search: str, evaluation: 
     unseen = {f"R@{cutoff} unseen": cell("test", f"{filtered}recall_at_{cutoff}") for cutoff in cutoffs}
     reached = [cutoff for cutoff in cutoffs if cutoff <= narrow]
     small = {f"R@{cutoff} beam {narrow}": None if search else cell("test", f"small_beam/recall_at_{cutoff}") for cutoff in reached}
-    deciding = {f"validation R@{cutoffs[-1]}": cell("validation", f"{search}recall_at_{cutoffs[-1]}")}
+    decides, label = (filtered, " unseen") if evaluation.filter_seen else (search, "")
+    deciding = {f"validation R@{cutoffs[-1]}{label}": cell("validation", f"{decides}recall_at_{cutoffs[-1]}")}
     return {"system": system, "gate": decision, **seen, **unseen, **small, **deciding}
 
 

@@ -20,15 +20,15 @@ EXPERIMENT = "jtm"
 
 
 @contextmanager
-def tracked_run(config: JtmConfig, source: SourceRef) -> Iterator[RunRef]:
+def tracked_run(config: JtmConfig, source: SourceRef, start_from: str) -> Iterator[RunRef]:
     """Open the run of this experiment, or continue the unfinished one, and end it as the block ends.
 
-    A run that is killed stays open in MLflow; the next run of the same config, data and code continues it.
+    A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it.
     """
     from tasks.tracking.runs import record_system_metrics
 
     open_store().remove_abandoned()
-    run = open_run(config, source)
+    run = open_run(config, source, start_from)
     try:
         with record_system_metrics(run.run_id):
             yield run
@@ -47,14 +47,14 @@ def _close_failed(run: RunRef) -> None:
 
 
 @outside_task("open-run-{config.data.name}")
-def open_run(config: JtmConfig, source: SourceRef) -> RunRef:
+def open_run(config: JtmConfig, source: SourceRef, start_from: str) -> RunRef:
     """Open or continue the MLflow run, and link it with the Prefect run both ways."""
     from tasks.tracking.client import ensure_experiment, run_url
     from tasks.tracking.runs import link_to_prefect, open_parent_run
 
     fingerprint = package_fingerprint("jtm_core")
-    key = digest_of_text("/".join([config_digest(config), source.sha256, source.category_sha256, fingerprint]))
-    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": config_digest(config)}
+    key = digest_of_text("/".join([config_digest(config), source.sha256, source.category_sha256, start_from, fingerprint]))
+    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": config_digest(config), "jtm.start_from": start_from or "none"}
     name = f"{config.data.name} seed {config.seed}"
     run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=name, config=config, tags=tags)
     if runtime.flow_run.id:

@@ -10,11 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect.logging import get_logger
-
 from jtm_core.config import JtmConfig
-from tasks.artefacts import read_data, read_network, read_tree, save_network, save_report
-from tasks.caching import checkpoint_path, step
+from tasks.artefacts import on_device, read_data, read_network, read_tree, save_network, save_report
+from tasks.caching import checkpoint_path, step, step_logger
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, TrainedModel
 from tasks.settings import checkpoint_seconds
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from jtm_core.model import JtmNetwork
     from jtm_core.training import Training, TrainingResult
     from jtm_core.tree import TreeIndex
-
-_logger = get_logger("jtm.train_model")
 
 
 @step(run_name="train-model-{data.name}-{iteration:02d}", uses=("model", "training", "evaluation", "seed"))
@@ -53,8 +49,12 @@ def train_model(iteration: int, data: DataReferences, grown: GrownTree, config: 
     training = _resumed(_training_maker(store, iteration, data, grown, config, num_epochs), checkpoint)
     _run(training, checkpoint, num_epochs, artifact_key("train-model", data.name, f"{iteration:02d}"))
     result = training.result()
+    recalls = ", ".join(f"{validation.recall:.4f}" for validation in result.validations)
+    step_logger().info(
+        "%d rows; loss %.4f; validation recall by epoch %s; best is %d", result.num_rows, result.losses[-1], recalls, result.best_epoch
+    )
     for warning in result.warnings:
-        _logger.warning("iteration %d on %s: %s", iteration, data.name, warning)
+        step_logger().warning(warning)
     trained = TrainedModel(model=save_network(store, result.network), curves=save_report(store, "curves", curves_of(result)))
     checkpoint.unlink(missing_ok=True)
     return trained
@@ -80,7 +80,7 @@ def _new_network(tree: "TreeIndex", config: JtmConfig) -> "JtmNetwork":
     from jtm_core.model import make_network
     from jtm_core.seeding import generator
 
-    return make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network"))
+    return on_device(make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network")))
 
 
 def _resumed(make: "Callable[[], Training]", checkpoint: Path) -> "Training":
@@ -95,9 +95,9 @@ def _resumed(make: "Callable[[], Training]", checkpoint: Path) -> "Training":
     try:
         training.restore({name: torch.from_numpy(array) for name, array in read_arrays(checkpoint)[0].items()})
     except (ValueError, KeyError, RuntimeError) as error:
-        _logger.warning("checkpoint %s cannot be used, training begins anew: %s", checkpoint, error)
+        step_logger().warning("checkpoint %s cannot be used, training begins anew: %s", checkpoint, error)
         return make()
-    _logger.info("training goes on from checkpoint %s", checkpoint)
+    step_logger().info("training goes on from checkpoint %s", checkpoint)
     return training
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -67,10 +68,10 @@ def status(moment: Moment) -> RenderableType:
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Lay out rows by the columns of the first one, all but the first to the right: they are figures."""
-    table = Table(title=title, title_justify="left")
+    """Lay out rows by the columns of the first one, all but the first to the right: they are shares, shown in percent."""
+    table = Table(title=f"{title} In %.", title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for column, name in enumerate(rows[0]):
-        table.add_column(escape(str(name)), justify="right" if column else "left")
+        table.add_column(escape(str(name)), justify="right" if column else "left", no_wrap=not column)
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in rows[0]))
     return table
@@ -79,7 +80,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
+    return f"{100 * value:.2f}" if isinstance(value, float) else escape(str(value))
 
 
 def _print_line(console: Console, line: LogLine) -> None:

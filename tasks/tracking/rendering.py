@@ -19,12 +19,12 @@ _PAGE_WIDTH = 100
 
 def png_bytes(figure: Figure, dots_per_inch: int = 150) -> bytes:
     """Draw a figure as PNG."""
-    return _saved(figure, "png", dpi=dots_per_inch, metadata={"Software": None})
+    return _saved(figure, "png", {"Software": None}, dots_per_inch)
 
 
 def svg_bytes(figure: Figure) -> bytes:
     """Draw a figure as an SVG file of its own."""
-    return _saved(figure, "svg", metadata={"Date": None, "Creator": None})
+    return _saved(figure, "svg", {"Date": None, "Creator": None})
 
 
 def inline_svg(figure: Figure, title: str) -> str:
@@ -51,7 +51,8 @@ def inline_svg(figure: Figure, title: str) -> str:
     return element.replace("<svg", f'<svg role="img" aria-label="{title}" style="{width}"', 1)
 
 
-def _saved(figure: Figure, kind: str, **settings: object) -> bytes:
+def _saved(figure: Figure, kind: str, metadata: dict[str, None], dots_per_inch: int = 100) -> bytes:
+    """Draw without the time and version that would make equal figures unequal files."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **settings)  # type: ignore[arg-type]
+    figure.savefig(buffer, format=kind, metadata=metadata, dpi=dots_per_inch)
     return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Speed and memory of the core, measured; never part of the tests."""

@@ -1,0 +1,102 @@
+"""``kill -9`` in training, in tree learning and while a version is recorded: run again, the end is the same."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from flows.train_jtm import train_jtm
+
+DATA_NAME = "killed"
+ENTRY = "flows.train_jtm:train_jtm"
+DEADLINE = 300.0
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def wait_until(process: "subprocess.Popen[str]", log: Path, happens: Callable[[], bool]) -> None:
+    """Look fifty times a second; a process that ends first is an error."""
+    end = time.monotonic() + DEADLINE
+    while not happens():
+        assert process.poll() is None, f"the run ended before the moment came:\n{log.read_text()[-3000:]}"
+        assert time.monotonic() < end, f"the moment did not come within {DEADLINE} s:\n{log.read_text()[-3000:]}"
+        time.sleep(0.02)
+
+
+def is_running(log: Path, step: str) -> bool:
+    """Whether the log shows that a task run began and not that it ended."""
+    text = log.read_text()
+    return f"'{step}" in text and not re.search(f"'{step}[^']*' - Finished", text)
+
+
+def finish(process: "subprocess.Popen[str]", log: Path) -> str:
+    """Wait for the end of a run that is to succeed, and return its log."""
+    assert process.wait(DEADLINE) == 0, log.read_text()[-5000:]
+    return log.read_text()
+
+
+def versions_in(home: Path) -> dict[str, Any]:
+    """Every version recorded: its digests and its decision, by name."""
+    pointers = [json.loads(path.read_text()) for path in home.glob("versions/*/*.json")]
+    return {pointer["version"]["version"]: pointer["version"] for pointer in pointers}
+
+
+@pytest.fixture
+def longer(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters of a training of many small batches, so that there is time to kill it."""
+    training = {**parameters["config"]["training"], "epochs": 4, "later_epochs": 2, "patience": 4, "batch_samples": 16}
+    return {"config": {**parameters["config"], "training": training}}
+
+
+@pytest.fixture
+def straight(place: Path, environment: Mapping[str, str], longer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Versions of a run that nobody killed, in a ``JTM_HOME`` and with data of its own name in MLflow."""
+    with monkeypatch.context() as patch:
+        patch.setenv("JTM_HOME", str(place / "straight"))
+        assert train_jtm(**longer, return_state=True).is_completed()
+    return versions_in(place / "straight")
+
+
+def test_killed_runs_end_with_the_digests_of_a_straight_one(
+    start: Start, environment: Mapping[str, str], straight: dict[str, Any], longer: dict[str, Any], place: Path
+) -> None:
+    home, logs = Path(environment["JTM_HOME"]), [place / f"run-{number}.log" for number in range(4)]
+    moments: list[Callable[[Path], bool]] = [
+        lambda log: any(home.glob("checkpoints/*.safetensors")),
+        lambda log: is_running(log, f"learn-tree-{DATA_NAME}-01"),
+        lambda log: is_running(log, f"log-version-{DATA_NAME}-01"),
+    ]
+    for moment, log in zip(moments, logs, strict=False):
+        killed = start(ENTRY, longer, environment, log)
+        wait_until(killed, log, partial(moment, log))
+        killed.kill()
+        killed.wait()
+    last = finish(start(ENTRY, longer, environment, logs[-1]), logs[-1])
+
+    assert versions_in(home) == straight
+    assert len(straight) == 2
+    assert "training goes on from checkpoint" in logs[1].read_text()
+    assert f"'train-model-{DATA_NAME}-01' - Finished in state Cached" in last
+    assert list(home.glob("checkpoints/*")) == []
+
+    client = MlflowClient(tracking_uri=environment["MLFLOW_TRACKING_URI"])
+    experiments = runs_of(client, "tags.`jtm.kind` = 'experiment'")
+    assert [run.info.status for run in experiments] == ["FINISHED", "FINISHED"]  # the straight one, and one for all that were killed
+    for run in experiments:
+        nested = runs_of(client, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+        assert sorted(iteration.data.tags["jtm.iteration"] for iteration in nested) == ["0", "1"]
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "test/recall_at_10")] == [0, 1]
+
+
+def runs_of(client: MlflowClient, wanted: str) -> list[Run]:
+    """Runs on this test's data."""
+    experiment = client.get_experiment_by_name("jtm").experiment_id
+    return list(client.search_runs([experiment], f"tags.`jtm.data_name` = '{DATA_NAME}' and {wanted}"))

@@ -1,0 +1,125 @@
+"""The flows from end to end on a small log, against a real Prefect server and a real MLflow store."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
+from prefect.states import State
+
+from flows.evaluate_version import evaluate_version
+from flows.retrain_jtm import retrain_jtm
+from flows.train_jtm import train_jtm
+from tasks.pass_gate import DataRefusedError
+from tasks.store import open_store
+from tasks.versions import find_version, released
+
+DATA_NAME = "small"
+
+Parameters = dict[str, dict[str, Any]]
+
+
+def artifacts_of(state: State[Any]) -> dict[str, Any]:
+    """Latest artifact of every key that a flow run left."""
+    run = ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+    with get_client(sync_client=True) as client:
+        return {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=ArtifactFilter(flow_run_id=run))}
+
+
+def task_runs_of(state: State[Any]) -> dict[str, str]:
+    """Name of every task run of a flow run -> name of its final state."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id])))
+    return {run.name: run.state_name for run in runs}
+
+
+@pytest.fixture(scope="module")
+def trained(environment: Mapping[str, str], parameters: Parameters) -> State[Any]:
+    """The first run; later tests go on from what it left."""
+    return train_jtm(**parameters, return_state=True)
+
+
+def with_changes(parameters: Parameters, part: str, **changes: Any) -> Parameters:
+    """Parameters with some dials of one part set otherwise."""
+    config = parameters["config"]
+    return {"config": {**config, part: {**config[part], **changes}}}
+
+
+def test_a_run_leaves_versions_results_and_links(trained: State[Any]) -> None:
+    assert trained.is_completed()
+    artifacts = artifacts_of(trained)
+    rows = json.loads(artifacts["results"].data)
+    assert [row["system"] for row in rows[:4]] == ["popularity", "item-cf", "JTM, iteration 0", "JTM, iteration 1"]
+    assert rows[4]["system"].startswith("full scan")
+    assert {"train-model-small-01", "learn-tree-small-01", "mlflow-small", "check-report-log"} <= set(artifacts)
+    manifest = open_store().read_json(released(DATA_NAME).manifest)
+    assert manifest["gate"]["is_accepted"]
+    assert round(manifest["metrics"]["test"]["recall_at_10"], 5) == next(row["R@10"] for row in rows if row["gate"] == "best")
+
+
+def test_run_names_carry_iteration_and_data_set(trained: State[Any]) -> None:
+    assert {"train-model-small-00", "learn-tree-small-01", "evaluate-model-small-01"} <= set(task_runs_of(trained))
+
+
+def test_mlflow_has_a_run_with_one_nested_run_per_iteration(trained: State[Any], mlflow_uri: str) -> None:
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    experiment = client.get_experiment_by_name("jtm")
+    wanted = f"tags.`prefect.flow_run_id` = '{trained.state_details.flow_run_id}'"
+    runs = client.search_runs([experiment.experiment_id], wanted)
+    parents = [run for run in runs if run.data.tags["jtm.kind"] == "experiment"]
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert sorted(run.data.tags["jtm.iteration"] for run in runs if run.data.tags["jtm.kind"] == "iteration") == ["0", "1"]
+
+
+def test_a_longer_run_repeats_nothing(trained: State[Any], parameters: Parameters) -> None:
+    longer = {"config": {**parameters["config"], "iterations": 2}}
+    states = task_runs_of(train_jtm(**longer, return_state=True))
+    computed = {"ingest", "check", "prepare", "plant", "train", "learn", "evaluate", "compare"}
+    found = {name: state for name, state in states.items() if name.split("-")[0] in computed}
+    new = {"train-model-small-02", "learn-tree-small-02", "evaluate-model-small-02"}
+    assert {name for name, state in found.items() if state != "Cached"} == new
+    assert len(found) == 15
+
+
+def test_bad_data_stop_the_run_before_training(environment: Mapping[str, str], parameters: Parameters) -> None:
+    state = train_jtm(**with_changes(parameters, "data", latest_time=1_000_600), return_state=True)
+    assert state.is_failed()
+    with pytest.raises(DataRefusedError, match="time_in_range"):
+        state.result()
+    artifacts = artifacts_of(state)
+    assert "time_in_range" in artifacts["check-report-log-text"].data
+    assert not any((key or "").startswith("train-model") for key in artifacts)
+
+
+def test_retraining_keeps_ids_and_starts_from_the_released_version(
+    trained: State[Any], parameters: Parameters, make_log: Callable[..., Path], tmp_path: Path
+) -> None:
+    before = released(DATA_NAME)
+    grown = make_log(tmp_path / "grown.csv", num_users=70, num_items=48, seed=3)
+    state = retrain_jtm(**with_changes(parameters, "data", path=str(grown)), return_state=True)
+    assert state.is_completed()
+    after = released(DATA_NAME)
+    assert (after.data.num_users, after.data.num_items) == (70, 48)
+    store = open_store()
+    versions = [find_version(path.stem) for path in sorted((store.home / "versions").rglob("*.json"))]
+    first = [version for version in versions if version.iteration == 0 and version.data == after.data]
+    assert [store.read_json(version.manifest)["parent"] for version in first] == [before.version]
+
+
+def test_a_recorded_version_can_be_measured_again(trained: State[Any]) -> None:
+    version = released(DATA_NAME)
+    evaluation = {"cutoffs": [5, 10], "beam_width": 16, "small_beam_width": 5}
+    state = evaluate_version(version.version, users="validation", evaluation=evaluation, return_state=True)
+    assert state.is_completed()
+    rows = json.loads(artifacts_of(state)["results"].data)
+    assert [row["search"] for row in rows] == ["beam", "small beam", "full scan", "beam, seen items left out"]
+    assert 0 < rows[0]["recall_at_10"] <= 1
+
+
+def test_an_unknown_version_is_named(environment: Mapping[str, str]) -> None:
+    state = evaluate_version("no-such-version", return_state=True)
+    assert "version 'no-such-version' is not recorded" in str(state.message)

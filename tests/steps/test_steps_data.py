@@ -1,0 +1,169 @@
+"""From a log outside to a planted tree: each task by its function, on a store of its own."""
+
+import dataclasses
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prefect.logging import disable_run_logger
+
+from jtm_core.config import DataConfig, FirstTreeConfig, JtmConfig, SplitConfig
+from tasks.artefacts import read_data, read_tree, read_vocabulary
+from tasks.check_data import check_behaviours, check_log, check_tree
+from tasks.choose_example import PLANTED, choose_example
+from tasks.compare_baselines import compare_baselines
+from tasks.example_data import ExampleDataUnavailable
+from tasks.fetch_log import fetch_log
+from tasks.ingest_log import ingest_log
+from tasks.look_back import look_back
+from tasks.plant_tree import plant_tree
+from tasks.prepare_behaviours import prepare_behaviours
+from tasks.references import DataReferences, IngestedLog
+from tasks.store import open_store
+from tasks.versions import UnknownVersionError
+
+MakeConfig = Callable[..., JtmConfig]
+
+
+@pytest.fixture
+def ingested(home: Path, make_config: MakeConfig) -> IngestedLog:
+    config = make_config()
+    return ingest_log.compute(fetch_log.fn(config), config)
+
+
+@pytest.fixture
+def data(ingested: IngestedLog, make_config: MakeConfig) -> DataReferences:
+    return prepare_behaviours.compute(ingested, make_config(), None)
+
+
+def test_a_missing_log_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data.path is '/no/such.csv'; there is no file"):
+        fetch_log.fn(make_config(data=DataConfig(path="/no/such.csv")))
+
+
+def test_a_missing_category_table_is_named(make_config: MakeConfig) -> None:
+    config = make_config()
+    with pytest.raises(FileNotFoundError, match=r"data.category_path is 'nowhere.csv'"):
+        fetch_log.fn(dataclasses.replace(config, data=dataclasses.replace(config.data, category_path="nowhere.csv")))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (DataConfig(path=""), "data.path is empty; give the log's file"),
+        (DataConfig(path="log.csv", format="planted_world"), "reads no file; leave the path empty"),
+    ],
+)
+def test_a_log_that_cannot_be_meant_is_refused(data: DataConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fetch_log.fn(JtmConfig(data=data))
+
+
+def test_a_log_that_moved_is_the_same_log(tmp_path: Path, make_config: MakeConfig) -> None:
+    config = make_config()
+    moved = tmp_path / "elsewhere" / "log.csv"
+    moved.parent.mkdir()
+    moved.write_bytes(Path(config.data.path).read_bytes())
+    there = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(moved)))
+    assert fetch_log.fn(there).sha256 == fetch_log.fn(config).sha256
+
+
+def test_the_same_log_zipped_gives_the_same_artefact(ingested: IngestedLog, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = make_config()
+    zipped = tmp_path / "log.csv.gz"
+    zipped.write_bytes(gzip.compress(Path(config.data.path).read_bytes()))
+    there = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(zipped)))
+    assert ingest_log.compute(fetch_log.fn(there), there).log == ingested.log
+
+
+def test_rows_and_times_are_counted(ingested: IngestedLog) -> None:
+    assert (ingested.num_rows, ingested.earliest_time, ingested.latest_time) == (720, 1_000_000, 1_000_660)
+
+
+def test_a_synthetic_world_goes_the_way_of_any_log(home: Path) -> None:
+    config = JtmConfig(data=DataConfig(name="world", format="planted_world"), split=SplitConfig(num_test_users=9, num_validation_users=8))
+    ingested = ingest_log.compute(fetch_log.fn(config), config)
+    data = prepare_behaviours.compute(ingested, config, None)
+    behaviours, split = read_data(open_store(), data)
+    assert behaviours.num_users == data.num_users > 100
+    assert (len(split.test), len(split.validation)) == (9, 8)
+
+
+def test_prepared_behaviours_are_those_of_the_log(data: DataReferences, make_config: MakeConfig) -> None:
+    store = open_store()
+    behaviours, _ = read_data(store, data)
+    users, items = (np.asarray(read_vocabulary(store, reference).keys) for reference in (data.users, data.items))
+    rows = [line.split(",") for line in Path(make_config().data.path).read_text().split()]
+    wanted = {user: [int(row[1]) for row in rows if int(row[0]) == user] for user in (0, 17)}
+    for user, expected in wanted.items():
+        dense = int(np.flatnonzero(users == user)[0])
+        assert items[behaviours.history(dense)].tolist() == expected
+    assert (data.num_users, data.num_items, data.num_behaviours, data.num_log_rows) == (60, 40, 720, 720)
+
+
+def test_a_good_log_passes_every_check(ingested: IngestedLog, data: DataReferences, make_config: MakeConfig) -> None:
+    config = make_config()
+    outcomes = [
+        check_log.compute(ingested, config, None),
+        check_behaviours.compute(data, config),
+        check_tree.compute(data, plant_tree.compute(data, config, None)),
+    ]
+    assert [(outcome.suite, outcome.is_passed) for outcome in outcomes] == [("log", True), ("behaviours", True), ("tree", True)]
+
+
+def test_a_broken_rule_is_kept_with_the_offending_lines(home: Path, make_config: MakeConfig) -> None:
+    config = make_config()
+    path = Path(config.data.path)
+    path.write_text(path.read_text() + "7,3,3,pv,99\n")
+    strict = dataclasses.replace(config, data=dataclasses.replace(config.data, earliest_time=1_000_000))
+    outcome = check_log.compute(ingest_log.compute(fetch_log.fn(strict), strict), strict, None)
+    content = open_store().read_json(outcome.report)
+    assert not outcome.is_passed
+    broken = [rule for rule in content["report"]["rules"] if rule["verdict"] == "failed"]
+    assert [(rule["name"], rule["violating_rows"], rule["examples"][0]["line"]) for rule in broken] == [("time_in_range", 1, 721)]
+    assert "time_in_range" in content["text"]
+
+
+@pytest.mark.parametrize("method", ["category", "random", "two_means"])
+def test_every_item_has_a_leaf_of_the_first_tree(data: DataReferences, make_config: MakeConfig, method: str) -> None:
+    grown = plant_tree.compute(data, make_config(first_tree=FirstTreeConfig(method=method)), None)
+    tree = read_tree(open_store(), grown.tree)
+    assert (tree.num_items, tree.height) == (40, 6)
+    assert (grown.start, grown.report) == (None, None)
+
+
+def test_baselines_are_judged_on_both_groups_with_and_without_seen_items(data: DataReferences, make_config: MakeConfig) -> None:
+    systems = {
+        system["name"]: system["metrics"] for system in open_store().read_json(compare_baselines.compute(data, make_config()))["systems"]
+    }
+    assert list(systems) == ["popularity", "item-cf"]
+    for metrics in systems.values():
+        assert sorted(metrics) == ["test", "validation"]
+        assert {"recall_at_10", "filtered/recall_at_10", "ndcg_at_5"} <= set(metrics["test"])
+    assert systems["item-cf"]["test"]["recall_at_10"] > 2 * systems["popularity"]["test"]["recall_at_10"]
+
+
+def test_an_unknown_start_is_refused(ingested: IngestedLog, make_config: MakeConfig) -> None:
+    with pytest.raises(UnknownVersionError, match=r"version 'small-00-abc' is not recorded under .*recorded are: none yet"):
+        look_back.fn("small-00-abc", ingested, make_config())
+    assert look_back.fn("", ingested, make_config()) == (None, None)
+
+
+def test_the_demo_says_when_its_data_are_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable() -> None:
+        raise ExampleDataUnavailable("no network")
+
+    texts: list[str] = []
+    monkeypatch.setattr("tasks.choose_example.fetch_ml_100k", unavailable)
+    monkeypatch.setattr("tasks.choose_example.create_markdown_artifact", lambda text, key: texts.append(text))
+    with disable_run_logger():
+        config = choose_example.fn(JtmConfig(data=DataConfig(path="recbole:ml-100k", format="recbole")))
+    assert config.data == PLANTED
+    assert "Synthetic data" in texts[0]
+    assert "no network" in texts[0]
+
+
+def test_the_demo_leaves_other_data_alone(make_config: MakeConfig) -> None:
+    assert choose_example.fn(make_config()) == make_config()

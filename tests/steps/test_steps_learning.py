@@ -1,0 +1,232 @@
+"""Training, tree learning, evaluation, the gate and the report: each task by its function, on a store of its own."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
+from tasks.artefacts import read_network, read_tree
+from tasks.evaluate_model import evaluate_model
+from tasks.fetch_log import fetch_log
+from tasks.find_released import find_released
+from tasks.ingest_log import ingest_log
+from tasks.iteration_records import iteration_of
+from tasks.learn_tree import learn_tree
+from tasks.plant_tree import plant_tree
+from tasks.prepare_behaviours import prepare_behaviours
+from tasks.record_version import deciding_metric, record_version
+from tasks.references import Candidate, DataReferences, GrownTree, Standing, TrainedModel, VersionRef
+from tasks.report_results import best_version, results_rows, table_text
+from tasks.store import open_store
+from tasks.train_model import train_model
+from tasks.versions import UnknownVersionError, data_slug, find_version, release, released
+
+MakeConfig = Callable[..., JtmConfig]
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """What a run has made when its first training is over."""
+
+    data: DataReferences
+    grown: GrownTree
+    trained: TrainedModel
+    config: JtmConfig
+
+
+@pytest.fixture
+def made(home: Path, make_config: MakeConfig) -> Made:
+    config = make_config()
+    data = prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
+    grown = plant_tree.compute(data, config, None)
+    return Made(data, grown, train_model.compute(0, data, grown, config), config)
+
+
+def record(made: Made, **options: Any) -> VersionRef:
+    """Evaluate and record what was made as iteration 0, or the one given."""
+    iteration = options.get("iteration", 0)
+    evaluation = evaluate_model.compute(iteration, made.data, made.grown.tree, made.trained.model, made.config)
+    candidate = Candidate(iteration, made.grown, made.trained, evaluation)
+    return record_version.fn(made.data, candidate, options.get("standing"), None, made.config)
+
+
+class Killed(BaseException):
+    """Stands in for ``kill -9``."""
+
+
+def killed_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training die after some batches; every batch leaves a checkpoint."""
+    from tasks import train_model as module
+
+    save, saved = module._save, []
+
+    def save_and_die(training: Any, checkpoint: Path) -> None:
+        save(training, checkpoint)
+        saved.append(checkpoint)
+        if len(saved) == batches:
+            raise Killed
+
+    monkeypatch.setenv("JTM_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr(module, "_save", save_and_die)
+
+
+@pytest.mark.parametrize("batches", [1, 9, 10, 12])
+def test_a_killed_training_ends_with_the_same_weights(made: Made, monkeypatch: pytest.MonkeyPatch, home: Path, batches: int) -> None:
+    (home / "steps" / f"{train_model.key(0, made.data, made.grown, made.config)}.json").unlink()
+    with monkeypatch.context() as patch:
+        killed_after(batches, patch)
+        with pytest.raises(Killed):
+            train_model.compute(0, made.data, made.grown, made.config)
+    assert len(list((home / "checkpoints").glob("*"))) == 1
+    assert train_model.compute(0, made.data, made.grown, made.config) == made.trained
+    assert list((home / "checkpoints").glob("*")) == []
+
+
+def test_a_damaged_checkpoint_is_passed_over(made: Made, home: Path) -> None:
+    key = train_model.key(0, made.data, made.grown, made.config)
+    (home / "steps" / f"{key}.json").unlink()
+    (home / "checkpoints").mkdir(exist_ok=True)
+    (home / "checkpoints" / f"{key}.safetensors").write_bytes(b"not a checkpoint")
+    assert train_model.compute(0, made.data, made.grown, made.config) == made.trained
+
+
+def test_curves_have_a_point_per_epoch_and_a_diagnosis(made: Made) -> None:
+    curves = open_store().read_json(made.trained.curves)
+    assert [epoch for epoch, _ in curves["validation_recall"]] == [1, 2]
+    assert curves["loss"][-1][0] == 200
+    assert {"best_epoch", "score_spread", "list_overlap"} <= set(curves["diagnosis"])
+
+
+def test_the_objective_never_falls_and_the_model_comes_along(made: Made) -> None:
+    learned = learn_tree.compute(1, made.data, made.grown.tree, made.trained.model, made.config)
+    store = open_store()
+    report = store.read_json(learned.report)
+    assert report["objective_after"] >= report["objective_before"]
+    assert report["segments"][0]["level_from"] == 0
+    before, after = read_network(store, made.trained.model), read_network(store, learned.start)
+    tree = read_tree(store, learned.tree)
+    first_item = (1 << tree.height) - 1
+    assert tree.num_items == 40
+    np.testing.assert_array_equal(before.vectors.detach()[first_item:], after.vectors.detach()[first_item:])
+
+
+def test_both_groups_are_evaluated(made: Made) -> None:
+    metrics = open_store().read_json(evaluate_model.compute(0, made.data, made.grown.tree, made.trained.model, made.config))["metrics"]
+    assert sorted(metrics) == ["test", "validation"]
+    assert {"recall_at_10", "filtered/recall_at_10", "full_scan/recall_at_10", "small_beam/recall_at_5"} <= set(metrics["test"])
+
+
+def test_the_first_version_is_accepted_and_can_be_found(made: Made) -> None:
+    version = record(made)
+    manifest = open_store().read_json(version.manifest)
+    assert version.is_accepted
+    assert version.version == f"small-00-{version.manifest.sha256[:12]}"
+    assert find_version(version.version) == version == record(made)
+    assert (manifest["parent"], manifest["iteration"], manifest["objective_after"]) == (None, 0, None)
+    assert manifest["config"]["seed"] == 1
+    assert set(manifest["code"]["libraries"]) >= {"numpy", "torch"}
+
+
+def test_a_longer_experiment_has_the_same_versions(made: Made) -> None:
+    assert record(made) == record(dataclasses.replace(made, config=dataclasses.replace(made.config, iterations=9)))
+
+
+@pytest.mark.parametrize(("better", "is_accepted"), [(0.0, True), (0.015, True), (0.05, False)])
+def test_the_gate_refuses_what_falls_by_more_than_the_tolerance(made: Made, better: float, is_accepted: bool) -> None:
+    assert made.config.tree_learning.validation_tolerance == 0.02
+    first = record(made)
+    best = dataclasses.replace(first, version="best", deciding_recall=first.deciding_recall * (1 + better))
+    standing = Standing(first, best)
+    version = record(made, iteration=1, standing=standing)
+    gate = open_store().read_json(version.manifest)["gate"]
+    assert version.is_accepted == gate["is_accepted"] == is_accepted
+    assert gate["metric"] == "validation/recall_at_10"
+    after = Standing.after_version(standing, version)
+    assert after.current == (version if is_accepted else best)
+    assert after.best == best if better else first
+
+
+def test_the_last_cut_off_with_items_decides() -> None:
+    evaluation = EvaluationConfig(cutoffs=(10, 200), beam_width=200)
+    assert deciding_metric(evaluation, {"recall_at_10": 0.1, "recall_at_200": 0.5}) == "recall_at_200"
+    assert deciding_metric(evaluation, {"recall_at_10": 0.1}) == "recall_at_10"
+    filtered = dataclasses.replace(evaluation, filter_seen=True)
+    assert deciding_metric(filtered, {"recall_at_200": 0.5, "filtered/recall_at_200": 0.6}) == "filtered/recall_at_200"
+    with pytest.raises(ValueError, match="fewer items than the first of them"):
+        deciding_metric(evaluation, {})
+
+
+def test_a_retraining_starts_from_what_was_released(made: Made) -> None:
+    version = record(made)
+    assert released("small") is None
+    release(version)
+    assert released("small") == version
+    extended = plant_tree.compute(made.data, made.config, version)
+    assert extended.start is not None
+    np.testing.assert_array_equal(read_tree(open_store(), extended.tree).leaf_of_item, read_tree(open_store(), version.tree).leaf_of_item)
+
+
+def test_a_warm_start_needs_the_same_model(made: Made) -> None:
+    version = record(made)
+    other = dataclasses.replace(made.config, model=ModelConfig(window_sizes=(4, 2), embedding_width=8, hidden_widths=(16, 8, 8)))
+    with pytest.raises(ValueError, match=f"version {version.version} has the model settings .*give the same ones to start warm"):
+        plant_tree.compute(made.data, other, version)
+
+
+def test_a_warm_start_takes_the_later_epochs(made: Made) -> None:
+    config = dataclasses.replace(made.config, training=TrainingConfig(epochs=3, later_epochs=1, batch_samples=64, negatives=20))
+    warm = train_model.compute(0, made.data, dataclasses.replace(made.grown, start=made.trained.model), config)
+    assert len(open_store().read_json(warm.curves)["validation_recall"]) == 1
+
+
+def test_mlflow_is_told_everything_about_a_version(made: Made) -> None:
+    learned = learn_tree.compute(1, made.data, made.grown.tree, made.trained.model, made.config)
+    retrained = Made(made.data, learned, train_model.compute(1, made.data, learned, made.config), made.config)
+    told = iteration_of(open_store(), record(retrained, iteration=1))
+    assert set(told.artefacts) == {
+        "tree.parquet", "model.safetensors", "manifest.json", "evaluation.json", "curves.json", "tree_learning.json",
+    }  # fmt: skip
+    assert {"test/recall_at_10", "validation/recall_at_10", "training/best_epoch"} <= set(told.metrics)
+    assert told.learning is not None
+    assert len(told.learning.moved_shares) == 7
+
+
+def test_the_table_has_all_systems(made: Made) -> None:
+    config = made.config
+    version = record(made)
+    refused = dataclasses.replace(version, iteration=1, is_accepted=False, deciding_recall=0.99)
+    popularity = {"test": {"recall_at_5": 0.125, "recall_at_10": 0.25}, "validation": {"recall_at_10": 0.2}}
+    rows = results_rows(open_store(), [version, refused], {"popularity": popularity}, config.evaluation)
+    assert [(row["system"], row["gate"]) for row in rows] == [
+        ("popularity", ""),
+        ("JTM, iteration 0", "best"),
+        ("JTM, iteration 1", "refused"),
+        ("full scan, iteration 0", ""),
+    ]
+    assert (rows[0]["R@10"], rows[0]["R@5 beam 5"], rows[0]["validation R@10"]) == (0.25, None, 0.2)
+    lines = table_text(rows).splitlines()
+    assert lines[0].split()[:3] == ["system", "gate", "R@5"]
+    assert lines[1].split()[:3] == ["popularity", "12.50", "25.00"]
+    assert best_version([version, refused]) is version
+
+
+def test_versions_are_listed_where_one_is_unknown(made: Made) -> None:
+    version = record(made)
+    with pytest.raises(UnknownVersionError, match=f"version 'other' is not recorded under .*recorded are: {version.version}"):
+        find_version("other")
+
+
+@pytest.mark.parametrize(("name", "slug"), [("Amazon Beauty/5-core", "amazon-beauty-5-core"), ("../x", "x"), ("ü", "data")])
+def test_names_of_data_sets_become_names_of_folders(name: str, slug: str) -> None:
+    assert data_slug(name) == slug
+
+
+def test_nothing_is_released_at_first(home: Path, make_config: MakeConfig) -> None:
+    from prefect.logging import disable_run_logger
+
+    with disable_run_logger():
+        assert find_released.fn(make_config()) == ""

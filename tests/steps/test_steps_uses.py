@@ -1,0 +1,56 @@
+"""The parts of the config that a step names are those its module looks at: else a cached result could be stale."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+from jtm_core.config import JtmConfig
+from tasks.caching import Step
+
+TASKS = Path(__file__).parents[2] / "tasks"
+PROPERTIES = {"first_level": {"training", "evaluation"}}
+"""Properties of the config, and the parts they are worked out from."""
+
+
+def step_names() -> list[str]:
+    return [path.stem for path in sorted(TASKS.glob("*.py")) if "@step(" in path.read_text()]
+
+
+def parts_looked_at(module_path: Path) -> set[str]:
+    """Attributes taken of anything called ``config`` (or handed on whole) in a module."""
+    tree = ast.parse(module_path.read_text())
+    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "config"}
+    parts = {field for name in found for field in PROPERTIES.get(name, {name})}
+    return parts & set(JtmConfig.__dataclass_fields__)
+
+
+def steps_of(name: str) -> list[Step]:
+    module = importlib.import_module(f"tasks.{name}")
+    return [value for value in vars(module).values() if isinstance(value, Step) and value.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("name", step_names())
+def test_a_step_names_every_part_it_looks_at(name: str) -> None:
+    named = {part for step in steps_of(name) for part in step.uses}
+    looked_at = parts_looked_at(TASKS / f"{name}.py")
+    assert looked_at == named, f"tasks/{name}.py looks at {sorted(looked_at)} of the config, its steps name {sorted(named)}"
+
+
+def test_there_are_steps() -> None:
+    assert {"train_model", "learn_tree", "plant_tree", "evaluate_model"} <= set(step_names())
+
+
+@pytest.mark.parametrize("name", step_names())
+def test_a_step_returns_references_only(name: str) -> None:
+    for step in steps_of(name):
+        returned = inspect.signature(step.fn).return_annotation
+        assert returned.__module__ == "tasks.references", f"{name} returns {returned}"
+
+
+def test_a_part_that_is_not_named_is_found(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text("def f(config):\n    return config.seed + config.first_level\n")
+    assert parts_looked_at(module) == {"seed", "training", "evaluation"}
