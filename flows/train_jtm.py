@@ -43,12 +43,12 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
         log_data(run, data)
         pass_gate(run, check_behaviours(data, config))
         grown = plant_tree(data, config, parent)
-        pass_gate(run, check_tree(data, grown))
 
         standing, versions = None, []
         for iteration in range(config.iterations + 1):
             if standing:
                 grown = learn_tree(iteration, data, standing.current.tree, standing.current.model, config)
+            pass_gate(run, check_tree(data, grown))
             trained = train_model(iteration, data, grown, config)
             evaluation = evaluate_model(iteration, data, grown.tree, trained.model, config)
             version = record_version(data, Candidate(iteration, grown, trained, evaluation), standing, parent, config)

@@ -94,8 +94,8 @@ def evaluate(
     }
     measured = {prefix: _measure(items, asked, config) for prefix, items in lists.items()}
     metrics = {f"{prefix}{name}": value for prefix, values in measured.items() for name, value in mean_metrics(values).items()}
-    for cutoff in config.cutoffs:
-        metrics[f"search_loss/recall_at_{cutoff}"] = metrics[f"full_scan/recall_at_{cutoff}"] - metrics[f"recall_at_{cutoff}"]
+    for name in [name for name in measured[""] if name.startswith("recall") and name in measured["full_scan/"]]:
+        metrics[f"search_loss/{name}"] = metrics[f"full_scan/{name}"] - metrics[name]
     metrics |= {f"layer_recall/level_{level:02d}": value for level, value in layers.items()}
     return Evaluation(metrics, {name: values for name, values in measured[""].items() if name.startswith("recall")})
 

@@ -79,6 +79,8 @@ class LearnedTree:
         False if the old tree was kept whole.
     moved_shares : float64 array (height + 1,)
         Share of items whose ancestor changed, per level, swaps of siblings not counted.
+    raw_moved_shares : float64 array (height + 1,)
+        The same with swaps counted, as a comparison of codes before siblings are matched would have it.
     num_samples : int
         Samples used.
     """
@@ -89,6 +91,7 @@ class LearnedTree:
     objective_after: float
     is_new: bool
     moved_shares: Floats
+    raw_moved_shares: Floats
     num_samples: int
 
 
@@ -155,14 +158,15 @@ class TreeLearner:
         else:
             new, after, kept = old, before, {}
         segments = tuple(_report(pair, before, after, kept.get(pair[0], (0, 0))) for pair in pairwise(borders))
-        new = match_siblings(old, new)
+        matched = match_siblings(old, new)
         return LearnedTree(
-            tree=new,
+            tree=matched,
             segments=segments,
             objective_before=float(before.sum()),
             objective_after=float(after.sum()),
             is_new=bool(kept),
-            moved_shares=moved_shares(old, new),
+            moved_shares=moved_shares(old, matched),
+            raw_moved_shares=moved_shares(old, new),
             num_samples=len(self._samples),
         )
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from data_checks.reports import CheckReport
 
 ROOMS = ("jtm_core", "data_checks")
+TAOBAO_TYPES = ("pv", "buy", "cart", "fav")
+"""All that UserBehavior.csv may hold, by its publisher's description."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -38,6 +40,7 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
         latest_time=data.latest_time,
         out_of_range=data.out_of_range,
         behaviour_types=data.behaviour_types,
+        known_behaviour_types=TAOBAO_TYPES if ingested.log_format == "user_behavior" else (),
         previous_rows=previous.data.num_log_rows if previous else None,
     )
     return save_outcome(store, check_log(store.path(ingested.log), rules))

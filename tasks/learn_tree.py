@@ -75,6 +75,7 @@ def report_of(learned: "LearnedTree") -> dict[str, Any]:
         "is_new": learned.is_new,
         "num_samples": learned.num_samples,
         "moved_shares": [float(share) for share in learned.moved_shares],
+        "raw_moved_shares": [float(share) for share in learned.raw_moved_shares],
         "segments": [
             {
                 "level_from": segment.upper_level,

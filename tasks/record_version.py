@@ -114,9 +114,9 @@ def _gate(validation: dict[str, float], standing: Standing | None, config: JtmCo
 
 def _tree_learning(store: Store, candidate: Candidate) -> dict[str, Any]:
     if candidate.grown.report is None:
-        return {"objective_before": None, "objective_after": None, "moved_shares": []}
+        return {"objective_before": None, "objective_after": None, "moved_shares": [], "raw_moved_shares": []}
     report = store.read_json(candidate.grown.report)
-    return {name: report[name] for name in ("objective_before", "objective_after", "moved_shares")}
+    return {name: report[name] for name in ("objective_before", "objective_after", "moved_shares", "raw_moved_shares")}
 
 
 def _origin(data: DataReferences, candidate: Candidate, config: JtmConfig) -> dict[str, Any]:
