@@ -35,7 +35,7 @@ def negatives_per_level(total: int, num_used: list[int]) -> list[int]:
     Examples
     --------
     >>> negatives_per_level(20, [2, 4, 8, 16])
-    [1, 3, 6, 10]
+    [1, 3, 3, 13]
     """
     num_levels = len(num_used)
     limits = np.array(num_used) - 1
