@@ -14,7 +14,7 @@ from tasks.local_stack.following import Follower
 from tasks.local_stack.orchestration import client_of, deployment_names, scheduled_runs, start_run
 from tasks.local_stack.place import Place
 from tasks.local_stack.stack import local_stack
-from tasks.local_stack.terminal import follow, results_table
+from tasks.local_stack.terminal import TABLE_WIDTH, follow, results_table
 
 DEPLOYMENTS = ("demo", "evaluate-version", "retrain-jtm", "train-jtm")
 _SCHEDULE_SECONDS = 60.0
@@ -42,7 +42,7 @@ def run(home: Path, *, keep: bool) -> int:
         ended = follow(follower, console, children.check)
         results = follower.results()
         if results:
-            console.print(results_table(results.rows, results.title))
+            console.print(results_table(results.rows, results.title), crop=False, width=max(console.width, TABLE_WIDTH))
             console.print(results.data, markup=False)
         if not ended.is_completed:
             console.print(f"[red]{ended.state}[/red]: {ended.message}")

@@ -15,6 +15,8 @@ from rich.text import Text
 
 from tasks.local_stack.following import Follower, LogLine, Moment
 
+TABLE_WIDTH = 130
+"""Characters the results need; a narrower terminal breaks the lines rather than the figures."""
 _POLL_SECONDS = 1.0
 _WORDS_SECONDS = 15.0
 _COLOURS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
