@@ -45,10 +45,9 @@ def _write(source: SourceRef, destination: Path, config: JtmConfig) -> "LogSumma
 
 
 def _write_world(destination: Path, config: JtmConfig) -> "LogSummary":
-    from jtm_core.synthetic import noise_world, planted_world
-
     from jtm_core.formats.raw_logs import write_world_log
     from jtm_core.seeding import generator
+    from jtm_core.synthetic import noise_world, planted_world
 
     make = planted_world if config.data.format == "planted_world" else noise_world
     world = make(generator(config.seed, config.data.format))

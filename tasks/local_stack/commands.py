@@ -42,7 +42,7 @@ def run(home: Path, *, keep: bool) -> int:
         ended = follow(follower, console, children.check)
         results = follower.results()
         if results:
-            console.print(results_table(results.rows, results.title), crop=False, width=max(console.width, TABLE_WIDTH))
+            Console(width=max(console.width, TABLE_WIDTH), highlight=False).print(results_table(results.rows, results.title))
             console.print(results.data, markup=False)
         if not ended.is_completed:
             console.print(f"[red]{ended.state}[/red]: {ended.message}")
