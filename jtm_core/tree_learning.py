@@ -7,7 +7,7 @@ sample and added along paths. User features stay those of the old tree throughou
 Where we leave the paper:
 
 * Inner-node vectors follow the items (:mod:`jtm_core.carry`). Once a segment has moved items, the vectors further down
-  belong to items that are gone; every path below would look bad, and the objective of the whole tree would fall. So
+  belong to items that are gone; the paths below look bad, and the objective of the whole tree gains less or falls. So
   after each segment the items keep their old order below their new nodes and the vectors there are carried over, before
   the next segment is learned.
 * The objective is *measured* before (old tree, its vectors) and after (new tree, carried vectors). Within a node the
