@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt, MinLen
 _PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
 
 LogFormat = Literal["auto", "user_behavior", "amazon_ratings", "movielens", "recbole", "table", "planted_world", "noise_world"]
+Precision = Literal["float32", "bfloat16"]
 PositiveInt = Annotated[int, Ge(1)]
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -151,6 +152,8 @@ class TrainingConfig:
     """Adam's step size (paper: 1e-3)."""
     patience: PositiveInt = 2
     """Epochs without a better validation recall before an iteration's training stops; the best epoch's weights are kept."""
+    precision: Precision = "float32"
+    """Of the products behind the first layer; weights, sums and moments stay float32."""
 
     def __post_init__(self) -> None:
         for name in ("minimum_history", "epochs", "later_epochs", "batch_samples", "negatives", "negatives_block", "patience"):
@@ -172,6 +175,8 @@ class TreeLearningConfig:
     at d = 1, a transportation problem for small nodes)."""
     maximum_samples_per_item: PositiveInt | None = None
     """Samples of one item used at most, evenly spaced over its samples and scaled up again; empty uses all."""
+    precision: Precision = "float32"
+    """Of the products behind the first layer while samples are scored; sums over samples stay float64."""
     validation_tolerance: Annotated[float, Ge(0)] = 0.02
     """A tree is refused if validation recall of the retrained model falls by more than this share of the best version's."""
 
@@ -212,6 +217,22 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where the work is done; what comes out stays the same, so no step is repeated when this changes."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    training_processes: PositiveInt = 1
+    """Processes of a data-parallel training on this machine (``torch.distributed``; gloo, on GPUs nccl)."""
+    tree_processes: PositiveInt = 1
+    """Processes on this machine that weigh shards of tree learning side by side."""
+    dask_scheduler: str = ""
+    """Address of a Dask scheduler, e.g. ``tcp://host:8786``, whose workers weigh the shards instead; they must share ``JTM_HOME``."""
+    shard_samples: PositiveInt = 1_000_000
+    """Samples of a shard, about; a shard is what a killed tree learning loses at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JtmConfig:
     """One experiment: Algorithm 1 with everything it depends on."""
 
@@ -224,6 +245,7 @@ class JtmConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tree_learning: TreeLearningConfig = field(default_factory=TreeLearningConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig, metadata={"in_key": False})
     iterations: Annotated[int, Ge(0), Le(1000)] = 4
     """Joint iterations after the first training (paper plots 0 .. 10); 0 trains on the first tree only."""
     seed: int = 1
