@@ -27,7 +27,7 @@ serve-ui: $(STAMP) ## Start Prefect, MLflow and a worker and keep them up until 
 	@$(PY) -m tasks.local_stack serve
 
 test: $(STAMP) ## Run all tests, doctests of the core included
-	$(PY) -m pytest tests jtm_core --doctest-modules $(ARGS)
+	$(PY) -m pytest tests jtm_core tasks --doctest-modules $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts, architecture
 	$(VENV)/bin/ruff check .

@@ -26,6 +26,7 @@ from prefect.states import Completed
 from pydantic import TypeAdapter, ValidationError
 
 from jtm_core.config import JtmConfig
+from tasks.costs import Cost, StepCost, collect, cost_text, metered
 from tasks.fingerprints import key_part, package_fingerprint
 from tasks.references import ArtefactRef
 from tasks.settings import jtm_home
@@ -39,9 +40,10 @@ _running_key: ContextVar[str] = ContextVar("running_key")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept(Generic[R]):
-    """A result found again."""
+    """A result found again, and what it cost to make."""
 
     value: R
+    cost: Cost
 
 
 class Step(Generic[P, R]):
@@ -96,20 +98,19 @@ class Step(Generic[P, R]):
         path = _record_path(store, key)
         adapter: TypeAdapter[R] = TypeAdapter(get_type_hints(self.fn)["return"])
         try:
-            value = adapter.validate_python(json.loads(path.read_text(encoding="utf-8"))["result"])
+            record = json.loads(path.read_text(encoding="utf-8"))
+            value, cost = adapter.validate_python(record["result"]), TypeAdapter(Cost).validate_python(record["cost"])
             for reference in references_in(value):
                 store.path(reference)
         except (FileNotFoundError, ValueError, TypeError, KeyError, ValidationError, BrokenArtefactError):
             return None
-        return Kept(value)
+        return Kept(value, cost)
 
     def compute(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The result kept under the call's key, or a new one that is kept from now on; needs no Prefect run."""
         store, key = open_store(), self.key(*args, **kwargs)
         found = self.kept(store, key)
-        if found is not None:
-            return found.value
-        return self._make(store, key, *args, **kwargs)
+        return found.value if found is not None else self._make(store, key, *args, **kwargs).value
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, JtmConfig):
@@ -119,21 +120,28 @@ class Step(Generic[P, R]):
     def _run(self, *args: P.args, **kwargs: P.kwargs) -> "R | State[R]":
         store, key = open_store(), self.key(*args, **kwargs)
         found = self.kept(store, key)
+        iteration = self._signature.bind(*args, **kwargs).arguments.get("iteration")
         if found is not None:
+            collect(StepCost(self.name, iteration, found.cost, is_kept=True))
             get_run_logger().info("%s is already there, as step %s of %s", self.name, key[:12], store.home)
             return Completed(name="Cached", message=f"kept as step {key[:12]}", data=found.value)
-        return self._make(store, key, *args, **kwargs)
+        made = self._make(store, key, *args, **kwargs)
+        collect(StepCost(self.name, iteration, made.cost, is_kept=False))
+        get_run_logger().info("%s took %s", self.name, cost_text(made.cost))
+        return made.value
 
-    def _make(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> R:
+    def _make(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> Kept[R]:
         token = _running_key.set(key)
         try:
-            value = self.fn(*args, **kwargs)
+            with metered() as meter:
+                value = self.fn(*args, **kwargs)
+                cost = meter.cost()
         finally:
             _running_key.reset(token)
         adapter: TypeAdapter[R] = TypeAdapter(get_type_hints(self.fn)["return"])
-        record = {"step": self.name, "result": adapter.dump_python(value, mode="json")}
+        record = {"step": self.name, "result": adapter.dump_python(value, mode="json"), "cost": dataclasses.asdict(cost)}
         write_text_durably(_record_path(store, key), canonical_json(record, indent=1) + "\n")
-        return value
+        return Kept(value, cost)
 
 
 def step(*, run_name: str, uses: tuple[str, ...] = (), packages: tuple[str, ...] = ("jtm_core",)) -> Callable[[Callable[P, R]], Step[P, R]]:

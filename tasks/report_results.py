@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from jtm_core.config import EvaluationConfig, JtmConfig
+from tasks.costs import cost_rows, costs_so_far
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
 from tasks.outside import outside_task
@@ -41,6 +42,7 @@ def report_results(run: RunRef, versions: Sequence[VersionRef], baselines: Repor
     rows = results_rows(store, versions, systems, config.evaluation)
     title = f"Results on {config.data.name}: recall of test users, and of validation users at the last cut-off."
     create_table_artifact(table=[dict(row) for row in rows], key="results", description=title)
+    create_table_artifact(table=cost_rows(costs_so_far()), key="costs", description="Time, memory and throughput of the steps so far.")
     create_link_artifact(run.url, link_text="The experiment in MLflow", key=artifact_key("mlflow", config.data.name))
     get_run_logger().info("%s\n%s", title, table_text(rows))
     _log_to_mlflow(run, _experiment(store, run, versions, systems, config, rows))
@@ -112,6 +114,7 @@ def _experiment(
         baselines={name: metrics["test"] for name, metrics in systems.items()},
         results=rows,
         facts=facts,
+        costs=cost_rows(costs_so_far()),
         config=flatten_params(config),
     )
 

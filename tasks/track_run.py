@@ -1,5 +1,6 @@
 """The experiment's run in MLflow, from before the checks to the report, whatever happens in between."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -9,6 +10,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.logging import get_run_logger
 
 from jtm_core.config import JtmConfig
+from tasks.costs import collected_costs, cost_metrics, costs_so_far, orchestration_share
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
 from tasks.outside import outside_task
@@ -28,10 +30,12 @@ def tracked_run(config: JtmConfig, source: SourceRef, start_from: str) -> Iterat
     from tasks.tracking.runs import record_system_metrics
 
     open_store().remove_abandoned()
+    begun = time.perf_counter()
     run = open_run(config, source, start_from)
     try:
-        with record_system_metrics(run.run_id):
+        with collected_costs(), record_system_metrics(run.run_id):
             yield run
+            log_costs(run, time.perf_counter() - begun)
     except BaseException:
         _close_failed(run)
         raise
@@ -79,10 +83,26 @@ def log_version(run: RunRef, version: VersionRef) -> None:
     """Log a version as a nested run of the experiment: metrics, curves, tree, manifest, weights."""
     from tasks.tracking.client import run_url
     from tasks.tracking.iterations import log_iteration
+    from tasks.tracking.phases import log_phase_metrics
 
     nested = log_iteration(run.run_id, iteration_of(open_store(), version))
+    costs = cost_metrics([cost for cost in costs_so_far() if cost.iteration == version.iteration])
+    for run_id in (nested, run.run_id):
+        log_phase_metrics(run_id, costs, version.iteration)
     key = artifact_key("mlflow", version.data.name, f"{version.iteration:02d}")
     create_link_artifact(run_url(nested), link_text=f"MLflow: {version.version}", key=key)
+
+
+@outside_task("log-costs")
+def log_costs(run: RunRef, total_seconds: float) -> None:
+    """Log what the steps outside the loop cost, and what share of the flow run's time was not spent in compute."""
+    from tasks.tracking.phases import log_phase_metrics
+
+    costs = costs_so_far()
+    metrics = cost_metrics([cost for cost in costs if cost.iteration is None])
+    share = orchestration_share(costs, total_seconds)
+    log_phase_metrics(run.run_id, {**metrics, "phase/total_seconds": total_seconds, "phase/orchestration_share": share}, 0)
+    get_run_logger().info("%.0f s in all; %.1f %% of it was orchestration and checks", total_seconds, 100 * share)
 
 
 @outside_task("close-run-{status}")

@@ -52,6 +52,7 @@ def make_html_report(experiment: Experiment) -> str:
     parts += [f"<h2>{_TITLES[name]}</h2>{inline_svg(figure, _TITLES[name])}" for name, figure in make_figures(experiment).items()]
     note = "Sum of log p over samples and levels, under the old and the new assignment, for the same model."
     parts += _section("Steps of tree learning", _table(_step_rows(experiment)), note)
+    parts += _section("Cost of the steps", _table(experiment.costs), "Memory is the most that the process and its children held.")
     parts += _section("Config", _facts(experiment.config), "")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"

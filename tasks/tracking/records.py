@@ -142,6 +142,8 @@ class Experiment:
         The results table, systems as rows.
     facts : mapping of str to str
         Title -> value, shown at the top of the report (data digest, code fingerprint, links).
+    costs : sequence of Row
+        Time, memory and throughput of the steps so far.
     config : mapping of str to str
         Flattened config, shown at its end.
     """
@@ -153,6 +155,7 @@ class Experiment:
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     results: Sequence[Row] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    costs: Sequence[Row] = ()
     config: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -75,6 +75,20 @@ def test_mlflow_has_a_run_with_one_nested_run_per_iteration(trained: State[Any],
     assert sorted(run.data.tags["jtm.iteration"] for run in runs if run.data.tags["jtm.kind"] == "iteration") == ["0", "1"]
 
 
+def test_time_memory_and_throughput_of_every_phase_are_logged(trained: State[Any], mlflow_uri: str) -> None:
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    wanted = f"tags.`prefect.flow_run_id` = '{trained.state_details.flow_run_id}'"
+    runs = client.search_runs([client.get_experiment_by_name("jtm").experiment_id], wanted)
+    of_kind = {run.data.tags["jtm.kind"] + run.data.tags.get("jtm.iteration", ""): run.data.metrics for run in runs}
+    for name in ("phase/train_model/seconds", "phase/train_model/peak_memory_gb", "phase/learn_tree/seconds"):
+        assert of_kind["iteration1"][name] == of_kind["experiment"][name] > 0
+    assert "phase/learn_tree/seconds" not in of_kind["iteration0"]
+    assert of_kind["experiment"]["phase/ingest_log/seconds"] < of_kind["experiment"]["phase/total_seconds"]
+    assert 0 < of_kind["experiment"]["phase/orchestration_share"] < 1
+    rows = json.loads(artifacts_of(trained)["costs"].data)
+    assert ["train-model", 1] in [[row["step"], row["iteration"]] for row in rows]
+
+
 def test_a_longer_run_repeats_nothing(trained: State[Any], parameters: Parameters) -> None:
     longer = {"config": {**parameters["config"], "iterations": 2}}
     states = task_runs_of(train_jtm(**longer, return_state=True))

@@ -74,7 +74,9 @@ def test_a_kept_result_whose_artefact_is_damaged_is_made_again(damage: str) -> N
     assert open_store().read_json(result.first) == 6
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"result": {"first": 1}}', '{"step": "double"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"result": {"first": 1}}', '{"step": "double"}', '{"step": "double", "result": {"first": 1}}']
+)
 def test_an_unreadable_record_is_no_result(text: str, tmp_path: Path) -> None:
     result = double.compute(3, JtmConfig())
     (tmp_path / "steps" / f"{double.key(3, JtmConfig())}.json").write_text(text)
