@@ -10,6 +10,8 @@ from tasks.references import DataReferences, ReportRef
 from tasks.store import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jtm_core.baselines.protocol import Recommender
     from jtm_core.behaviours import Behaviours, EvaluationUsers
 
@@ -23,20 +25,26 @@ def compare_baselines(data: DataReferences, config: JtmConfig) -> ReportRef:
     ReportRef
         JSON ``{"systems": [{"name": "popularity", "metrics": {"validation": {...}, "test": {...}}}, ...]}``.
     """
+    import numpy as np
+
     from jtm_core.baselines.item_cf import ItemCF
     from jtm_core.baselines.popularity import Popularity
-    from jtm_core.behaviours import training_histories
+    from jtm_core.behaviours import evaluation_histories, training_histories
 
     store = open_store()
     behaviours, split = read_data(store, data)
     histories = training_histories(behaviours, split)
-    makers: dict[str, type[Popularity | ItemCF]] = {"popularity": Popularity, "item-cf": ItemCF}
+    asked = np.concatenate([evaluation_histories(behaviours, users).values for users in (split.validation, split.test)])
+    makers: dict[str, Callable[[], Recommender]] = {
+        "popularity": lambda: Popularity.fit(histories, behaviours.num_items),
+        "item-cf": lambda: ItemCF.fit(histories, behaviours.num_items, wanted=asked),
+    }
     judges = {"validation": split.validation, "test": split.test}
     systems = []
     with Progress(artifact_key("compare-baselines", data.name), "systems") as progress:
-        for number, (name, system) in enumerate(makers.items()):
+        for number, (name, make) in enumerate(makers.items()):
             progress.show(number, len(makers), name)
-            recommender = system.fit(histories, behaviours.num_items)
+            recommender = make()
             metrics = {role: judge(recommender, behaviours, users, config.evaluation) for role, users in judges.items()}
             systems.append({"name": name, "metrics": metrics})
     return save_report(store, "baselines", {"systems": systems})

@@ -4,6 +4,9 @@
 Sarwar et al. 2001); each item keeps its nearest neighbours (an inverted index), and an item's score for a user is the sum of
 its similarities to the distinct items of the history. Where the sum reaches fewer than M items popularity fills the list.
 
+Counting costs the sum of squared lengths of the histories, so of a very long one only the last :data:`LONGEST_HISTORY`
+behaviours count. Neighbours may be asked for some items only: 500 of each of 4 million would take 25 GB.
+
 Similarities are rounded to multiples of 2**-40, so that float64 sums of them are exact: equal scores are equal whatever
 the order of summation, and ties go to the lower id.
 """
@@ -12,99 +15,204 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy import sparse
+from numba import njit
+from numpy.typing import NDArray
 
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import Ints, Ragged
+from jtm_core.kernels import run_chunks
 from jtm_core.metrics import Floats
 
-_ROWS_PER_BLOCK = 1024
+LONGEST_HISTORY = 1000
+"""Behaviours of one user that count, the last ones."""
+_ROWS_PER_CHUNK = 512
+_QUANTA = 2.0**40
+
+Index = NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ItemCF:
-    """Nearest neighbours of every item, and what to fall back on.
+    """Nearest neighbours of items, and what to fall back on.
 
     Parameters
     ----------
-    neighbours : sparse float64 matrix (num_items, num_items)
-        Row ``i`` holds the similarities of the items nearest to ``i``; no item is its own neighbour.
+    items, similarities : int32, float64 array (num_neighbours,)
+        Neighbours of all items end to end, nearest first; no item is its own neighbour.
+    offsets : int64 array (num_items + 1,)
+        Where each item's neighbours begin.
     popularity : Popularity
         Fills lists that co-occurrence cannot.
     """
 
-    neighbours: sparse.csr_array
+    items: Index
+    similarities: Floats
+    offsets: Ints
     popularity: Popularity
 
     @classmethod
-    def fit(cls, histories: Ragged, num_items: int, num_neighbours: int = 500) -> Self:
-        """Find the ``num_neighbours`` most similar items of each item, ties going to the lower id."""
+    def fit(cls, histories: Ragged, num_items: int, num_neighbours: int = 500, wanted: Ints | None = None) -> Self:
+        """Find the most similar items, ties going to the lower id.
+
+        Parameters
+        ----------
+        histories : Ragged
+        num_items : int
+            Size of the vocabulary.
+        num_neighbours : int
+            Kept of each item.
+        wanted : int64 array, optional
+            Only these items get neighbours; others in a history then count for nothing. All by default.
+        """
         if num_neighbours < 1:
             raise ValueError(f"num_neighbours is {num_neighbours}; allowed are 1 and more")
-        users_of_items = sparse.csr_array(_binary_matrix(histories, num_items).T)
-        counts = np.diff(users_of_items.indptr)
-        norms = sparse.diags_array(1 / np.sqrt(np.maximum(counts, 1)))
-        unit = sparse.csr_array(norms @ users_of_items)
-        blocks = [sparse.csr_array((0, num_items))]
-        for first in range(0, num_items, _ROWS_PER_BLOCK):
-            cosines = sparse.csr_array(unit[first : first + _ROWS_PER_BLOCK] @ unit.T)
-            cosines.data = np.rint(cosines.data * 2**40) / 2**40
-            blocks.append(_nearest(cosines, first, num_neighbours))
-        return cls(sparse.csr_array(sparse.vstack(blocks, format="csr")), Popularity.fit(histories, num_items))
+        rows = np.arange(num_items) if wanted is None else np.unique(wanted)
+        counted = _distinct_rows(histories)
+        parts = _neighbours(counted, num_items, rows, num_neighbours)
+        lengths = np.zeros(num_items + 1, dtype=np.int64)
+        lengths[rows + 1] = np.concatenate([part[2] for part in parts]) if parts else 0
+        items = np.concatenate([np.empty(0, dtype=np.int32), *(part[0] for part in parts)])
+        similarities = np.concatenate([np.empty(0), *(part[1] for part in parts)])
+        return cls(items, similarities, np.cumsum(lengths), Popularity.fit(histories, num_items))
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the items of largest summed similarity; see :class:`jtm_core.baselines.protocol.Recommender`."""
         if excluded is not None and len(excluded) != len(histories):
             raise ValueError(f"{len(excluded)} rows of excluded items for {len(histories)} users; there must be one each")
-        seen = _binary_matrix(histories, self.neighbours.shape[0])
-        is_allowed = np.ones(seen.shape[1], dtype=np.bool_)
+        banned = excluded or Ragged(histories.values[:0], np.zeros(len(histories) + 1, dtype=np.int64))
         lists = np.full((len(histories), num_recommended), -1, dtype=np.int64)
-        for first in range(0, len(histories), _ROWS_PER_BLOCK):
-            scores = sparse.csr_array(seen[first : first + _ROWS_PER_BLOCK] @ self.neighbours)
-            for row in range(scores.shape[0]):
-                items, values = _row_of(scores, row)
-                banned = excluded.row(first + row) if excluded is not None else items[:0]
-                is_allowed[banned] = False
-                best = _best_of(items[is_allowed[items]], values[is_allowed[items]], num_recommended)[0]
-                is_allowed[banned] = True
-                lists[first + row, : len(best)] = best
+
+        def list_chunk(chunk: int) -> None:
+            part = slice(chunk * _ROWS_PER_CHUNK, (chunk + 1) * _ROWS_PER_CHUNK)
+            edges = slice(part.start, part.stop + 1)
+            seen, out = (histories.values, histories.offsets[edges]), (banned.values, banned.offsets[edges])
+            _list_best(self.items, self.similarities, self.offsets, seen, out, lists[part])
+
+        run_chunks(list_chunk, -(-len(histories) // _ROWS_PER_CHUNK))
         _fill_up(lists, self.popularity, excluded)
         return lists
 
 
-def _binary_matrix(rows: Ragged, num_items: int) -> sparse.csr_array:
-    """Rows of items as a matrix of zeros and ones (len(rows), num_items), repeats counted once."""
-    matrix = sparse.csr_array((np.ones(len(rows.values)), rows.values, rows.offsets), shape=(len(rows), num_items), copy=True)
-    matrix.sum_duplicates()  # works in place, hence the copy
-    matrix.data[:] = 1
-    return matrix
+@njit(cache=True, nogil=True)
+def _keep_distinct(values: Ints, offsets: Ints, longest: int, out: Index, ends: Ints) -> None:
+    end = 0
+    for row in range(len(offsets) - 1):
+        first = max(offsets[row], offsets[row + 1] - longest)
+        ordered = np.sort(values[first : offsets[row + 1]])
+        for place in range(len(ordered)):
+            if place == 0 or ordered[place] != ordered[place - 1]:
+                out[end] = ordered[place]
+                end += 1
+        ends[row + 1] = end
 
 
-def _row_of(matrix: sparse.csr_array, row: int) -> tuple[Ints, Floats]:
-    """Columns and values of one row (views)."""
-    first, last = matrix.indptr[row], matrix.indptr[row + 1]
-    return matrix.indices[first:last], matrix.data[first:last]
+def _distinct_rows(histories: Ragged) -> tuple[Index, Ints]:
+    """Distinct items of each history's end, ascending, and where each user's begin."""
+    items, offsets = np.empty(len(histories.values), dtype=np.int32), np.zeros(len(histories) + 1, dtype=np.int64)
+    _keep_distinct(histories.values, histories.offsets, LONGEST_HISTORY, items, offsets)
+    return items[: offsets[-1]], offsets
 
 
-def _best_of(items: Ints, values: Floats, num_best: int) -> tuple[Ints, Floats]:
+@njit(cache=True, nogil=True)
+def _transpose(items: Index, offsets: Ints, num_items: int) -> tuple[Index, Ints]:
+    """Users of each item, ascending, and where each item's begin."""
+    starts = np.zeros(num_items + 1, dtype=np.int64)
+    for item in items:
+        starts[item + 1] += 1
+    starts = np.cumsum(starts)
+    users, places = np.empty(len(items), dtype=np.int32), starts[:-1].copy()
+    for user in range(len(offsets) - 1):
+        for place in range(offsets[user], offsets[user + 1]):
+            users[places[items[place]]] = user
+            places[items[place]] += 1
+    return users, starts
+
+
+@njit(cache=True, nogil=True)
+def _best(items: Index, values: Floats, num_best: int) -> tuple[Index, Floats]:
     """Items of the ``num_best`` largest values, largest first, the lower id first among equals; and the values."""
     if len(values) > num_best:
         threshold = np.partition(values, len(values) - num_best)[len(values) - num_best]
-        items, values = items[values >= threshold], values[values >= threshold]
-    order = np.lexsort((items, -values))[:num_best]
+        kept = np.flatnonzero(values >= threshold)
+        items, values = items[kept], values[kept]
+    by_item = np.argsort(items)
+    items, values = items[by_item], values[by_item]
+    order = np.argsort(-values, kind="mergesort")[:num_best]
     return items[order], values[order]
 
 
-def _nearest(cosines: sparse.csr_array, first: int, num_neighbours: int) -> sparse.csr_array:
-    """Only the nearest neighbours in every row of items ``first ..``, the item itself left out."""
-    kept = []
-    for row in range(cosines.shape[0]):
-        items, values = _row_of(cosines, row)
-        is_other = items != first + row
-        kept.append(_best_of(items[is_other], values[is_other], num_neighbours))
-    offsets = np.concatenate([[0], np.cumsum([len(items) for items, _ in kept])])
-    columns, similarities = (np.concatenate(parts) for parts in zip(*kept, strict=True))
-    return sparse.csr_array((similarities, columns, offsets), shape=cosines.shape)
+@njit(cache=True, nogil=True)
+def _count_neighbours(
+    counted: tuple[Index, Ints], transposed: tuple[Index, Ints], rows: Ints, num_neighbours: int, lengths: Ints
+) -> tuple[Index, Floats]:
+    """Neighbours and similarities of some items, end to end; their numbers go to ``lengths``."""
+    (items, offsets), (users, starts) = counted, transposed
+    common, touched = np.zeros(len(starts) - 1, dtype=np.int32), np.empty(len(starts) - 1, dtype=np.int32)
+    found, similarities, end = np.empty(len(rows) * num_neighbours, dtype=np.int32), np.empty(len(rows) * num_neighbours), 0
+    for number, row in enumerate(rows):
+        num_touched = 0
+        for user in users[starts[row] : starts[row + 1]]:
+            for item in items[offsets[user] : offsets[user + 1]]:
+                if item != row:
+                    if common[item] == 0:
+                        touched[num_touched] = item
+                        num_touched += 1
+                    common[item] += 1
+        cosines = np.empty(num_touched)
+        for place in range(num_touched):
+            item = touched[place]
+            size = np.sqrt(float(starts[row + 1] - starts[row]) * float(starts[item + 1] - starts[item]))
+            cosines[place] = np.rint(common[item] / size * _QUANTA) / _QUANTA
+            common[item] = 0
+        nearest, values = _best(touched[:num_touched], cosines, num_neighbours)
+        lengths[number] = len(nearest)
+        found[end : end + len(nearest)], similarities[end : end + len(nearest)] = nearest, values
+        end += len(nearest)
+    return found[:end].copy(), similarities[:end].copy()
+
+
+def _neighbours(counted: tuple[Index, Ints], num_items: int, rows: Ints, num_neighbours: int) -> list[tuple[Index, Floats, Ints]]:
+    """Neighbours, similarities and their numbers, chunk by chunk of the rows."""
+    transposed = _transpose(*counted, num_items)
+    chunks = [rows[first : first + _ROWS_PER_CHUNK] for first in range(0, len(rows), _ROWS_PER_CHUNK)]
+    parts: list[tuple[Index, Floats, Ints]] = [(np.empty(0, np.int32), np.empty(0), np.zeros(len(chunk), np.int64)) for chunk in chunks]
+
+    def count_chunk(chunk: int) -> None:
+        lengths = parts[chunk][2]
+        found, similarities = _count_neighbours(counted, transposed, chunks[chunk], min(num_neighbours, num_items), lengths)
+        parts[chunk] = found, similarities, lengths
+
+    run_chunks(count_chunk, len(chunks))
+    return parts
+
+
+@njit(cache=True, nogil=True)
+def _list_best(
+    neighbours: Index, similarities: Floats, starts: Ints, seen: tuple[Ints, Ints], banned: tuple[Ints, Ints], lists: Ints
+) -> None:
+    """Fill the beginnings of the lists of some users."""
+    (values, offsets), (out_values, out_offsets) = seen, banned
+    scores, is_touched = np.zeros(len(starts) - 1), np.zeros(len(starts) - 1, dtype=np.bool_)
+    touched = np.empty(len(starts) - 1, dtype=np.int32)
+    for row in range(len(lists)):
+        num_touched = 0
+        history = np.unique(values[offsets[row] : offsets[row + 1]])
+        for item in history:
+            for place in range(starts[item], starts[item + 1]):
+                neighbour = neighbours[place]
+                if not is_touched[neighbour]:
+                    is_touched[neighbour] = True
+                    touched[num_touched] = neighbour
+                    num_touched += 1
+                scores[neighbour] += similarities[place]
+        for item in out_values[out_offsets[row] : out_offsets[row + 1]]:
+            is_touched[item] = False
+        found = touched[:num_touched]
+        allowed = found[is_touched[found]]
+        best, _ = _best(allowed, scores[allowed], lists.shape[1])
+        lists[row, : len(best)] = best
+        scores[found] = 0.0
+        is_touched[found] = False
 
 
 def _fill_up(lists: Ints, popularity: Popularity, excluded: Ragged | None) -> None:

@@ -63,7 +63,9 @@ def test_popularity_leaves_out_exactly_the_excluded(rows: list[list[int]], data:
 
 def test_item_cf_worked_example() -> None:
     model = ItemCF.fit(ragged([[0, 1], [0, 1, 2], [0, 2], [3]]), num_items=4)
-    assert model.neighbours.toarray()[0] == pytest.approx([0, 2 / sqrt(6), 2 / sqrt(6), 0])
+    first = slice(model.offsets[0], model.offsets[1])
+    assert model.items[first].tolist() == [1, 2]
+    assert model.similarities[first] == pytest.approx([2 / sqrt(6), 2 / sqrt(6)])
     assert model.recommend(ragged([[0, 0]]), 4).tolist() == [[1, 2, 0, 3]]
 
 
@@ -96,11 +98,31 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     rows = ragged([rng.integers(0, 30, 6).tolist() for _ in range(20)])
     models: list[Recommender] = [Popularity.fit(rows, 30), ItemCF.fit(rows, 30)]
     whole = [model.recommend(rows, 8, rows) for model in models]
-    monkeypatch.setattr(item_cf, "_ROWS_PER_BLOCK", 7)
+    monkeypatch.setattr(item_cf, "_ROWS_PER_CHUNK", 7)
     monkeypatch.setattr(popularity, "_USERS_PER_BLOCK", 7)
     again: list[Recommender] = [Popularity.fit(rows, 30), ItemCF.fit(rows, 30)]
     for expected, model in zip(whole, again, strict=True):
         assert (model.recommend(rows, 8, rows) == expected).all()
+
+
+def test_neighbours_of_wanted_items_are_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_cf, "_ROWS_PER_CHUNK", 3)
+    rng = np.random.default_rng(1)
+    rows = ragged([rng.integers(0, 30, 6).tolist() for _ in range(40)])
+    every, some = ItemCF.fit(rows, 30, 5), ItemCF.fit(rows, 30, 5, wanted=np.array([7, 3, 7, 29]))
+    for item in range(30):
+        whole, part = (slice(model.offsets[item], model.offsets[item + 1]) for model in (every, some))
+        expected = every.items[whole].tolist() if item in (3, 7, 29) else []
+        assert some.items[part].tolist() == expected
+    queries = ragged([[3, 7], [29]])
+    assert (every.recommend(queries, 6) == some.recommend(queries, 6)).all()
+
+
+def test_only_the_end_of_a_very_long_history_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_cf, "LONGEST_HISTORY", 3)
+    cut, short = (ItemCF.fit(ragged(rows), 6) for rows in ([[0, 1, 2, 3, 4], [3, 5]], [[2, 3, 4], [3, 5]]))
+    assert cut.items.tolist() == short.items.tolist()
+    assert cut.similarities.tolist() == short.similarities.tolist()
 
 
 def test_histories_are_not_changed() -> None:
