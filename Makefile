@@ -43,11 +43,11 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 smoke: $(STAMP) ## Prove the real server path in a temporary folder
 	@$(PY) -m tasks.local_stack smoke
 
-bench: $(STAMP) ## Run the benchmarks in full
-	$(PY) -m benchmarks
+bench: $(STAMP) ## Run all benchmarks (about 25 minutes) and write benchmarks/results/
+	@$(PY) -m benchmarks; code=$$?; $(PY) -m benchmarks.tables; exit $$code
 
-bench-quick: $(STAMP) ## Run the benchmarks on small inputs
-	$(PY) -m benchmarks --quick
+bench-quick: $(STAMP) ## Print the main figures, one JSON object a line (under a minute)
+	@$(PY) -m benchmarks --quick
 
 lock: $(STAMP) ## Resolve requirements.in into requirements.lock again
 	$(VENV)/bin/uv pip compile requirements.in --upgrade --universal --python-version 3.11 --fork-strategy fewest --no-annotate --no-header --quiet -o requirements.lock

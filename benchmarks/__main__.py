@@ -1,74 +1,67 @@
-"""``python -m benchmarks [--quick]``: one JSON object a line; the full run also writes ``benchmarks/results/``."""
+"""``python -m benchmarks [THEME ...] [--items N ...] [--quick]``: one JSON object a line.
+
+Without options a theme runs its full sizes and writes ``benchmarks/results/THEME.jsonl``; with ``--items`` (rows of the
+log for ``preparation``) or ``--quick`` it only prints. A measurement that fails is recorded and reported, the others go
+on, and the exit code is 1 at the end.
+"""
 
 import argparse
 import json
-import os
-import platform
-import subprocess
+import shutil
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-
-from benchmarks import measures
-from benchmarks.worlds import make_world
+from benchmarks.jobs import DATA, THEMES, quick
+from benchmarks.machine import machine
+from benchmarks.runner import Job, failed, run, write_results
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def quick() -> Iterator[measures.Record]:
-    """The figures that every change should be looked at with."""
-    peak = measures.sgemm_peak()
-    yield from peak
-    world = make_world(10_000, np.random.default_rng(0).integers(10, 60, 2000))
-    yield from measures.forward(world, peak[0].value or np.nan)
-    yield from measures.training(world)
-    yield from measures.search(world)
-    yield from measures.tree_learning(7, 1)
-    yield from measures.tree_learning(2, 1)
-    yield from measures.peak_memory()
+def measured(jobs: list[Job]) -> list[dict[str, Any]]:
+    """Run jobs one after the other, printing each record as it comes."""
+    records = []
+    for job in jobs:
+        for record in run(job):
+            sys.stdout.write(json.dumps(record) + "\n")
+            sys.stdout.flush()
+            records.append(record)
+    return records
 
 
-def full() -> Iterator[measures.Record]:
-    """The quick figures, then training and search over growing numbers of items."""
-    yield from quick()
-    for num_items in (10_000, 100_000, 1_000_000):
-        world = make_world(num_items, np.random.default_rng(0).integers(10, 60, 2000))
-        yield from measures.training(world, f"_{num_items}_items")
-        yield from measures.search(world, f"_{num_items}_items")
-    yield from measures.peak_memory()
+def run_theme(theme: str, sizes: list[int] | None) -> list[str]:
+    """Run one theme, keep its results if the sizes are the full ones; what failed."""
+    make_jobs, full_sizes = THEMES[theme]
+    about = machine()
+    DATA.mkdir(exist_ok=True)
+    try:
+        records = measured(make_jobs(sizes or full_sizes))
+    finally:
+        shutil.rmtree(DATA, ignore_errors=True)
+    if not sizes:
+        write_results(RESULTS / f"{theme}.jsonl", [{"theme": theme} | about, *records])
+    return [record["reason"] for record in records if failed(record)]
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "commit": commit,
-    }
-
-
-def main(arguments: list[str]) -> None:
-    """Measure, print and, in a full run, keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: list[str]) -> int:
+    """Measure; 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("themes", nargs="*", metavar="THEME", help=f"of {', '.join(THEMES)}; all without")
+    parser.add_argument("--items", type=int, nargs="+", help="these sizes only; results are not kept")
     parser.add_argument("--quick", action="store_true", help="small sizes only, under a minute")
-    is_quick = parser.parse_args(arguments).quick
-    lines = []
-    for record in quick() if is_quick else full():
-        lines.append(json.dumps(asdict(record)))
-        sys.stdout.write(lines[-1] + "\n")
-        sys.stdout.flush()
-    if not is_quick:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "core.jsonl").write_text("\n".join([json.dumps(machine()), *lines]) + "\n", encoding="utf-8")
+    chosen = parser.parse_args(arguments)
+    unknown = [theme for theme in chosen.themes if theme not in THEMES]
+    if unknown:
+        parser.error(f"there is no theme {', '.join(unknown)}; allowed are {', '.join(THEMES)}")
+    if chosen.quick:
+        failures = [record["reason"] for record in measured(quick()) if failed(record)]
+    else:
+        failures = [failure for theme in chosen.themes or THEMES for failure in run_theme(theme, chosen.items)]
+    for failure in failures:
+        sys.stderr.write(f"failed: {failure}\n")
+    return int(bool(failures))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

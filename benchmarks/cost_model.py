@@ -109,11 +109,7 @@ def scores_per_sample(size: Size) -> int:
     """Nodes that tree learning scores for a sample: every trained node of the subtree of each segment, and two paths."""
     first = size.height - size.num_levels + 1
     borders = [*range(0, size.height, GAP), size.height]
-    subtrees = sum(
-        1 << (level - upper)
-        for upper, lower in pairwise(borders)
-        for level in range(max(upper + 1, first), lower + 1)
-    )
+    subtrees = sum(1 << (level - upper) for upper, lower in pairwise(borders) for level in range(max(upper + 1, first), lower + 1))
     return subtrees + 2 * size.num_levels
 
 

@@ -1,36 +1,29 @@
-"""One function a figure; each returns records of name, value and unit, best of several repeats."""
+"""The figures that every change is looked at with, each from one function: the best of several repeats, with their spread."""
 
 import resource
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from benchmarks.records import Record, duration, rate, timed
 from benchmarks.worlds import BenchmarkWorld, make_world
-from jtm_core.batches import BatchMaker
-from jtm_core.beam import BeamSearch
 from jtm_core.behaviours import Ragged
-from jtm_core.config import TrainingConfig, TreeLearningConfig
-from jtm_core.features import draw_samples, sample_order
-from jtm_core.gradients import FusedGradients, head_weights
+from jtm_core.config import Precision, TrainingConfig, TreeLearningConfig
+from jtm_core.gradients import head_weights
 from jtm_core.kernels import score_rows
-from jtm_core.optimiser import Adam
-from jtm_core.sampling import NegativeSampler
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.model import JtmNetwork
+from jtm_core.scoring import Windows, windows_of
+from jtm_core.serving import Retriever
+from jtm_core.training import Training, TrainingPlan, TrainingProgress, Validation
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 FLOPS_PER_SCORE = 2 * (128 * 64 + 64 * 24 + 24)
 """Behind the split first layer."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A measured figure."""
-
-    name: str
-    value: float | None
-    unit: str
+BEAM_WIDTH = 400
+FIRST_LEVEL = 8
+"""Level of 256 nodes, where a beam of 400 begins to prune."""
 
 
 def best_seconds(work: Callable[[], object], repeats: int) -> float:
@@ -48,27 +41,46 @@ def sgemm_peak() -> list[Record]:
     """Multiply two 2,048 x 2,048 float32 matrices on all cores."""
     size = 2048
     one, other = (np.random.default_rng(seed).random((size, size), dtype=np.float32) for seed in (0, 1))
-    seconds = best_seconds(lambda: one @ other, 5)
-    return [Record("sgemm_peak_gflops", 2 * size**3 / seconds / 1e9, "GFLOP/s")]
+    return [rate("sgemm_peak_gflops", 2 * size**3 / 1e9, timed(lambda: one @ other, 7), "GFLOP/s")]
 
 
-def training(world: BenchmarkWorld, suffix: str = "") -> list[Record]:
-    """Whole steps: negatives, features, forward, backward, update."""
-    config = TrainingConfig(negatives=100)
-    sampler = NegativeSampler(world.tree, 5, config.negatives)
-    maker = BatchMaker(world.tree, sampler, "hierarchical", world.network.config.window_sizes, config.negatives_block)
-    engine, optimiser = FusedGradients(world.network), Adam(world.network, 1e-3)
-    rng = np.random.default_rng(1)
-    order = sample_order(world.histories, 1, rng)
-    firsts = iter(range(0, order.num_samples - config.batch_samples, config.batch_samples))
+def unjudged(network: JtmNetwork) -> Validation:
+    """Stands for a validation where only speed is asked."""
+    return Validation(0.0, 0.0, 0.0)
 
-    def step() -> None:
-        first = next(firsts)
-        samples = draw_samples(world.histories, order, first, first + config.batch_samples, 1, rng)
-        optimiser.step(engine(world.network, maker.make(world.histories.values, samples, rng)))
 
-    seconds = best_seconds(step, 12)
-    return [Record(f"train_rows_per_s{suffix}", config.batch_samples * maker.rows_per_sample / seconds, "rows/s")]
+def training_steps(world: BenchmarkWorld, precision: Precision = "float32") -> Iterator[TrainingProgress]:
+    """The steps of a real training: samples, negatives, features, forward, backward, update."""
+    config = replace(TrainingConfig(negatives=100, epochs=1000, patience=1000), precision=precision)
+    plan = TrainingPlan(first_level=FIRST_LEVEL - 3, num_epochs=1000, seed=1, iteration=0)
+    return Training(world.network, world.tree, world.histories, config, plan, unjudged).steps()
+
+
+def precision_refusal(precision: Precision) -> str:
+    """Why steps of this precision cannot be measured here, empty if they can: one small step, which must not have float32's loss."""
+    if precision == "float32":
+        return ""
+    world = make_world(1000, np.full(100, 20))
+    try:
+        loss = next(training_steps(world, precision)).loss
+    except ValueError as refusal:  # the processor has no instructions for it
+        return str(refusal)
+    same = loss == next(training_steps(world)).loss
+    return f"training pays no heed to the precision: its loss with {precision} is that with float32, to the last bit" if same else ""
+
+
+def training(world: BenchmarkWorld, repeats: int = 12) -> list[Record]:
+    """Rows (pairs of sample and node) trained per second, whole steps of 1,024 samples."""
+    records = []
+    precisions: tuple[tuple[str, Precision], ...] = (("train_rows_per_s", "float32"), ("train_rows_per_s_bf16", "bfloat16"))
+    for name, precision in precisions:
+        if reason := precision_refusal(precision):
+            records.append(Record(name, None, "rows/s", {"reason": reason}))
+            continue
+        steps = training_steps(world, precision)
+        rows = next(steps).num_rows
+        records.append(rate(name, rows, timed(lambda steps=steps: next(steps), repeats), "rows/s"))
+    return records
 
 
 def forward(world: BenchmarkWorld, peak_gflops: float) -> list[Record]:
@@ -93,15 +105,24 @@ def tree_learning(gap: int, repeats: int) -> list[Record]:
     world = make_world(3325, lengths)
     samples = target_samples(world.histories, "next_item", 1, None, 1, 1)
     learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=gap), 1)
-    return [Record(f"tree_learning_gap{gap}_s", best_seconds(learner.learn, repeats), f"s ({len(samples.samples)} samples)")]
+    return [duration(f"tree_learning_gap{gap}_s", timed(learner.learn, repeats), samples=len(samples.samples))]
 
 
-def search(world: BenchmarkWorld, suffix: str = "") -> list[Record]:
-    """Beam 400, 256 users at a time."""
-    offsets = world.histories.offsets[:257]
-    windows = windows_of(Ragged(world.histories.values[: offsets[-1]], offsets), world.network.config.window_sizes)
-    beam = BeamSearch(make_scorer(world.network, world.tree), 400, 5)
-    return [Record(f"beam_search_users_per_s{suffix}", 256 / best_seconds(lambda: beam.rank(windows), 5), "users/s")]
+def first_users(world: BenchmarkWorld, count: int) -> Ragged:
+    """Histories of the first users."""
+    offsets = world.histories.offsets[: count + 1]
+    return Ragged(world.histories.values[: offsets[-1]], offsets)
+
+
+def first_windows(world: BenchmarkWorld, count: int) -> Windows:
+    """Windows of the first users."""
+    return windows_of(first_users(world, count), world.network.config.window_sizes)
+
+
+def search(world: BenchmarkWorld) -> list[Record]:
+    """Beam 400, lists of 200, 256 users at a time."""
+    retriever, users = Retriever(world.network, world.tree, BEAM_WIDTH, FIRST_LEVEL), first_users(world, 256)
+    return [rate("beam_search_users_per_s", 256, timed(lambda: retriever.recommend_batch(users, 200), 7), "users/s")]
 
 
 def peak_memory() -> list[Record]:

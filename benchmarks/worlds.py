@@ -1,4 +1,8 @@
-"""Data of any size with the skew of real logs: Zipf popularity, categories, users who stay in a few of them."""
+"""Data of any size with the skew of real logs, an untrained network of the paper's shape, a tree by category.
+
+Categories have sizes that fall off as a power law; within a category and over all, popularity is Zipf's; a user stays
+in three categories for most behaviours and takes from everywhere for the rest. Item ids say nothing of either.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +15,9 @@ from jtm_core.first_tree import order_by_category
 from jtm_core.model import JtmNetwork, make_network
 from jtm_core.tree import TreeIndex, tree_from_order
 
-ITEMS_PER_CATEGORY = 64
+ITEMS_PER_CATEGORY = 256
+FAVOURITES = 3
+AT_HOME = 0.7
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,31 @@ class BenchmarkWorld:
     histories: Ragged
     tree: TreeIndex
     network: JtmNetwork
+
+
+def _zipf(rng: np.random.Generator, sizes: Ints) -> Ints:
+    """A rank below each size, rank r drawn with a share near 1 / (r + 1)."""
+    ranks: Ints = ((sizes + 1.0) ** rng.random(len(sizes)) - 1).astype(np.int64)
+    return np.minimum(ranks, sizes - 1)
+
+
+def category_borders(num_items: int, rng: np.random.Generator) -> Ints:
+    """Where each category begins among items ordered by category: int64 (number of categories + 1,), every one with an item."""
+    count = max(1, num_items // ITEMS_PER_CATEGORY)
+    shares = rng.permutation((np.arange(count) + 10.0) ** -0.8)
+    borders = np.round(np.concatenate([[0], np.cumsum(shares)]) / shares.sum() * (num_items - count)).astype(np.int64)
+    return borders + np.arange(count + 1)
+
+
+def draw_histories(num_items: int, lengths: Ints, borders: Ints, rng: np.random.Generator) -> Ragged:
+    """Histories of given lengths over items ordered by category, the most popular of each first."""
+    num_behaviours, sizes = int(lengths.sum()), np.diff(borders)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    homes = np.searchsorted(borders, rng.integers(0, num_items, (len(lengths), FAVOURITES)), side="right") - 1
+    home = homes[np.repeat(np.arange(len(lengths)), lengths), _zipf(rng, np.full(num_behaviours, FAVOURITES))]
+    anywhere = np.searchsorted(borders, rng.integers(0, num_items, num_behaviours), side="right") - 1
+    category = np.where(rng.random(num_behaviours) < AT_HOME, home, anywhere)
+    return Ragged(borders[category] + _zipf(rng, sizes[category]), offsets)
 
 
 def make_world(num_items: int, lengths: Ints, seed: int = 1) -> BenchmarkWorld:
@@ -34,10 +65,17 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1) -> BenchmarkWorld:
     seed : int
     """
     rng = np.random.default_rng(seed)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    ranks = np.minimum((num_items ** rng.random(offsets[-1]) - 1).astype(np.int64), num_items - 1)
-    homes = np.repeat(rng.integers(0, num_items, len(lengths)), lengths)
-    nearby = (homes + rng.integers(0, 4 * ITEMS_PER_CATEGORY, len(homes))) % num_items
-    items = np.where(rng.random(len(homes)) < 0.5, rng.permutation(num_items)[ranks], nearby)
-    tree = tree_from_order(order_by_category(np.arange(num_items) // ITEMS_PER_CATEGORY, rng), height_for(num_items))
-    return BenchmarkWorld(Ragged(items, offsets), tree, make_network(ModelConfig(), num_items, tree.height, rng))
+    borders = category_borders(num_items, rng)
+    ordered = draw_histories(num_items, lengths, borders, rng)
+    names = rng.permutation(num_items)
+    categories = np.empty(num_items, dtype=np.int64)
+    categories[names] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
+    tree = tree_from_order(order_by_category(categories, rng), height_for(num_items))
+    network = make_network(ModelConfig(), num_items, tree.height, rng)
+    return BenchmarkWorld(Ragged(names[ordered.values], ordered.offsets), tree, network)
+
+
+def usual_lengths(num_users: int, seed: int = 0) -> Ints:
+    """Lengths of histories: log-normal, 10 to 200, 35 on average."""
+    drawn = np.random.default_rng(seed).lognormal(3.3, 0.7, num_users)
+    return np.clip(drawn, 10, 200).astype(np.int64)

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
-from data_checks.behaviour_frames import BehavioursLike, SplitLike, behaviour_frame, evaluation_frame, shape_frame, user_frame
+from data_checks.behaviour_frames import BehavioursLike, SplitLike, behaviour_rows, evaluation_frame, shape_frame, user_frame
+from data_checks.blocks import LARGEST_FRAME, Rows, cut_rows
 from data_checks.reports import CheckReport
 from data_checks.rules import Holds, NotAbove, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
@@ -22,7 +21,9 @@ class BehaviourRules:
     """``users``: validation and test users are disjoint and teach nothing; ``time``: users are split in time."""
 
 
-def check_behaviours(behaviours: BehavioursLike, split: SplitLike, rules: BehaviourRules) -> CheckReport:
+def check_behaviours(
+    behaviours: BehavioursLike, split: SplitLike, rules: BehaviourRules, *, largest_frame: int = LARGEST_FRAME
+) -> CheckReport:
     """Check prepared behaviours and their split before a model learns from them.
 
     Parameters
@@ -30,26 +31,31 @@ def check_behaviours(behaviours: BehavioursLike, split: SplitLike, rules: Behavi
     behaviours : record with ``items``, ``offsets``, ``times``, ``num_items``
     split : record with ``train_lengths``, ``validation``, ``test``
     rules : BehaviourRules
+    largest_frame : int
+        Rows of the longest table that is checked as one frame; longer ones are streamed, and Great Expectations runs on a
+        sample of them. At least 1.
 
     Returns
     -------
     CheckReport
     """
-    return check_subjects("behaviours", behaviour_subjects(behaviours, split, rules))
+    return check_subjects("behaviours", behaviour_subjects(behaviours, split, rules, largest_frame=largest_frame))
 
 
-def behaviour_subjects(behaviours: BehavioursLike, split: SplitLike, rules: BehaviourRules) -> Iterator[Subject]:
+def behaviour_subjects(
+    behaviours: BehavioursLike, split: SplitLike, rules: BehaviourRules, *, largest_frame: int = LARGEST_FRAME
+) -> Iterator[Subject]:
     """The tables about prepared behaviours and their rules, for whichever engine counts."""
     num_users = len(behaviours.offsets) - 1
 
-    def rows() -> pd.DataFrame:
-        return behaviour_frame(behaviours.items, behaviours.offsets, behaviours.times)
+    def rows() -> Rows:
+        return behaviour_rows(behaviours, largest_frame)
 
-    def users() -> pd.DataFrame:
-        return user_frame(behaviours.offsets, split.train_lengths, rules.minimum_user_behaviours)
+    def users() -> Rows:
+        return cut_rows(user_frame(behaviours.offsets, split.train_lengths, rules.minimum_user_behaviours), largest_frame)
 
-    def evaluated() -> pd.DataFrame:
-        return evaluation_frame(behaviours, split)
+    def evaluated() -> Rows:
+        return cut_rows(evaluation_frame(behaviours, split), largest_frame)
 
     yield Subject("table", _shape_rules(), lambda: shape_frame(behaviours, split), key="table", is_gate=True)
     yield Subject(

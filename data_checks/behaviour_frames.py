@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_checks.blocks import Blocks, Rows, block_rows, slices
+
 Ints = NDArray[np.int64]
 
 
@@ -108,18 +110,35 @@ def user_frame(offsets: Ints, train_lengths: Ints, minimum: int) -> pd.DataFrame
     )
 
 
-def behaviour_frame(items: Ints, offsets: Ints, times: Ints) -> pd.DataFrame:
-    """One row per behaviour (N): its place, user, item, time and the time of the behaviour before it (its own for a first one)."""
-    lengths = np.diff(offsets)
-    previous = np.roll(times, 1)
-    firsts = offsets[:-1][lengths > 0]
-    previous[firsts] = times[firsts]
+def behaviour_rows(behaviours: BehavioursLike, largest_frame: int) -> Rows:
+    """One row per behaviour (N): its place, user, item, time and the time of the behaviour before it (its own for a first one).
+
+    One frame up to ``largest_frame`` rows; above, blocks that are made from slices of the arrays, which may be mapped.
+    """
+    items, offsets, times = behaviours.items, behaviours.offsets, behaviours.times
+    length = block_rows(largest_frame)
+    if len(items) <= largest_frame:
+        return _behaviour_frame(items, offsets, times, slice(0, len(items)))
+    parts = slices(len(items), length)
+    return Blocks(len(parts), lambda: (_behaviour_frame(items, offsets, times, part) for part in parts))
+
+
+def _behaviour_frame(items: Ints, offsets: Ints, times: Ints, part: slice) -> pd.DataFrame:
+    """Behaviours of a slice; offsets must not fall and must begin at 0."""
+    first_user, last_user = np.searchsorted(offsets, [part.start, part.stop - 1], side="right") - 1
+    bounds = np.clip(offsets[first_user : last_user + 2], part.start, part.stop)
+    own = times[part]
+    before = times[part.start - 1 : part.start] if part.start else own[:1]
+    previous = np.concatenate([before, own[:-1]])
+    begins = offsets[first_user : last_user + 1]
+    firsts = begins[(begins >= part.start) & (begins < part.stop)] - part.start
+    previous[firsts] = own[firsts]
     return pd.DataFrame(
         {
-            "row": np.arange(len(items)),
-            "user": np.repeat(np.arange(len(lengths)), lengths),
-            "item": items,
-            "time": times,
+            "row": np.arange(part.start, part.stop),
+            "user": np.repeat(np.arange(first_user, last_user + 1), np.diff(bounds)),
+            "item": items[part],
+            "time": own,
             "previous_time": previous,
         }
     )

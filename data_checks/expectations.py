@@ -2,30 +2,24 @@
 
 All are multi-column map expectations, even those about one column, because only these report whole records of the
 offending rows, and so their line numbers: the last entry of ``column_list`` is the key of the row.
-Every metric is the twin of a record in ``rules`` and gives one bool per row, true where the row is as it should be.
+Every metric is the twin of a record in ``rules`` and asks the function of the same name in ``conditions``.
 """
 
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import MulticolumnMapExpectation
 from great_expectations.expectations.metrics.map_metric_provider.multicolumn_condition_partial import multicolumn_condition_partial
 from great_expectations.expectations.metrics.map_metric_provider.multicolumn_map_metric_provider import MulticolumnMapMetricProvider
 
+from data_checks import conditions
+
 _DOMAIN = ("batch_id", "table", "column_list", "row_condition", "condition_parser", "ignore_row_if")
 
 
-def _passes(index: pd.Index, is_met: Any) -> "pd.Series[bool]":
-    """One plain bool per row; comparisons with an empty value (``pd.NA``) count as met."""
-    if isinstance(is_met, pd.Series) and is_met.dtype == "boolean":
-        is_met = is_met.fillna(True)
-    return pd.Series(np.asarray(is_met, dtype=bool), index=index)
-
-
-def _empty(values: "pd.Series[Any]") -> Any:
-    return False if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iub" else values.isna()
+def _passes(columns: pd.DataFrame, is_met: conditions.Mask) -> "pd.Series[bool]":
+    return pd.Series(is_met, index=columns.index)
 
 
 class ValueGiven(MulticolumnMapMetricProvider):
@@ -36,9 +30,7 @@ class ValueGiven(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, **_: Any) -> "pd.Series[bool]":
-        values = columns.iloc[:, 0]
-        is_blank = values.isin([""]) if values.dtype.kind not in "iufb" else False
-        return _passes(columns.index, ~np.asarray(_empty(values) | is_blank | np.zeros(len(values), dtype=bool)))
+        return _passes(columns, conditions.given(columns.iloc[:, 0]))
 
 
 class ValueWithin(MulticolumnMapMetricProvider):
@@ -50,15 +42,11 @@ class ValueWithin(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, minimum: float | None = None, maximum: float | None = None, **_: Any) -> "pd.Series[bool]":
-        values = columns.iloc[:, 0]
-        is_met: Any = np.ones(len(values), dtype=bool)
-        is_met = is_met if minimum is None else is_met & (values >= minimum)
-        is_met = is_met if maximum is None else is_met & (values <= maximum)
-        return _passes(columns.index, is_met | _empty(values))
+        return _passes(columns, conditions.within(columns.iloc[:, 0], minimum, maximum))
 
 
 class ValueAmong(MulticolumnMapMetricProvider):
-    """True where the first column is one of a set or empty; ``isin``, not one comparison per member."""
+    """True where the first column is one of a set or empty."""
 
     condition_metric_name = "multicolumn_values.among"
     condition_domain_keys = _DOMAIN
@@ -66,8 +54,7 @@ class ValueAmong(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, allowed: list[str] | None = None, **_: Any) -> "pd.Series[bool]":
-        values = columns.iloc[:, 0]
-        return _passes(columns.index, values.isin(allowed or []) | _empty(values))
+        return _passes(columns, conditions.among(columns.iloc[:, 0], allowed or []))
 
 
 class ValueHolds(MulticolumnMapMetricProvider):
@@ -78,7 +65,7 @@ class ValueHolds(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, **_: Any) -> "pd.Series[bool]":
-        return _passes(columns.index, columns.iloc[:, 0])
+        return _passes(columns, conditions.holds(columns.iloc[:, 0]))
 
 
 class ValuesSame(MulticolumnMapMetricProvider):
@@ -89,8 +76,7 @@ class ValuesSame(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, **_: Any) -> "pd.Series[bool]":
-        left, right = columns.iloc[:, 0], columns.iloc[:, 1]
-        return _passes(columns.index, (left == right) | _empty(left) | _empty(right))
+        return _passes(columns, conditions.same(columns.iloc[:, 0], columns.iloc[:, 1]))
 
 
 class ValueNotAbove(MulticolumnMapMetricProvider):
@@ -101,8 +87,7 @@ class ValueNotAbove(MulticolumnMapMetricProvider):
 
     @multicolumn_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
     def _pandas(self, columns: pd.DataFrame, **_: Any) -> "pd.Series[bool]":
-        left, right = columns.iloc[:, 0], columns.iloc[:, 1]
-        return _passes(columns.index, (left <= right) | _empty(left) | _empty(right))
+        return _passes(columns, conditions.not_above(columns.iloc[:, 0], columns.iloc[:, 1]))
 
 
 class ExpectValueGiven(MulticolumnMapExpectation):

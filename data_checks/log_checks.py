@@ -8,7 +8,9 @@ from typing import Literal
 
 import pandas as pd
 
-from data_checks.log_frames import CANONICAL, column_frame, row_frame
+from data_checks.blocks import LARGEST_FRAME
+from data_checks.log_frames import CANONICAL, column_frame
+from data_checks.log_tables import LogTable, read_log
 from data_checks.reports import CheckReport
 from data_checks.rules import Among, Given, Holds, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
@@ -42,7 +44,7 @@ class LogRules:
     """Rows of the log of the last accepted run; empty if there was none."""
 
 
-def check_log(log_path: Path, rules: LogRules) -> CheckReport:
+def check_log(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME) -> CheckReport:
     """Check a canonical log before anything is made of it.
 
     Parameters
@@ -50,6 +52,9 @@ def check_log(log_path: Path, rules: LogRules) -> CheckReport:
     log_path : Path
         Canonical Parquet: user, item, category, behaviour, rating, time, line.
     rules : LogRules
+    largest_frame : int
+        Rows of the longest log that is checked as one frame. A longer one is streamed: every rule is still counted on every
+        row, and Great Expectations runs on a sample. At least 1.
 
     Returns
     -------
@@ -61,27 +66,25 @@ def check_log(log_path: Path, rules: LogRules) -> CheckReport:
     OSError, pyarrow.ArrowInvalid
         If the file cannot be read as Parquet.
     """
-    return check_subjects("log", log_subjects(log_path, rules))
+    return check_subjects("log", log_subjects(log_path, rules, largest_frame=largest_frame))
 
 
-def log_subjects(log_path: Path, rules: LogRules) -> Iterator[Subject]:
+def log_subjects(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME) -> Iterator[Subject]:
     """The tables about a log and their rules, for whichever engine counts."""
-    rows = cache(lambda: row_frame(log_path))
+    log = cache(lambda: read_log(log_path, largest_frame))
     yield Subject("columns", _column_rules(), lambda: column_frame(log_path), key="column", shown=("found", "allowed"), is_gate=True)
-    yield Subject("table", _table_rules(rules), lambda: _totals(rows()), key="table", shown=("num_users", "num_items"))
-    yield Subject("rows", _row_rules(rules), rows, key="line", shown=tuple(CANONICAL))
+    yield Subject("table", _table_rules(rules), lambda: _totals(log()), key="table", shown=("num_users", "num_items"))
+    yield Subject("rows", _row_rules(rules), lambda: log().rows, key="line", shown=tuple(CANONICAL))
     if rules.behaviour_types:
-        yield Subject("types", _type_rules(), lambda: _types(rows(), rules), key="behaviour")
+        yield Subject("types", _type_rules(), lambda: _types(log(), rules), key="behaviour")
 
 
-def _totals(rows: pd.DataFrame) -> pd.DataFrame:
-    totals = {"table": "log", "rows": len(rows), "num_users": rows["user"].nunique(), "num_items": rows["item"].nunique()}
-    return pd.DataFrame([totals])
+def _totals(log: LogTable) -> pd.DataFrame:
+    return pd.DataFrame([{"table": "log", "rows": log.num_rows, "num_users": log.num_users, "num_items": log.num_items}])
 
 
-def _types(rows: pd.DataFrame, rules: LogRules) -> pd.DataFrame:
-    counts = rows["behaviour"].value_counts()
-    found = [int(counts.get(name, 0)) for name in rules.behaviour_types]
+def _types(log: LogTable, rules: LogRules) -> pd.DataFrame:
+    found = [log.type_counts.get(name, 0) for name in rules.behaviour_types]
     return pd.DataFrame({"behaviour": list(rules.behaviour_types), "rows": found})
 
 

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data_checks.mixing import mix
+
 IDS = ("int64", "string")
 CANONICAL: Mapping[str, tuple[str, ...]] = {
     "user": IDS,
@@ -27,7 +29,7 @@ CANONICAL: Mapping[str, tuple[str, ...]] = {
 def column_frame(log_path: Path) -> pd.DataFrame:
     """One row per canonical column: name, found type (empty if missing), allowed types, and whether it is allowed."""
     schema = pq.read_schema(log_path)
-    found = [_type_name(schema.field(name).type) if name in schema.names else None for name in CANONICAL]
+    found = [type_name(schema.field(name).type) if name in schema.names else None for name in CANONICAL]
     allowed = [" or ".join(types) for types in CANONICAL.values()]
     is_allowed = [name in types for name, types in zip(found, CANONICAL.values(), strict=True)]
     return pd.DataFrame({"column": list(CANONICAL), "found": found, "allowed": allowed, "is_allowed": is_allowed})
@@ -44,17 +46,18 @@ def row_frame(log_path: Path) -> pd.DataFrame:
         are of this item; ``is_rating_finite``.
     """
     table = _read(log_path)
-    frame: pd.DataFrame = table.to_pandas(types_mapper=_nullable_integers(table), ignore_metadata=True, split_blocks=True)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
     item_codes = _codes(frame["item"])
     counts = np.bincount(item_codes + 1)
     frame["item_share"] = (counts / max(len(frame), 1))[item_codes + 1]
     frame["first_category"] = _first_category(frame["category"], item_codes)
     frame["repeat_of"], frame["copy_of"] = _first_lines(frame, item_codes)
-    frame["is_rating_finite"] = _is_finite_or_null(table["rating"])
+    frame["is_rating_finite"] = is_finite_or_null(table["rating"])
     return frame
 
 
-def _type_name(data_type: pa.DataType) -> str:
+def type_name(data_type: pa.DataType) -> str:
+    """Name of a type as ``CANONICAL`` has it; every way to hold strings is ``string``."""
     if pa.types.is_dictionary(data_type):
         data_type = data_type.value_type
     return "string" if pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type) else str(data_type)
@@ -62,7 +65,7 @@ def _type_name(data_type: pa.DataType) -> str:
 
 def _read(log_path: Path) -> pa.Table:
     schema = pq.read_schema(log_path)
-    strings = [name for name in CANONICAL if _type_name(schema.field(name).type) == "string"]
+    strings = [name for name in CANONICAL if type_name(schema.field(name).type) == "string"]
     table = pq.read_table(log_path, columns=list(CANONICAL), read_dictionary=strings, partitioning=None)
     for name in strings:
         position = table.schema.get_field_index(name)
@@ -71,8 +74,8 @@ def _read(log_path: Path) -> pa.Table:
     return table.unify_dictionaries()
 
 
-def _nullable_integers(table: pa.Table) -> Any:
-    """Integers stay integers when some are missing; the slower nullable type only where it is needed."""
+def nullable_integers(table: pa.Table) -> Any:
+    """Types mapper with which integers stay integers when some are missing; the slower nullable type only where it is needed."""
     has_nulls = any(pa.types.is_integer(table.schema.field(name).type) and table[name].null_count for name in CANONICAL)
     return {pa.int64(): pd.Int64Dtype()}.get if has_nulls else None
 
@@ -103,7 +106,7 @@ def _first_lines(frame: pd.DataFrame, item_codes: NDArray[np.int64]) -> tuple[ND
     A 64-bit mix of the three columns picks candidates by sorting; only those are compared exactly.
     """
     users, times = _codes(frame["user"]), frame["time"].fillna(-1).to_numpy(np.int64)
-    mixed = _mix(_mix(_mix(users) ^ item_codes.view(np.uint64)) ^ times.view(np.uint64))
+    mixed = mix(mix(mix(users.view(np.uint64)) ^ item_codes.view(np.uint64)) ^ times.view(np.uint64))
     in_order = np.sort(mixed)
     shared = in_order[1:][in_order[1:] == in_order[:-1]]
     repeat_of, copy_of = np.zeros(len(frame), dtype=np.int64), np.zeros(len(frame), dtype=np.int64)
@@ -115,20 +118,14 @@ def _first_lines(frame: pd.DataFrame, item_codes: NDArray[np.int64]) -> tuple[ND
     return repeat_of, copy_of
 
 
-def _mix(values: NDArray[Any]) -> NDArray[np.uint64]:
-    """Scramble 64-bit integers one to one (the finaliser of splitmix64)."""
-    mixed = values.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    return mixed ^ (mixed >> np.uint64(27))
-
-
 def _line_of_first(rows: pd.DataFrame, columns: list[str]) -> NDArray[np.int64]:
     groups = rows.groupby(columns, sort=False, dropna=False, observed=True)
     first = groups["line"].transform("first").to_numpy(np.int64)
     return np.where(groups.cumcount().to_numpy() > 0, first, 0)
 
 
-def _is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
+def is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Whether each rating is a finite number or empty: bool (N,)."""
     if ratings.null_count == len(ratings):
         return np.ones(len(ratings), dtype=bool)
     return np.asarray(pc.fill_null(pc.is_finite(ratings), True))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from data_checks.results import RuleResult
+from data_checks.results import RuleResult, sample_lines
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2024; --quiet: #60646c; --line: #d9d9e0; --back: #fcfcfd; --box: #f4f4f6;
@@ -33,6 +33,7 @@ def render_page(suite: str, rules: Sequence[RuleResult], skipped: Sequence[str])
     body = [
         f'<h1>Check of the {escape(suite)}: <span class="{verdict}">{verdict}</span></h1>',
         f'<p class="quiet">{len(rules)} rules, {len(failed)} hard and {len(warned)} soft ones broken.</p>',
+        *[f'<p class="quiet">{escape(line.strip())}.</p>' for line in sample_lines(rules)],
         skipped_line,
         *[_broken_rule(rule) for rule in failed + warned],
         "<h2>All rules</h2>",
@@ -48,6 +49,7 @@ def _broken_rule(rule: RuleResult) -> str:
         f'<h2><span class="{rule.verdict}">{rule.verdict}</span> {escape(rule.name)} <span class="quiet">({kind})</span></h2>',
         f"<p>{escape(rule.message)}</p>",
         f'<p class="quiet">{escape(rule.why)}</p>',
+        f'<p class="quiet">Counted by: {escape(rule.counted_by)}.</p>',
         _example_table(rule.examples),
     ]
     more = rule.violating_rows - len(rule.examples)
@@ -75,11 +77,12 @@ def _rule_table(rules: Sequence[RuleResult]) -> str:
             _cell(f"{rule.violating_rows:,}", is_number=True),
             _cell(f"{rule.share:.3%}", is_number=True),
             _cell(rule.unit),
+            _cell(rule.counted_by),
             _cell(rule.message),
         ]
         for rule in rules
     ]
-    return _table(["rule", "verdict", "kind", "checked", "violating", "share", "of", "demand and finding"], rows, "rules")
+    return _table(["rule", "verdict", "kind", "checked", "violating", "share", "of", "counted by", "demand and finding"], rows, "rules")
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from data_checks.report_pages import render_page
-from data_checks.results import RuleResult, rule_lines
+from data_checks.results import RuleResult, rule_lines, sample_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class CheckReport:
         return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_frame(self) -> pd.DataFrame:
-        """A short table, one row a rule: rule, verdict, kind, unit, checked, violating, share, message."""
+        """A short table, one row a rule: its verdict, what was counted, who counted, and what Great Expectations saw of a stream."""
         rows = [
             {
                 "rule": rule.name,
@@ -94,17 +94,20 @@ class CheckReport:
                 "checked": rule.checked_rows,
                 "violating": rule.violating_rows,
                 "share": rule.share,
+                "engine": rule.engine,
+                "sampled": rule.sampled_rows,
                 "message": rule.message,
             }
             for rule in self.rules
         ]
-        return pd.DataFrame(rows, columns=["rule", "verdict", "kind", "unit", "checked", "violating", "share", "message"])
+        columns = ["rule", "verdict", "kind", "unit", "checked", "violating", "share", "engine", "sampled", "message"]
+        return pd.DataFrame(rows, columns=columns).astype({"sampled": "Int64"})
 
     def to_text(self) -> str:
         """Every broken rule with its count, share and first offending rows, hard ones first."""
         head = f"{self.suite} check {'passed' if self.is_passed else 'failed'}: "
         head += f"{len(self.failures)} hard and {len(self.warnings)} soft of {len(self.rules)} rules broken"
-        lines = [head] + [line for rule in self.failures + self.warnings for line in rule_lines(rule)]
+        lines = [head, *sample_lines(self.rules)] + [line for rule in self.failures + self.warnings for line in rule_lines(rule)]
         if self.skipped_rules:
             lines.append(f"  not checked, as the above comes first: {', '.join(self.skipped_rules)}")
         return "\n".join(lines)

@@ -1,11 +1,16 @@
 """The outcome of one rule."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 MAXIMUM_EXAMPLES = 10
 """Offending rows a report shows per rule."""
+GREAT_EXPECTATIONS = "great_expectations"
+"""Engine of a rule that Great Expectations counted on every row."""
+STREAMED = "streamed"
+"""Engine of a rule that was counted block by block on every row, with Great Expectations looking on at a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,11 @@ class RuleResult:
         What is counted: rows, users, nodes ...
     why : str
         What the rule protects from.
+    engine : str
+        Who counted ``checked_rows`` and ``violating_rows``: ``GREAT_EXPECTATIONS`` or ``STREAMED``.
+    sampled_rows, sampled_violating_rows : int or None
+        What Great Expectations saw of a streamed table and what of it broke the rule; its count is checked against the
+        streamed one of the same rows. None where it counted all rows.
     """
 
     name: str
@@ -41,6 +51,17 @@ class RuleResult:
     examples: tuple[Mapping[str, Any], ...] = ()
     unit: str = "rows"
     why: str = ""
+    engine: str = GREAT_EXPECTATIONS
+    sampled_rows: int | None = None
+    sampled_violating_rows: int | None = None
+
+    @property
+    def counted_by(self) -> str:
+        """Who counted how many rows, in words; for a streamed rule also what Great Expectations saw."""
+        if self.engine == GREAT_EXPECTATIONS:
+            return "Great Expectations, every row"
+        seen = f"Great Expectations on a sample of {self.sampled_rows:,}: {self.sampled_violating_rows:,}"
+        return f"streamed counts, every row; {seen}"
 
     @property
     def verdict(self) -> str:
@@ -61,3 +82,12 @@ def rule_lines(rule: RuleResult) -> list[str]:
     if rule.violating_rows > len(rule.examples) > 0:
         lines.append(f"      ... and {rule.violating_rows - len(rule.examples):,} more")
     return lines
+
+
+def sample_lines(rules: Sequence[RuleResult]) -> list[str]:
+    """A line for each table that was streamed: how many rows were counted, and how many of them Great Expectations saw."""
+    tables = Counter((rule.unit, rule.checked_rows, rule.sampled_rows) for rule in rules if rule.engine == STREAMED)
+    return [
+        f"  {number} rules about {unit} counted on all {checked:,} by streamed counts; Great Expectations ran on a sample of {sampled:,}"
+        for (unit, checked, sampled), number in tables.items()
+    ]

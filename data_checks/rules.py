@@ -1,13 +1,13 @@
 """Rules as plain records: what must hold, of what, and how bad it is if it does not.
 
-Nothing here counts anything. ``validation`` lets Great Expectations count on pandas frames; another engine needs only the
-six conditions below to count on something larger.
+Nothing here counts anything. ``validation`` lets Great Expectations count on pandas frames, ``streaming`` counts the same
+six conditions on tables too long for a frame.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pandas as pd
+from data_checks.blocks import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Subject:
     unit : str
         What a row is, in the plural: "rows", "users", "nodes"; "table" for a single row of totals.
     rules : tuple of Rule
-    make_frame : callable without arguments
-        Builds the table; not called if an earlier gate was broken.
+    make_rows : callable without arguments
+        Builds the table, a frame or blocks; not called if an earlier gate was broken.
     key : str
         Column that tells rows apart, such as the line number in the source file.
     shown : tuple of str
@@ -118,7 +118,7 @@ class Subject:
 
     unit: str
     rules: tuple[Rule, ...]
-    make_frame: Callable[[], pd.DataFrame]
+    make_rows: Callable[[], Rows]
     key: str
     shown: tuple[str, ...] = ()
     is_gate: bool = False

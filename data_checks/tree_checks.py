@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data_checks.blocks import LARGEST_FRAME, Rows, cut_rows
 from data_checks.reports import CheckReport
 from data_checks.rules import Holds, Rule, Subject, Within
 from data_checks.tree_frames import item_frame, leaf_frame, node_frame
@@ -58,17 +59,24 @@ def check_tree(
     return check_subjects("tree", tree_subjects(tree, num_items))
 
 
-def tree_subjects(tree: TreeArrays, num_items: int) -> Iterator[Subject]:
-    """The tables about a tree and their rules, for whichever engine counts."""
+def tree_subjects(tree: TreeArrays, num_items: int, *, largest_frame: int = LARGEST_FRAME) -> Iterator[Subject]:
+    """The tables about a tree and their rules, for whichever engine counts; those above ``largest_frame`` rows come in blocks."""
     leaves, height, paths = tree.leaf_of_item, tree.height, tree.paths
     ids = np.arange(len(leaves)) if tree.items is None else tree.items
     totals = _totals(tree, num_items)
     yield Subject("table", _table_rules(totals), lambda: pd.DataFrame([{"table": "tree"} | totals]), key="table", is_gate=True)
-    yield Subject("items", _item_rules(), lambda: item_frame(ids, num_items), key="item")
+    yield Subject("items", _item_rules(), lambda: cut_rows(item_frame(ids, num_items), largest_frame), key="item")
     shown = ("item", "leaf", "path") if paths is not None else ("item", "leaf")
     rules = _leaf_rules(height, num_items, has_paths=paths is not None)
-    yield Subject("leaves", rules, lambda: leaf_frame(ids, leaves, height, paths), key="row", shown=shown)
-    yield Subject("nodes", _node_rules(), lambda: node_frame(leaves, height, tree.used_nodes), key="row", shown=("code", "level"))
+
+    def listed() -> Rows:
+        return cut_rows(leaf_frame(ids, leaves, height, paths), largest_frame)
+
+    def nodes() -> Rows:
+        return cut_rows(node_frame(leaves, height, tree.used_nodes), largest_frame)
+
+    yield Subject("leaves", rules, listed, key="row", shown=shown)
+    yield Subject("nodes", _node_rules(), nodes, key="row", shown=("code", "level"))
 
 
 def _totals(tree: TreeArrays, num_items: int) -> dict[str, int]:

@@ -1,15 +1,20 @@
-"""Great Expectations as the engine that counts: one suite and one Checkpoint per table, in a context that leaves no files."""
+"""Great Expectations as the engine that counts: one suite and one Checkpoint per table, in a context that leaves no files.
 
-from collections.abc import Iterable, Mapping
+A table that comes in blocks is counted by ``streaming`` on every row, which decides; Great Expectations runs the same suite
+on a fixed sample of the blocks, and both must count the same there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import great_expectations as gx
-import numpy as np
 import pandas as pd
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 from great_expectations.expectations.expectation import MulticolumnMapExpectation
 
+from data_checks.blocks import Blocks
 from data_checks.contexts import ONE_AT_A_TIME, make_context
 from data_checks.expectations import (
     ExpectValueAmong,
@@ -20,8 +25,10 @@ from data_checks.expectations import (
     ExpectValueWithin,
 )
 from data_checks.reports import CheckReport
-from data_checks.results import MAXIMUM_EXAMPLES, RuleResult
+from data_checks.results import MAXIMUM_EXAMPLES, STREAMED, RuleResult
 from data_checks.rules import Among, Given, Holds, NotAbove, Rule, Same, Subject, Within, columns_of
+from data_checks.streaming import count_blocks, is_tolerated
+from data_checks.verdicts import Tally, plain_rows, result_of, shown_columns
 
 _RESULT_FORMAT = {"result_format": "BASIC", "partial_unexpected_count": MAXIMUM_EXAMPLES}
 
@@ -32,7 +39,8 @@ def check_subjects(suite: str, subjects: Iterable[Subject]) -> CheckReport:
     Raises
     ------
     RuntimeError
-        If a rule could not be counted at all, which is a mistake in the rule and not in the data.
+        If a rule could not be counted at all, or the two engines count a sample differently, which is a mistake in the
+        rule or an engine and not in the data.
     """
     results: list[RuleResult] = []
     skipped: list[str] = []
@@ -80,59 +88,61 @@ def expectation_of(rule: Rule, key: str) -> MulticolumnMapExpectation:
 def _check_subject(
     context: EphemeralDataContext, suite: str, subject: Subject
 ) -> tuple[ExpectationSuiteValidationResult, list[RuleResult]]:
-    frame = subject.make_frame()
+    rows, name = subject.make_rows(), f"{suite} {subject.unit}"
+    if isinstance(rows, Blocks):
+        return _check_blocks(context, f"{name}, sample", subject, rows)
+    validation = _validate(context, name, subject, rows)
+    outcomes = zip(subject.rules, _outcomes(validation, subject.rules), strict=True)
+    return validation, [_result_of(rule, outcome, subject, rows) for rule, outcome in outcomes]
+
+
+def _check_blocks(
+    context: EphemeralDataContext, name: str, subject: Subject, blocks: Blocks
+) -> tuple[ExpectationSuiteValidationResult, list[RuleResult]]:
+    streamed = count_blocks(subject, blocks)
+    name = f"{name} of {len(streamed.sample)} rows"
+    validation, results = _validate(context, name, subject, streamed.sample), []
+    outcomes = _outcomes(validation, subject.rules)
+    for rule, outcome, tally, sampled in zip(subject.rules, outcomes, streamed.tallies, streamed.sampled_violating, strict=True):
+        counted = _violating(rule, outcome)
+        if counted != sampled:
+            raise RuntimeError(
+                f"rule {rule.name}: on the same {len(streamed.sample)} rows Great Expectations counts {counted}, the stream {sampled}"
+            )
+        result = result_of(rule, subject, tally, is_passed=is_tolerated(rule, tally))
+        results.append(replace(result, engine=STREAMED, sampled_rows=len(streamed.sample), sampled_violating_rows=sampled))
+    return validation, results
+
+
+def _validate(context: EphemeralDataContext, name: str, subject: Subject, frame: pd.DataFrame) -> ExpectationSuiteValidationResult:
     expectations = [expectation_of(rule, subject.key) for rule in subject.rules]
-    validation = _validate(context, f"{suite} {subject.unit}", frame, expectations)
-    counted = {outcome.expectation_config.meta["rule"]: outcome for outcome in validation.results}  # type: ignore[union-attr]
-    return validation, [_result_of(rule, counted[rule.name], subject, frame) for rule in subject.rules]
-
-
-def _validate(
-    context: EphemeralDataContext, name: str, frame: pd.DataFrame, expectations: list[MulticolumnMapExpectation]
-) -> ExpectationSuiteValidationResult:
     batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=list(expectations)))
+    suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[*expectations]))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     checkpoint = gx.Checkpoint(name=name, validation_definitions=[definition], result_format=_RESULT_FORMAT)
     result = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
     return next(iter(result.run_results.values()))
 
 
-def _result_of(rule: Rule, outcome: Any, subject: Subject, frame: pd.DataFrame) -> RuleResult:
+def _outcomes(validation: ExpectationSuiteValidationResult, rules: Iterable[Rule]) -> list[Any]:
+    """Great Expectations' outcomes in the order of the rules."""
+    found = {outcome.expectation_config.meta["rule"]: outcome for outcome in validation.results}  # type: ignore[union-attr]
+    return [found[rule.name] for rule in rules]
+
+
+def _violating(rule: Rule, outcome: Any) -> int:
     if outcome.exception_info.get("raised_exception", True):
         raise RuntimeError(f"rule {rule.name} could not be counted: {outcome.exception_info}")
-    checked, violating = len(frame), int(outcome.result["unexpected_count"])
-    share = violating / checked if checked else 0.0
+    return int(outcome.result["unexpected_count"])
+
+
+def _result_of(rule: Rule, outcome: Any, subject: Subject, frame: pd.DataFrame) -> RuleResult:
+    violating = _violating(rule, outcome)
     keys = [record[subject.key] for record in outcome.result["partial_unexpected_list"][:MAXIMUM_EXAMPLES]]
-    names = [subject.key, *subject.shown, *columns_of(rule.condition)]
-    examples = _rows_of(frame[list(dict.fromkeys(names))], subject.key, keys)
-    message = _message(rule, subject.unit, (checked, violating), examples)
-    is_passed = bool(outcome.success)
-    return RuleResult(rule.name, rule.is_hard, is_passed, checked, violating, share, message, examples, subject.unit, rule.why)
+    examples = _rows_of(frame[shown_columns(rule, subject)], subject.key, keys)
+    return result_of(rule, subject, Tally(len(frame), violating, plain_rows(examples)), is_passed=bool(outcome.success))
 
 
-def _rows_of(frame: pd.DataFrame, key: str, keys: list[Any]) -> tuple[Mapping[str, Any], ...]:
-    """Whole rows for the keys of offending rows, in the frame's order, as plain Python values with None for empty ones."""
-    if not keys:
-        return ()
-    rows = frame[frame[key].isin(keys)].drop_duplicates(key).head(len(keys))
-    return tuple({str(name): _plain(value) for name, value in row.items()} for row in rows.astype(object).to_dict("records"))
-
-
-def _plain(value: Any) -> Any:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float) and np.isinf(value):
-        return str(value)
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _message(rule: Rule, unit: str, counts: tuple[int, int], examples: tuple[Mapping[str, Any], ...]) -> str:
-    checked, violating = counts
-    if unit == "table":
-        found = examples[0].get(rule.condition.column) if examples else None
-        return f"{rule.demand}; found {found}" if examples else rule.demand
-    tolerated = f" (tolerated up to {rule.allowed_share:.3g} of all)" if rule.allowed_share else ""
-    if not violating:
-        return f"{rule.demand}{tolerated}; none of {checked:,} {unit} breaks this"
-    return f"{rule.demand}{tolerated}; {violating:,} of {checked:,} {unit} break this ({violating / checked:.3%})"
+def _rows_of(frame: pd.DataFrame, key: str, keys: list[Any]) -> pd.DataFrame:
+    """Whole rows for the keys of offending rows, in the frame's order."""
+    return frame[frame[key].isin(keys)].drop_duplicates(key).head(len(keys))

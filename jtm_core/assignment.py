@@ -13,8 +13,6 @@ Ties go to the old child, then to the lowest child or item. Items without sample
 fill holes only, and stay where they were if there is room.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +20,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from jtm_core.codes import Codes
+from jtm_core.threads import run_chunks
 from jtm_core.transport import auction_children, cancel_cycles, greedy_children
 
 Weights = NDArray[np.floating[Any]]
@@ -32,7 +31,8 @@ _REGRET_PRECISION = 3e-3
 _EXACT_PRECISION = 1e-3
 _SMALL = 1000
 """Fewer items than this are not worth a second thread."""
-_BLOCKS_PER_THREAD = 8
+_BLOCKS = 64
+"""Runs of nodes that threads take one after the other."""
 
 
 def assign_children(weights: Weights, capacities: Codes, old_children: Codes, method: Method) -> Codes:
@@ -71,7 +71,8 @@ def assign_children(weights: Weights, capacities: Codes, old_children: Codes, me
 def assign_many(weights: Weights, parents: Codes, capacities: Codes, old_children: Codes, method: Method) -> Codes:
     """Hand the items of all nodes of a level to their children, the nodes in parallel.
 
-    The result does not depend on the number of threads: nodes share nothing. float32 weights are widened a block of nodes at a time.
+    The result does not depend on the number of threads: nodes share nothing. Weights are not copied, except for
+    ``exact``, one node's at a time.
 
     Parameters
     ----------
@@ -99,19 +100,20 @@ def assign_many(weights: Weights, parents: Codes, capacities: Codes, old_childre
     _check_problem(weights, parents, capacities, old_children, method)
     if method != "greedy" and weights.shape[1] == 2:
         return _halve_groups(weights, parents, capacities, old_children)
-    num_threads = os.cpu_count() or 1 if len(weights) > _SMALL else 1
-    bounds = np.unique(np.linspace(0, len(capacities), 1 + num_threads * _BLOCKS_PER_THREAD, dtype=np.int64))
+    weights, capacities, old = np.ascontiguousarray(weights), capacities.astype(np.int64), old_children.astype(np.int64)
+    num_blocks = _BLOCKS if len(weights) > _SMALL else 1
+    bounds = np.unique(np.linspace(0, len(capacities), 1 + num_blocks, dtype=np.int64))
     starts = np.searchsorted(parents, np.arange(len(capacities) + 1)).astype(np.int64)
+    children = np.empty(len(weights), dtype=np.int64)
 
-    def assign_block(first: int, last: int) -> Codes:
-        rows = slice(starts[first], starts[last])
-        block_weights = np.ascontiguousarray(weights[rows], dtype=np.float64)
-        limits, old = capacities[first:last].astype(np.int64), old_children[rows].astype(np.int64)
-        children: Codes = _assign_groups(block_weights, starts[first : last + 1] - starts[first], limits, old, _METHODS.index(method))
-        return children
+    def assign_block(block: int) -> None:
+        nodes = slice(bounds[block], bounds[block + 1])
+        edges = starts[bounds[block] : bounds[block + 1] + 1]
+        rows = slice(edges[0], edges[-1])
+        children[rows] = _assign_groups(weights[rows], edges - edges[0], capacities[nodes], old[rows], _METHODS.index(method))
 
-    with ThreadPoolExecutor(num_threads) as pool:
-        return np.concatenate(list(pool.map(assign_block, bounds[:-1], bounds[1:])))
+    run_chunks(assign_block, len(bounds) - 1)
+    return children
 
 
 def assigned_weight(weights: Weights, children: Codes) -> float:
@@ -140,7 +142,7 @@ def gap_to_optimum(weights: Weights, capacities: Codes, children: Codes) -> floa
 
 
 @njit(cache=True, nogil=True)
-def _assign_groups(weights: NDArray[np.float64], starts: Codes, capacities: Codes, old_children: Codes, method: int) -> Codes:
+def _assign_groups(weights: Weights, starts: Codes, capacities: Codes, old_children: Codes, method: int) -> Codes:
     """Assign each parent's rows ``starts[p]:starts[p + 1]`` by the method's number."""
     children = np.empty(len(weights), dtype=np.int64)
     for parent in range(len(capacities)):
@@ -151,7 +153,7 @@ def _assign_groups(weights: NDArray[np.float64], starts: Codes, capacities: Code
         elif method == 1:
             chosen = auction_children(rows, limits, old, _REGRET_PRECISION)
         else:
-            chosen = cancel_cycles(rows, limits, auction_children(rows, limits, old, _EXACT_PRECISION))
+            chosen = cancel_cycles(rows.astype(np.float64), limits, auction_children(rows, limits, old, _EXACT_PRECISION))
         for row in range(last - first):
             children[first + row] = chosen[row]
     return children

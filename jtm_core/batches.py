@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.codes import ancestors_up
+from jtm_core.codes import ancestors_up, first_code
 from jtm_core.features import Samples, window_bounds
 from jtm_core.kernels import MASKED, Rows
-from jtm_core.model import behaviour_rows, node_rows
 from jtm_core.sampling import NegativeSampler
 from jtm_core.tree import TreeIndex
 
@@ -79,7 +78,7 @@ class BatchMaker:
 
     def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, window_sizes: tuple[int, ...], block: int) -> None:
         self._tree, self._sampler, self._window_sizes, self._block = tree, sampler, window_sizes, block
-        self._rows = np.stack([behaviour_rows(tree, level, features) for level in sampler.levels])
+        self._is_flat, self._item_of_leaf = features == "flat", tree.item_of_leaf()
         counts = np.array(sampler.counts)
         self._level_of_row = np.repeat(np.arange(len(counts)), counts + 1)
         self._place_of_row = np.concatenate([np.arange(-1, count) for count in counts])
@@ -89,19 +88,51 @@ class BatchMaker:
         """(sample, node) rows of one sample, its positives included."""
         return len(self._level_of_row)
 
-    def make(self, items: Ints, samples: Samples, rng: np.random.Generator) -> TrainingBatch:
-        """Build the batch of some samples over the flat ``items``, drawing its negatives from ``rng``."""
-        runs, bounds = gather_runs(items, samples, self._window_sizes)
-        levels, height = self._sampler.levels, self._tree.height
-        leaves = self._tree.leaf_of_item[samples.targets]
-        positives = np.stack([ancestors_up(leaves, height - level) for level in levels])
-        negatives = self._sampler.draw(rng, -(-len(samples) // self._block))
-        nodes = [node_rows(self._tree, codes.ravel(), level) for codes, level in zip(negatives, levels, strict=True)]
-        nodes += [node_rows(self._tree, codes, level) for codes, level in zip(positives, levels, strict=True)]
-        rows = self._make_rows(positives, negatives)
-        return TrainingBatch(runs.offsets, bounds, self._rows[:, runs.values], np.concatenate(nodes), rows)
+    def share(self, num_samples: int, rank: int, size: int) -> slice:
+        """Which of a batch's samples are the ``rank``-th of ``size`` equal shares: whole blocks of negatives, perhaps none."""
+        num_blocks = -(-num_samples // self._block)
+        first, last = (min(num_blocks * part // size * self._block, num_samples) for part in (rank, rank + 1))
+        return slice(first, last)
 
-    def _make_rows(self, positives: Ints, negatives: list[Ints]) -> Rows:
+    def make(self, items: Ints, samples: Samples, rng: np.random.Generator, share: slice | None = None) -> TrainingBatch:
+        """Build the batch of some samples over the flat ``items``, drawing its negatives from ``rng``.
+
+        Parameters
+        ----------
+        items : int64 array (N,)
+        samples : Samples
+            At least one.
+        rng : Generator
+        share : slice, optional
+            The samples that the batch is to hold, one of :meth:`share` and not empty; they come with the negatives that they have in the
+            whole batch.
+        """
+        negatives = self._sampler.draw(rng, -(-len(samples) // self._block))
+        if share is not None:
+            samples = samples.part(share)
+            negatives = [codes[share.start // self._block : -(-share.stop // self._block)] for codes in negatives]
+        runs, bounds = gather_runs(items, samples, self._window_sizes)
+        leaves, height = self._tree.leaf_of_item, self._tree.height
+        positives = self._lift(leaves[samples.targets])
+        codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
+        behaviours = runs.values + first_code(height)
+        lifted = np.broadcast_to(behaviours, (len(positives), len(behaviours))) if self._is_flat else self._lift(leaves[runs.values])
+        if not self._is_flat:
+            lifted[-1] = behaviours
+        return TrainingBatch(runs.offsets, bounds, lifted, self._rows_of(codes), self._make_rows(positives, negatives, codes))
+
+    def _lift(self, leaves: Ints) -> Ints:
+        """Ancestors of leaves on every trained level: int64 (L, len(leaves))."""
+        return np.stack([ancestors_up(leaves, self._tree.height - level) for level in self._sampler.levels])
+
+    def _rows_of(self, codes: Ints) -> Ints:
+        """Table rows of nodes: by code, on the leaf level by item."""
+        first, rows = first_code(self._tree.height), codes.copy()
+        is_leaf = codes >= first
+        rows[is_leaf] = first + self._item_of_leaf[codes[is_leaf] - first]
+        return rows
+
+    def _make_rows(self, positives: Ints, negatives: list[Ints], codes: Ints) -> Rows:
         num_levels, num_samples = positives.shape
         counts = np.array(self._sampler.counts)
         starts = np.concatenate([[0], np.cumsum([codes.size for codes in negatives])])
@@ -109,7 +140,6 @@ class BatchMaker:
         level, place, is_positive = self._level_of_row, self._place_of_row, self._place_of_row < 0
         nodes = (starts[level] + place)[None, :] + block[:, None] * counts[level]
         nodes[:, is_positive] = starts[-1] + np.arange(num_levels) * num_samples + np.arange(num_samples)[:, None]
-        codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
         labels = np.where(codes[nodes] == positives.T[:, level], np.float32(MASKED), np.float32(0))
         labels[:, is_positive] = 1
         users = level * num_samples + np.arange(num_samples)[:, None]

@@ -8,19 +8,24 @@ beam never prune, so the search starts at ``floor(log2(beam_width))``, or lower 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.beam_kernels import Plan
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import ancestors_up, children_of, first_code
-from jtm_core.scoring import Scorer, Windows
+from jtm_core.fused_search import FusedSearch, fused_scan
+from jtm_core.scoring import FusedScorer, Scorer, Windows
 from jtm_core.tree import TreeIndex
 
 Floats = NDArray[np.float32]
 
 USERS_PER_BLOCK = 256
 """Users searched together; bounds the memory."""
+LEAVES_PER_BLOCK = 1 << 14
+"""Leaves that a full scan scores at a time, where the kernels do not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,12 @@ class BeamSearch:
         self._scorer, self._beam_width = scorer, beam_width
         self._leaf_items = tree.item_of_leaf()
         self.levels = range(start_level(tree, beam_width, first_level), tree.height + 1)
-        self._used = {level: np.zeros(1 << level, dtype=np.bool_) for level in self.levels}
-        for level, used in self._used.items():
-            used[ancestors_up(leaves, tree.height - level) - first_code(level)] = True
+        self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)
+        for level in self.levels:
+            self._is_used[ancestors_up(leaves, tree.height - level)] = True
+        top = first_code(self.levels[0])
+        self._start = top + np.flatnonzero(self._is_used[top : 2 * top + 1])
+        self._fused = self._make_fused() if isinstance(scorer, FusedScorer) else None
 
     def walk(self, windows: Windows) -> Iterator[tuple[int, Ints, Floats]]:
         """Search level by level.
@@ -85,7 +93,7 @@ class BeamSearch:
             The candidates of each level: int64 and float32 (S, C), codes -1 with logits -inf where there is none; on inner
             levels only the ``beam_width`` kept ones, in no order.
         """
-        codes = self._first_candidates(len(windows))
+        codes = np.broadcast_to(self._start, (len(windows), len(self._start)))
         for level in self.levels:
             logits = self._scorer.score_level(windows, level, codes)
             if level < self.levels[-1]:
@@ -95,39 +103,63 @@ class BeamSearch:
             else:
                 yield level, codes, logits
 
-    def rank(self, windows: Windows) -> Ranking:
-        """All candidates of the leaf level, up to ``2 * beam_width`` items, best first; ties go to the smaller code."""
-        return self.rank_with_levels(windows)[0]
+    def rank(self, windows: Windows, count: int | None = None) -> Ranking:
+        """The ``count`` best items, by default all candidates of the leaf level; best first, ties go to the smaller code.
+
+        There are at most ``2 * beam_width`` candidates; -1 fills what is left.
+        """
+        if self._fused is not None:
+            found = self._fused.search(windows, self._fused.most_leaves if count is None else count)
+            return Ranking(found.items, found.logits)
+        ranking = self.walked(windows)[0]
+        return ranking if count is None else _cut(ranking, count)
 
     def rank_with_levels(self, windows: Windows) -> tuple[Ranking, dict[int, Ints]]:
-        """As :meth:`rank`, and the codes that each level kept (the ``beam_width`` best leaves on the last one)."""
+        """As :meth:`rank`, and the codes that each level kept: ascending, -1 behind.
+
+        The last level keeps the ``beam_width`` best leaves.
+        """
+        if self._fused is None:
+            return self.walked(windows)
+        found = self._fused.search(windows, max(self._fused.most_leaves, self._beam_width), keeps_levels=True)
+        return Ranking(found.items, found.logits), {level: found.kept[:, place] for place, level in enumerate(self.levels)}
+
+    def walked(self, windows: Windows) -> tuple[Ranking, dict[int, Ints]]:
+        """What :meth:`rank_with_levels` gives, by :meth:`walk`: for any scorer, and the fused search's readable twin."""
         kept: dict[int, Ints] = {}
         for level, codes, logits in self.walk(windows):
             kept[level] = _best(codes, logits, self._beam_width)[0]
         return _ranked(codes, logits, self._leaf_items), kept
 
     @property
+    def most_scores(self) -> int:
+        """Nodes that a walk scores for a user at most."""
+        counts = [len(self._start)]
+        for _ in self.levels[1:]:
+            counts.append(2 * min(counts[-1], self._beam_width))
+        return sum(counts)
+
+    @property
     def tree(self) -> TreeIndex:
         """The tree searched."""
         return self._scorer.tree
 
-    def _first_candidates(self, num_users: int) -> Ints:
-        level = self.levels[0]
-        codes = np.flatnonzero(self._used[level]) + first_code(level)
-        return np.broadcast_to(codes, (num_users, len(codes)))
-
     def _candidates_below(self, codes: Ints, level: int) -> Ints:
         children = children_of(codes).reshape(len(codes), -1)
-        is_used = np.repeat(codes >= 0, 2, axis=1) & self._used[level][np.maximum(children - first_code(level), 0)]
+        is_used = np.repeat(codes >= 0, 2, axis=1) & self._is_used[np.maximum(children, first_code(level))]
         return np.where(is_used, children, -1)
+
+    def _make_fused(self) -> FusedSearch:
+        plan = Plan(self._start, self._is_used, self.levels[0], self.levels[-1], self._beam_width)
+        return FusedSearch(cast(FusedScorer, self._scorer), plan)
 
 
 def _best(codes: Ints, logits: Floats, count: int) -> tuple[Ints, Floats]:
-    """The ``count`` best candidates of each row, in no order."""
-    if codes.shape[1] <= count:
-        return codes, logits
-    best = np.argpartition(-logits, count - 1, axis=1)[:, :count]
-    return np.take_along_axis(codes, best, axis=1), np.take_along_axis(logits, best, axis=1)
+    """The ``count`` best candidates of each row, in the order they stand, -1 behind; of equal logits the first."""
+    best = np.sort(np.argsort(-logits, axis=1, kind="stable")[:, :count], axis=1)
+    codes, logits = np.take_along_axis(codes, best, axis=1), np.take_along_axis(logits, best, axis=1)
+    order = np.argsort(codes < 0, axis=1, kind="stable")
+    return np.take_along_axis(codes, order, axis=1), np.take_along_axis(logits, order, axis=1)
 
 
 def _ranked(codes: Ints, logits: Floats, leaf_items: Ints) -> Ranking:
@@ -138,16 +170,60 @@ def _ranked(codes: Ints, logits: Floats, leaf_items: Ints) -> Ranking:
     return Ranking(np.where(codes >= 0, leaf_items[np.maximum(codes - first, 0)], -1), logits)
 
 
+def _cut(ranking: Ranking, count: int) -> Ranking:
+    """The first ``count`` places, places without an item added where there are fewer."""
+    padding = ((0, 0), (0, max(0, count - ranking.items.shape[1])))
+    items, logits = ranking.items[:, :count], ranking.logits[:, :count]
+    return Ranking(np.pad(items, padding, constant_values=-1), np.pad(logits, padding, constant_values=-np.inf))
+
+
 def full_scan(scorer: Scorer, windows: Windows, count: int) -> Ranking:
-    """Score every leaf and keep the ``count`` best: what search would return if it never pruned."""
-    tree = scorer.tree
-    codes, leaf_items = np.sort(tree.leaf_of_item), tree.item_of_leaf()
-    parts = []
-    for low in range(0, len(windows), step := max(1, (1 << 24) // tree.num_items)):
-        part = windows.part(low, min(low + step, len(windows)))
-        logits = scorer.score_level(part, tree.height, codes)
-        parts.append(_ranked(*_best(np.broadcast_to(codes, logits.shape), logits, count), leaf_items))
+    """Score every leaf and keep the ``count`` best: what search would return if it never pruned.
+
+    Leaves are scored in blocks and only each user's best so far are kept, so memory grows with ``count``, not with the items.
+
+    Parameters
+    ----------
+    scorer : Scorer
+    windows : Windows
+        S users.
+    count : int
+        1 and more; -1 fills places beyond the number of items.
+
+    Returns
+    -------
+    Ranking
+        (S, count), ties go to the smaller code.
+
+    Raises
+    ------
+    ValueError
+        If ``count`` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"count is {count}; allowed are 1 and more")
+    if isinstance(scorer, FusedScorer):
+        found = fused_scan(scorer, windows, count)
+        return Ranking(found.items, found.logits)
+    parts = [_scanned(scorer, part, count) for _, part in blocks_of(windows)]
     return Ranking(np.concatenate([part.items for part in parts]), np.concatenate([part.logits for part in parts]))
+
+
+def _scanned(scorer: Scorer, windows: Windows, count: int) -> Ranking:
+    """The full scan of one block of users by any scorer: the fused scan's twin."""
+    leaves, leaf_items = np.sort(scorer.tree.leaf_of_item), scorer.tree.item_of_leaf()
+    codes, logits = np.empty((len(windows), 0), dtype=np.int64), np.empty((len(windows), 0), dtype=np.float32)
+    for low in range(0, len(leaves), LEAVES_PER_BLOCK):
+        block = leaves[low : low + LEAVES_PER_BLOCK]
+        codes = np.concatenate([codes, np.broadcast_to(block, (len(windows), len(block)))], axis=1)
+        logits = np.concatenate([logits, scorer.score_level(windows, scorer.tree.height, block)], axis=1)
+        codes, logits = _best(codes, logits, count)
+    return _cut(_ranked(codes, logits, leaf_items), count)
+
+
+def blocks_of(windows: Windows) -> list[tuple[int, Windows]]:
+    """Users in blocks, with the number of users before each."""
+    return [(low, windows.part(low, min(low + USERS_PER_BLOCK, len(windows)))) for low in range(0, len(windows), USERS_PER_BLOCK)]
 
 
 def without_items(items: Ints, excluded: Ragged, num_items: int, count: int) -> Ints:
@@ -172,8 +248,14 @@ def without_items(items: Ints, excluded: Ragged, num_items: int, count: int) -> 
     >>> without_items(np.array([[3, 1, 2]]), Ragged(np.array([1]), np.array([0, 1])), 4, 2)
     array([[3, 2]])
     """
+    return drop_items(Ranking(items, np.zeros(items.shape, dtype=np.float32)), excluded, num_items, count).items
+
+
+def drop_items(ranking: Ranking, excluded: Ragged, num_items: int, count: int) -> Ranking:
+    """As :func:`without_items`, of items with their logits."""
     keys = np.repeat(np.arange(len(excluded)), np.diff(excluded.offsets)) * num_items + excluded.values
-    is_out = np.isin(np.arange(len(items))[:, None] * num_items + items, keys) | (items < 0)
+    is_out = np.isin(np.arange(len(ranking.items))[:, None] * num_items + ranking.items, keys) | (ranking.items < 0)
     order = np.argsort(is_out, axis=1, kind="stable")[:, :count]
-    kept = np.where(np.take_along_axis(is_out, order, axis=1), -1, np.take_along_axis(items, order, axis=1))
-    return np.pad(kept, ((0, 0), (0, max(0, count - kept.shape[1]))), constant_values=-1)
+    items, logits = np.take_along_axis(ranking.items, order, axis=1), np.take_along_axis(ranking.logits, order, axis=1)
+    is_out = np.take_along_axis(is_out, order, axis=1)
+    return _cut(Ranking(np.where(is_out, -1, items), np.where(is_out, np.float32(-np.inf), logits)), count)

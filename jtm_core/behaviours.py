@@ -4,11 +4,14 @@ Shape letters: N behaviours, U users, E evaluation users.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+
+_VALUES_AT_A_TIME = 1 << 22
 
 
 def _check_offsets(offsets: Ints, length: int) -> None:
@@ -127,7 +130,7 @@ class Ragged:
 
 
 def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
-    """Cut ``len(starts)`` slices out of a flat array and lay them end to end, without a loop.
+    """Cut ``len(starts)`` slices out of a flat array and lay them end to end.
 
     Examples
     --------
@@ -135,8 +138,12 @@ def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
     array([7, 8, 0, 1, 2])
     """
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    positions = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return Ragged(values[positions], offsets)
+    taken = np.empty(offsets[-1], dtype=values.dtype)
+    borders = np.unique(np.append(np.searchsorted(offsets, np.arange(0, offsets[-1], _VALUES_AT_A_TIME)), len(lengths)))
+    for low, high in pairwise(borders):  # a stretch of rows at a time: positions take as much memory as what they point to
+        own = slice(offsets[low], offsets[high])
+        taken[own] = values[np.arange(own.start, own.stop) + np.repeat(starts[low:high] - offsets[low:high], lengths[low:high])]
+    return Ragged(taken, offsets)
 
 
 def training_histories(behaviours: Behaviours, split: Split) -> Ragged:

@@ -9,12 +9,13 @@ import copy
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import nn
 
-from jtm_core.codes import ancestors_up, first_code
+from jtm_core.codes import Codes, ancestors_up, first_code
 from jtm_core.model import JtmNetwork
+from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
 Floats = NDArray[np.float32]
@@ -36,15 +37,30 @@ def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> 
         A copy. Nodes with the same items under them as before keep their vectors exactly up to rounding; nodes without
         items keep theirs.
     """
-    vectors = network.vectors.detach().cpu().numpy().copy()
-    for level in range(new.height):
-        first, size = first_code(level), 1 << level
-        to_node, from_node = new.ancestors(level) - first, old.ancestors(level) - first
-        mixing = sparse.csr_matrix((np.ones(len(to_node), dtype=np.float32), (to_node, from_node)), shape=(size, size))
-        counts = np.bincount(to_node, minlength=size)
-        means = (mixing @ vectors[first : first + size]) / np.maximum(counts, 1)[:, None]
-        vectors[first : first + size] = np.where(counts[:, None] > 0, means, vectors[first : first + size])
+    source = network.vectors.detach().cpu().numpy()
+    vectors = source.copy()
+    items = new.items_in_leaf_order()
+    own, theirs = new.leaf_of_item[items] + 1, old.leaf_of_item[items] + 1
+    run_chunks(lambda level: _average_level(own, theirs, new.height - level, source, vectors), new.height)
     return _with_vectors(network, vectors, network.num_items, network.height)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _average_level(own: Codes, theirs: Codes, steps: int, source: Floats, vectors: Floats) -> None:
+    """Set the nodes ``steps`` above the leaves to means over the items below, which stand in leaf order with their codes + 1."""
+    total = np.empty(source.shape[1])
+    first = 0
+    while first < len(own):
+        node, last = own[first] >> steps, first
+        total[:] = 0
+        while last < len(own) and own[last] >> steps == node:
+            row = (theirs[last] >> steps) - 1
+            for column in range(len(total)):
+                total[column] += source[row, column]
+            last += 1
+        for column in range(len(total)):
+            vectors[node - 1, column] = total[column] / (last - first)
+        first = last
 
 
 def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNetwork:
@@ -75,25 +91,25 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNe
         )
     source = network.vectors.detach().cpu().numpy()
     old_items = source[first_code(old.height) :]
-    known = np.zeros((first_code(new.height + 1), source.shape[1]), dtype=np.float32)
-    is_known = np.zeros(len(known), dtype=np.bool_)
-    for level in range(old.height):
-        nodes = old.used_nodes(level)
-        known[nodes], is_known[nodes] = source[nodes], True
-    for level in range(old.height, new.height + 1):
-        nodes = ancestors_up(new.leaf_of_item[: old.num_items], new.height - level)
-        known[nodes], is_known[nodes] = old_items, True
-    for level in range(1, new.height + 1):
-        nodes = np.arange(first_code(level), first_code(level + 1))
-        missing = nodes[~is_known[nodes]]
-        known[missing] = known[ancestors_up(missing, 1)]
-    vectors = np.concatenate([known[: first_code(new.height)], known[new.leaf_of_item]])
+    num_inner = first_code(new.height)
+    vectors = np.empty((num_inner + new.num_items, source.shape[1]), dtype=np.float32)
+    for level in range(new.height):
+        first = first_code(level)
+        level_vectors = vectors[first : 2 * first + 1]
+        level_vectors[:] = np.repeat(vectors[(first - 1) // 2 : first], 2, axis=0) if level else 0
+        if level < old.height:
+            nodes = old.used_nodes(level)
+            vectors[nodes] = source[nodes]
+        else:
+            vectors[ancestors_up(new.leaf_of_item[: old.num_items], new.height - level)] = old_items
+    vectors[num_inner : num_inner + old.num_items] = old_items
+    vectors[num_inner + old.num_items :] = vectors[ancestors_up(new.leaf_of_item[old.num_items :], 1)]
     return _with_vectors(network, vectors, new.num_items, new.height)
 
 
 def _with_vectors(network: JtmNetwork, vectors: Floats, num_items: int, height: int) -> JtmNetwork:
-    """A copy of the network with another table."""
-    changed = copy.deepcopy(network)
-    changed.vectors = nn.Parameter(torch.from_numpy(vectors).to(network.vectors.device))
+    """A copy of the network with another table; the old table, most of a network, is not copied."""
+    table = nn.Parameter(torch.from_numpy(vectors).to(network.vectors.device))
+    changed = copy.deepcopy(network, {id(network.vectors): table})
     changed.num_items, changed.height = num_items, height
     return changed

@@ -5,24 +5,29 @@ leaf scan of the same network (what search could reach at best, so full scan min
 recall of each level on the way down (there one sees on which level a target is lost).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.beam import USERS_PER_BLOCK, BeamSearch, full_scan, without_items
-from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
+from jtm_core.beam import BeamSearch, blocks_of, full_scan, without_items
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths, take_slices
 from jtm_core.codes import ancestors_up
 from jtm_core.config import EvaluationConfig
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import Windows, make_scorer, windows_of
+from jtm_core.scoring import Scorer, Windows, make_scorer, windows_of
 from jtm_core.training import Validation
 from jtm_core.tree import TreeIndex
 
 MOST_LIST_PAIRS = 500
 """Pairs of users whose lists are compared for their overlap."""
+MOST_SCANNED_LEAVES = 1 << 31
+"""Leaves that a full scan scores over all its users at most, some minutes on two cores; with more, a part of the users is scanned."""
+
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Evaluation:
     ----------
     metrics : dict of str to float
         ``recall_at_200`` and so on for the beam, and under the prefixes ``filtered/``, ``small_beam/``, ``full_scan/``,
-        ``full_scan_filtered/`` for the other lists; ``search_loss/recall_at_200`` is full scan minus beam;
+        ``full_scan_filtered/`` for the other lists; ``full_scan/num_users`` says how many users were scanned: all, or at large
+        corpora evenly spaced ones among them; ``search_loss/recall_at_200`` is full scan minus beam for just these users;
         ``layer_recall/level_07`` the share of targets whose ancestor on that level the beam kept.
     recalls : dict of str to float64 array (E,)
         Recall of each user at each cut-off of the beam's lists, in the order of the users; for paired comparisons.
@@ -51,6 +57,18 @@ class Questions:
     truths: Ragged
     windows: Windows
 
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def part(self, low: int, high: int) -> "Questions":
+        """Users ``low .. high - 1``."""
+        return Questions(_rows(self.histories, low, high), _rows(self.truths, low, high), self.windows.part(low, high))
+
+    def take(self, users: Ints) -> "Questions":
+        """Some users, in the order given."""
+        known, wanted = (take_slices(r.values, r.offsets[users], np.diff(r.offsets)[users]) for r in (self.histories, self.truths))
+        return Questions(known, wanted, Windows(self.windows.items, self.windows.bounds[users]))
+
 
 def questions_of(behaviours: Behaviours, users: EvaluationUsers, window_sizes: tuple[int, ...]) -> Questions:
     """Histories, truths and windows of evaluation users."""
@@ -59,52 +77,87 @@ def questions_of(behaviours: Behaviours, users: EvaluationUsers, window_sizes: t
 
 
 def evaluate(
-    network: JtmNetwork, tree: TreeIndex, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig, first_level: int
+    network: JtmNetwork, tree: TreeIndex, asked: Questions, config: EvaluationConfig, first_level: int, report: Report | None = None
 ) -> Evaluation:
     """Judge a version by what its users did next.
+
+    Memory does not grow with the corpus beyond the network, the tree and the halves that a scorer keeps.
 
     Parameters
     ----------
     network : JtmNetwork
         Trained on ``tree`` from ``first_level`` down.
     tree : TreeIndex
-    behaviours : Behaviours
-        Of all users.
-    users : EvaluationUsers
-        Who is asked.
+    asked : Questions
+        Who is asked; see :func:`questions_of`.
     config : EvaluationConfig
     first_level : int
+    report : callable (done, total), optional
+        Called after every block of users. The unit is a node scored, about, so that beam and full scan advance alike.
 
     Returns
     -------
     Evaluation
     """
-    asked, scorer = questions_of(behaviours, users, network.config.window_sizes), make_scorer(network, tree)
+    scorer = make_scorer(network, tree)
+    scanned = _scanned_users(len(asked), tree.num_items)
+    searches = [BeamSearch(scorer, width, first_level) for width in (config.beam_width, config.small_beam_width)]
+    advance = _Advance(report, len(asked) * sum(search.most_scores for search in searches) + len(scanned) * tree.num_items)
     last, small = config.cutoffs[-1], config.small_beam_width
-    beam, layers = _search(BeamSearch(scorer, config.beam_width, first_level), asked, last)
-    small_beam, _ = _search(BeamSearch(scorer, small, first_level), asked, small)
-    scan = full_scan(scorer, asked.windows, min(tree.num_items, last + int(np.diff(asked.histories.offsets).max()))).items
-    lists = {
-        "": beam[0],
-        "filtered/": beam[1],
-        "small_beam/": small_beam[0],
-        "small_beam_filtered/": small_beam[1],
-        "full_scan/": scan[:, :last],
-        "full_scan_filtered/": without_items(scan, asked.histories, tree.num_items, last),
+    beam, layers = _search(searches[0], asked, last, advance)
+    small_beam, _ = _search(searches[1], asked, small, advance)
+    measured = {
+        prefix: _measure(items, asked, config)
+        for prefix, items in zip(("", "filtered/", "small_beam/", "small_beam_filtered/"), (*beam, *small_beam), strict=True)
     }
-    measured = {prefix: _measure(items, asked, config) for prefix, items in lists.items()}
+    measured |= _scan(scorer, asked.take(scanned), config, advance)
     metrics = {f"{prefix}{name}": value for prefix, values in measured.items() for name, value in mean_metrics(values).items()}
     for name in [name for name in measured[""] if name.startswith("recall") and name in measured["full_scan/"]]:
-        metrics[f"search_loss/{name}"] = metrics[f"full_scan/{name}"] - metrics[name]
+        metrics[f"search_loss/{name}"] = metrics[f"full_scan/{name}"] - float(measured[""][name][scanned].mean())
     metrics |= {f"layer_recall/level_{level:02d}": value for level, value in layers.items()}
+    metrics["full_scan/num_users"] = float(len(scanned))
     return Evaluation(metrics, {name: values for name, values in measured[""].items() if name.startswith("recall")})
+
+
+class _Advance:
+    """Adds up what is done and reports it."""
+
+    def __init__(self, report: Report | None, total: int) -> None:
+        self._report, self._done, self._total = report, 0, total
+
+    def __call__(self, done: int) -> None:
+        self._done += done
+        if self._report is not None:
+            self._report(self._done, self._total)
+
+
+def _scanned_users(num_users: int, num_items: int) -> Ints:
+    """Places of the users that are scanned in full: all, or evenly spaced ones whose leaves do not exceed the bound."""
+    count = max(1, min(num_users, MOST_SCANNED_LEAVES // num_items))
+    return np.arange(count) * num_users // count
+
+
+def _scan(scorer: Scorer, asked: Questions, config: EvaluationConfig, advance: _Advance) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Metrics of the full scan, without and with the filter of seen items."""
+    num_items, last = scorer.tree.num_items, config.cutoffs[-1]
+    count = min(num_items, last + int(np.diff(asked.histories.offsets).max()))
+    plain, filtered = [], []
+    for low, windows in blocks_of(asked.windows):
+        items = full_scan(scorer, windows, count).items
+        plain.append(items[:, :last])
+        filtered.append(without_items(items, _rows(asked.histories, low, low + len(windows)), num_items, last))
+        advance(len(windows) * num_items)
+    return {
+        "full_scan/": _measure(np.concatenate(plain), asked, config),
+        "full_scan_filtered/": _measure(np.concatenate(filtered), asked, config),
+    }
 
 
 def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: EvaluationConfig, first_level: int) -> Validation:
     """The short judgement that decides: recall at the last cut-off, spread of scores, overlap of lists."""
     search, last = BeamSearch(make_scorer(network, tree), config.beam_width, first_level), config.cutoffs[-1]
     lists, spreads = [], []
-    for low, part in _blocks(asked.windows):
+    for low, part in blocks_of(asked.windows):
         ranking = search.rank(part)
         seen = _rows(asked.histories, low, low + len(part))
         lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
@@ -122,34 +175,32 @@ def list_overlap(items: Ints) -> float:
     return float(np.mean(pairs)) if pairs else 0.0
 
 
-def _blocks(windows: Windows) -> list[tuple[int, Windows]]:
-    return [(low, windows.part(low, min(low + USERS_PER_BLOCK, len(windows)))) for low in range(0, len(windows), USERS_PER_BLOCK)]
-
-
 def _rows(ragged: Ragged, low: int, high: int) -> Ragged:
     offsets = ragged.offsets[low : high + 1]
     return Ragged(ragged.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
-def _search(search: BeamSearch, asked: Questions, count: int) -> tuple[tuple[Ints, Ints], dict[int, float]]:
+def _search(search: BeamSearch, asked: Questions, count: int, advance: _Advance) -> tuple[tuple[Ints, Ints], dict[int, float]]:
     """Lists without and with the filter of seen items, and the recall of each level."""
     plain, filtered, found = [], [], dict.fromkeys(search.levels, 0.0)
-    for low, part in _blocks(asked.windows):
-        seen, truths = (_rows(ragged, low, low + len(part)) for ragged in (asked.histories, asked.truths))
-        ranking, kept = search.rank_with_levels(part)
+    for low, windows in blocks_of(asked.windows):
+        part = asked.part(low, low + len(windows))
+        ranking, kept = search.rank_with_levels(windows)
         plain.append(ranking.items[:, :count])
-        filtered.append(without_items(ranking.items, seen, search.tree.num_items, count))
+        filtered.append(without_items(ranking.items, part.histories, search.tree.num_items, count))
         for level, codes in kept.items():
-            found[level] += _found_share(search.tree, level, codes, truths)
-    return (np.concatenate(plain), np.concatenate(filtered)), {level: total / len(asked.windows) for level, total in found.items()}
+            found[level] += _found_share(search.tree, level, codes, part.truths)
+        advance(len(windows) * search.most_scores)
+    return (np.concatenate(plain), np.concatenate(filtered)), {level: total / len(asked) for level, total in found.items()}
 
 
 def _found_share(tree: TreeIndex, level: int, codes: Ints, truths: Ragged) -> float:
-    """Sum over users of the share of targets whose ancestor is among the kept codes."""
+    """Sum over users of the share of targets whose ancestor is among the kept codes: (S, beam width), ascending, -1 behind."""
     users = np.repeat(np.arange(len(truths)), np.diff(truths.offsets))
-    wanted = ancestors_up(tree.leaf_of_item[truths.values], tree.height - level)
-    size = 2 << tree.height
-    is_found = np.isin(users * size + wanted, (np.arange(len(codes))[:, None] * size + codes)[codes >= 0])
+    wanted, size = ancestors_up(tree.leaf_of_item[truths.values], tree.height - level), 2 << tree.height
+    kept = (np.arange(len(codes))[:, None] * size + codes)[codes >= 0]
+    places = np.minimum(np.searchsorted(kept, users * size + wanted), len(kept) - 1)
+    is_found = kept[places] == users * size + wanted
     return float((np.bincount(users, weights=is_found, minlength=len(truths)) / np.diff(truths.offsets)).sum())
 
 

@@ -64,6 +64,10 @@ class Samples:
         """The samples at ``index``, in that order."""
         return Samples(self.starts[index], self.cuts[index], self.targets[index])
 
+    def part(self, share: slice) -> "Samples":
+        """A stretch of the samples (views)."""
+        return Samples(self.starts[share], self.cuts[share], self.targets[share])
+
 
 @dataclass(frozen=True, slots=True)
 class SampleOrder:

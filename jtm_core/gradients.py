@@ -1,13 +1,16 @@
 """Loss and gradients of one batch: fused tiles on the CPU, autograd anywhere.
 
 :func:`autograd_gradients` is the definition, runs on CUDA and with attention; :class:`FusedGradients` gives the same
-numbers several times faster on a CPU. Both leave the network unchanged.
+numbers several times faster on a CPU. Both leave the network unchanged. With ``precision`` "bfloat16" the products behind
+the first layer take rounded inputs (on CUDA by autocast); weights, sums over rows, gradients and moments stay float32.
 
 Loss: binary cross-entropy of each sample's positive and negatives on each trained level (TDM, eq. 3-4; JTM, eq. 2),
 divided by the number of samples.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numba
 import numpy as np
@@ -18,6 +21,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from jtm_core.batches import TrainingBatch
 from jtm_core.behaviours import Ints
+from jtm_core.bfloat16 import require_bfloat16
+from jtm_core.bfloat16_training import train_rows_bfloat16
+from jtm_core.config import Precision
 from jtm_core.kernels import HeadWeights, run_chunks, train_rows
 from jtm_core.model import JtmNetwork, attended_scores
 from jtm_core.pooling import pool_runs, pool_runs_back
@@ -65,15 +71,34 @@ def head_weights(network: JtmNetwork) -> HeadWeights:
     )
 
 
-def autograd_gradients(network: JtmNetwork, batch: TrainingBatch) -> Gradients:
-    """Gradients by torch's autograd, on the network's device."""
+def make_gradients(network: JtmNetwork, precision: Precision = "float32") -> Callable[[JtmNetwork, TrainingBatch], Gradients]:
+    """The fastest engine for where the network lies and what it is: fused tiles where they apply, else autograd.
+
+    Raises
+    ------
+    ValueError
+        If ``precision`` is "bfloat16" on a CPU and the CPU has no AVX-512 BF16, or the network has attention.
+    """
+    is_cpu = network.vectors.device.type == "cpu"
+    if is_cpu and not network.config.attention:
+        return FusedGradients(network, precision)
+    if is_cpu and precision == "bfloat16":
+        raise ValueError("precision is 'bfloat16' and the network has attention; on a CPU only 'float32' is allowed with attention")
+    return partial(autograd_gradients, precision=precision)
+
+
+def autograd_gradients(network: JtmNetwork, batch: TrainingBatch, precision: Precision = "float32") -> Gradients:
+    """Gradients by torch's autograd, on the network's device; with bfloat16 its matrix products are left to autocast."""
     device = network.vectors.device
     touched, inverse = np.unique(np.concatenate([batch.behaviours.ravel(), batch.nodes]), return_inverse=True)
     local = network.vectors.detach()[torch.from_numpy(touched).to(device)].requires_grad_()
     index = torch.from_numpy(inverse).to(device)
     behaviours, nodes = local[index[: batch.behaviours.size]].view(*batch.behaviours.shape, -1), local[index[batch.behaviours.size :]]
     scorer = _attended_logits if network.config.attention else _split_logits
-    logits = scorer(network, batch, behaviours, nodes)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = scorer(network, batch, behaviours, nodes)
+    if precision == "bfloat16":
+        logits = logits.float()
     labels = torch.from_numpy(batch.rows.labels).to(logits)
     counted = labels >= 0
     loss = binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum") / batch.num_samples
@@ -135,17 +160,20 @@ def _add_rows(rows: Ints, gradient: Floats, numbers: NDArray[np.int32], out: Flo
 class FusedGradients:
     """The CPU engine; keeps scratch arrays the size of the table's rows (5 bytes a row) between batches."""
 
-    def __init__(self, network: JtmNetwork) -> None:
+    def __init__(self, network: JtmNetwork, precision: Precision = "float32") -> None:
+        if precision == "bfloat16":
+            require_bfloat16()
+        self._train_rows = train_rows_bfloat16 if precision == "bfloat16" else train_rows
         num_rows = len(network.vectors)
         self._seen, self._numbers = np.zeros(num_rows, dtype=np.bool_), np.empty(num_rows, dtype=np.int32)
 
     def __call__(self, network: JtmNetwork, batch: TrainingBatch) -> Gradients:
-        """Same as :func:`autograd_gradients`, within float32 rounding."""
+        """Same as :func:`autograd_gradients`, within rounding."""
         vectors = network.vectors.detach().numpy()
         pooled, user_halves = _user_halves(network, batch, vectors)
         node_weight = network.node_layer.weight.detach().numpy()
         node_vectors = vectors[batch.nodes]
-        head = train_rows(user_halves, _multiply(node_vectors, node_weight.T), batch.rows, head_weights(network))
+        head = self._train_rows(user_halves, _multiply(node_vectors, node_weight.T), batch.rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(network, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, node_weight)
         dense = {

@@ -3,22 +3,23 @@
 Each pair is a row: an index into the user halves, an index into the node halves, a label. A tile of rows is gathered,
 passed forward and, for training, straight backward again, so no activation of a whole batch is ever stored. Matrix
 products go to BLAS through numba. Rows come in chunks that own the user and node halves they touch; chunks run on
-threads of our own (numba's OpenMP layer and OpenBLAS do not bear each other), their parameter gradients are kept apart
-and added in order, so the result does not depend on the number of threads. :meth:`JtmNetwork.logits` with autograd is the readable twin.
+threads of our own (:mod:`jtm_core.threads`), their parameter gradients are kept apart and added in order, so the result
+does not depend on the number of threads. :meth:`JtmNetwork.logits` with autograd is the readable twin, and
+:mod:`jtm_core.bfloat16` does the same with half the bytes.
 
 Shape letters: R rows, S users' halves, V nodes' halves, H/I/J units of the three hidden layers, K chunks.
 """
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numba
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  (numba's BLAS; loaded here so that the controller below knows it)
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+
+from jtm_core.threads import num_threads as num_threads  # noqa: PLC0414
+from jtm_core.threads import run_chunks as run_chunks  # noqa: PLC0414
+from jtm_core.threads import set_num_threads as set_num_threads  # noqa: PLC0414
+from jtm_core.vector_backward import BACK_LANES, back_columns
 
 Floats = NDArray[np.float32]
 Index = NDArray[np.int32]
@@ -28,18 +29,13 @@ TILE_ROWS = 256
 MASKED = -1.0
 """Label of a row that takes no part in the loss."""
 
-_BLAS = ThreadpoolController()
-_NUM_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_POOL = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="jtm-kernel")
 
-
-def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:
-    """Call ``work(k)`` for every chunk, on as many threads as there are cores; BLAS keeps to the calling thread."""
-    with _BLAS.limit(limits=1, user_api="blas"):
-        if num_chunks == 1:
-            work(0)
-        else:
-            list(_POOL.map(work, range(num_chunks)))
+def tile_edges(num_rows: int) -> NDArray[np.int64]:
+    """Borders of some chunks of rows for every thread, between tiles only, so that no row changes its tile by them."""
+    num_tiles = -(-num_rows // TILE_ROWS)
+    num_chunks = max(1, min(4 * num_threads(), num_tiles))
+    edges: NDArray[np.int64] = np.minimum(TILE_ROWS * (num_tiles * np.arange(num_chunks + 1) // num_chunks), num_rows)
+    return edges
 
 
 class HeadWeights(NamedTuple):
@@ -82,7 +78,8 @@ def _activate(values: Floats, slopes: Floats, out: Floats, rows: int) -> None:
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _activate_affine(values: Floats, bias: Floats, slopes: Floats, out: Floats, rows: int) -> None:
+def activate_affine(values: Floats, bias: Floats, slopes: Floats, out: Floats, rows: int) -> None:
+    """Add the bias, in place, and activate into ``out``, over the first ``rows`` rows of a tile."""
     for i in range(rows):
         for j in range(values.shape[1]):
             value = values[i, j] + bias[j]
@@ -92,17 +89,19 @@ def _activate_affine(values: Floats, bias: Floats, slopes: Floats, out: Floats, 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
 def _activate_back(values: Floats, slopes: Floats, gradient: Floats, slope_gradient: Floats, bias_gradient: Floats, rows: int) -> None:
+    whole = values.shape[1] // BACK_LANES * BACK_LANES
+    for column in range(0, whole, BACK_LANES):
+        back_columns((values, slopes, gradient), (slope_gradient, bias_gradient), (rows, column))
     for i in range(rows):
-        for j in range(values.shape[1]):
+        for j in range(whole, values.shape[1]):
             value, upper = values[i, j], gradient[i, j]
-            below = min(value, np.float32(0))
             gradient[i, j] = upper if value > 0 else upper * slopes[j]
-            slope_gradient[j] += upper * below
+            slope_gradient[j] += upper * min(value, np.float32(0))
             bias_gradient[j] += gradient[i, j]
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient: Floats, rows: int) -> None:
+def output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient: Floats, rows: int) -> None:
     """Gradient of the output layer's vector; ``hidden`` becomes the gradient passed on."""
     for i in range(rows):
         for j in range(hidden.shape[1]):
@@ -111,7 +110,8 @@ def _output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient:
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _scatter_first(gradient: Floats, users: Index, nodes: Index, user_gradients: Floats, node_gradients: Floats, rows: int) -> None:
+def scatter_first(gradient: Floats, users: Index, nodes: Index, user_gradients: Floats, node_gradients: Floats, rows: int) -> None:
+    """Add each row's gradient to those of its halves."""
     for i in range(rows):
         u, v = users[i], nodes[i]
         for j in range(gradient.shape[1]):
@@ -120,7 +120,8 @@ def _scatter_first(gradient: Floats, users: Index, nodes: Index, user_gradients:
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _gather_first(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, out: Floats, rows: int) -> None:
+def gather_first(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, out: Floats, rows: int) -> None:
+    """Add the halves of each row."""
     for i in range(rows):
         u, v = users[i], nodes[i]
         for j in range(out.shape[1]):
@@ -128,7 +129,8 @@ def _gather_first(user_halves: Floats, node_halves: Floats, users: Index, nodes:
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int) -> None:
+def output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int) -> None:
+    """The output layer: a logit per row."""
     for i in range(rows):
         total = bias[0]
         for j in range(hidden.shape[1]):
@@ -143,13 +145,13 @@ def _score(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index,
     third = np.empty((TILE_ROWS, len(slope_3)), np.float32)
     for start in range(0, len(users), TILE_ROWS):
         n = min(TILE_ROWS, len(users) - start)
-        _gather_first(user_halves, node_halves, users[start : start + n], nodes[start : start + n], first, n)
+        gather_first(user_halves, node_halves, users[start : start + n], nodes[start : start + n], first, n)
         _activate(first, slope_1, first, n)
         np.dot(first[:n], matrix_2, second[:n])
-        _activate_affine(second, bias_2, slope_2, second, n)
+        activate_affine(second, bias_2, slope_2, second, n)
         np.dot(second[:n], matrix_3, third[:n])
-        _activate_affine(third, bias_3, slope_3, third, n)
-        _output(third, vector_4, bias_4, out[start : start + n], n)
+        activate_affine(third, bias_3, slope_3, third, n)
+        output(third, vector_4, bias_4, out[start : start + n], n)
 
 
 def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights) -> Floats:
@@ -169,19 +171,18 @@ def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: In
     float32 array (R,)
     """
     out = np.empty(len(users), dtype=np.float32)
-    num_chunks = max(1, min(4 * _NUM_THREADS, len(users) // TILE_ROWS))
-    edges = np.linspace(0, len(users), num_chunks + 1).astype(np.int64)
+    edges = tile_edges(len(users))
 
     def score_chunk(k: int) -> None:
         part = slice(edges[k], edges[k + 1])
         _score(user_halves, node_halves, users[part], nodes[part], weights, out[part])
 
-    run_chunks(score_chunk, num_chunks)
+    run_chunks(score_chunk, len(edges) - 1)
     return out
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def _binary_loss(logits: Floats, labels: Floats, gradient: Floats, rows: int) -> float:
+def binary_loss(logits: Floats, labels: Floats, gradient: Floats, rows: int) -> float:
     """Cross-entropy of labels 0 and 1, its gradient by the logits; masked rows count nothing."""
     total = 0.0
     for i in range(rows):
@@ -211,16 +212,16 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
     for start in range(0, len(rows.users), TILE_ROWS):
         n = min(TILE_ROWS, len(rows.users) - start)
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
-        _gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
+        gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
         _activate(value_1, slope_1, active_1, n)
         np.dot(active_1[:n], matrix_2, value_2[:n])
-        _activate_affine(value_2, bias_2, slope_2, active_2, n)
+        activate_affine(value_2, bias_2, slope_2, active_2, n)
         np.dot(active_2[:n], matrix_3, value_3[:n])
-        _activate_affine(value_3, bias_3, slope_3, active_3, n)
-        _output(active_3, vector_4, bias_4, logit, n)
-        loss += _binary_loss(logit, rows.labels[start : start + n], upper, n)
+        activate_affine(value_3, bias_3, slope_3, active_3, n)
+        output(active_3, vector_4, bias_4, logit, n)
+        loss += binary_loss(logit, rows.labels[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
-        _output_back(upper, active_3, vector_4, vector_sum_4, n)
+        output_back(upper, active_3, vector_4, vector_sum_4, n)
         _activate_back(value_3, slope_3, active_3, slope_sum_3, bias_sum_3, n)
         np.dot(active_2[:n].T, active_3[:n], product_3)
         matrix_sum_3 += product_3
@@ -230,7 +231,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         matrix_sum_2 += product_2
         np.dot(active_2[:n], transposed_2, active_1[:n])
         _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
-        _scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
+        scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
     return loss
 
 

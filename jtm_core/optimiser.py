@@ -3,15 +3,26 @@
 The network's dense parameters take plain Adam. Of the table of vectors only the rows that a batch touched are updated,
 with moments kept per row and not decayed while a row rests ("lazy" Adam, as ``torch.optim.SparseAdam``); the bias
 correction counts all steps. This departs from the paper's dense Adam, under which resting rows drift on.
+
+With millions of rows a touched row comes from memory, not from the cache, so its two moments lie side by side and each
+row is read and written once.
 """
 
+import numba
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from jtm_core.behaviours import Ints
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
+from jtm_core.threads import run_chunks
+
+Floats = NDArray[np.float32]
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
+_CHUNK_ROWS = 1024
 
 
 def _adam_step(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: float, step: int) -> None:
@@ -20,6 +31,19 @@ def _adam_step(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, r
     second.mul_(SECOND_DECAY).addcmul_(gradient, gradient, value=1 - SECOND_DECAY)
     size = rate / (1 - FIRST_DECAY**step)
     value.addcdiv_(first, (second / (1 - SECOND_DECAY**step)).sqrt_().add_(EPSILON), value=-size)
+
+
+@numba.njit(cache=True, nogil=True)
+def _update_rows(values: Floats, moments: Floats, rows: Ints, gradients: Floats, size: float, correction: float) -> None:
+    """The same step for some rows of the table: values (rows, D), moments (rows, 2, D), both in place."""
+    gain, second_gain, step = np.float32(1 - FIRST_DECAY), np.float32(1 - SECOND_DECAY), np.float32(size)
+    decay, scale, floor = np.float32(SECOND_DECAY), np.float32(1 / correction), np.float32(EPSILON)
+    for i in range(len(rows)):
+        value, first, second, gradient = values[rows[i]], moments[rows[i], 0], moments[rows[i], 1], gradients[i]
+        for d in range(values.shape[1]):
+            first[d] += gain * (gradient[d] - first[d])
+            second[d] = decay * second[d] + second_gain * gradient[d] * gradient[d]
+            value[d] -= step * first[d] / (np.sqrt(second[d] * scale) + floor)
 
 
 class Adam:
@@ -36,7 +60,7 @@ class Adam:
         self._network, self._rate, self.num_steps = network, learning_rate, 0
         self._dense = network.dense_parameters()
         self._moments = [torch.zeros_like(parameter) for parameter in self._dense for _ in range(2)]
-        self._row_moments = torch.zeros(2, *network.vectors.shape, device=network.vectors.device)
+        self._row_moments = torch.zeros(len(network.vectors), 2, network.vectors.shape[1], device=network.vectors.device)
 
     @torch.no_grad()
     def step(self, gradients: Gradients) -> None:
@@ -45,10 +69,27 @@ class Adam:
         for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
             first, second = self._moments[2 * place : 2 * place + 2]
             _adam_step(parameter, gradient, first, second, self._rate, self.num_steps)
+        if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
+            self._update_on_cpu(gradients)
+        else:
+            self._update_by_torch(gradients)
+
+    def _update_on_cpu(self, gradients: Gradients) -> None:
+        values, moments = self._network.vectors.detach().numpy(), self._row_moments.numpy()
+        row_gradients = gradients.row_gradients.numpy()
+        size, correction = self._rate / (1 - FIRST_DECAY**self.num_steps), 1 - SECOND_DECAY**self.num_steps
+
+        def update(k: int) -> None:
+            part = slice(k * _CHUNK_ROWS, (k + 1) * _CHUNK_ROWS)
+            _update_rows(values, moments, gradients.rows[part], row_gradients[part], size, correction)
+
+        run_chunks(update, -(-len(gradients.rows) // _CHUNK_ROWS))
+
+    def _update_by_torch(self, gradients: Gradients) -> None:
         rows = torch.from_numpy(gradients.rows).to(self._network.vectors.device)
-        values, first, second = self._network.vectors[rows], self._row_moments[0][rows], self._row_moments[1][rows]
-        _adam_step(values, gradients.row_gradients, first, second, self._rate, self.num_steps)
-        self._network.vectors[rows], self._row_moments[0][rows], self._row_moments[1][rows] = values, first, second
+        values, moments = self._network.vectors[rows], self._row_moments[rows]
+        _adam_step(values, gradients.row_gradients, moments[:, 0], moments[:, 1], self._rate, self.num_steps)
+        self._network.vectors[rows], self._row_moments[rows] = values, moments
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on: moments and the number of steps."""

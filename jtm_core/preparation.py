@@ -1,10 +1,12 @@
-"""From a coded log to histories: order, duplicates, rare items, short users, dense ids. Arrays in, arrays out.
+"""From coded rows of a log to histories: order, duplicates, rare items, short users, dense ids. Arrays in, arrays out.
 
 Filters run once each, in a stated order: duplicates, then items, then users (behaviour types, ratings and times were
 filtered row by row before). Dropping users can leave an item below its minimum; that is not repeated, as in the
 published counts of these data sets.
 
 **Tie rule**: a user's behaviours are in order of time; of equal times, the one earlier in the log's file comes first.
+
+All but the counts of items work on any set of whole users, so that a long log can be prepared in parts.
 """
 
 from dataclasses import dataclass
@@ -13,43 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Behaviours, Ints, take_slices
+from jtm_core.behaviours import Ints
 
-Codes32 = NDArray[np.int32]
+ROW = np.dtype([("user", "<i4"), ("item", "<i4"), ("category", "<i4"), ("time", "<i8")])
+"""A behaviour whose original ids are replaced by codes from 0; category is -1 where there is none."""
+
+Rows = NDArray[np.void]
 Mask = NDArray[np.bool_]
 DuplicatePolicy = Literal["keep_all", "keep_first", "keep_last", "drop_exact"]
 
-
-@dataclass(frozen=True, slots=True)
-class CodedLog:
-    """Rows of a log whose original ids are replaced by codes that ascend with them.
-
-    Parameters
-    ----------
-    users, items : int32 arrays (N,)
-        Codes 0 .. num_users - 1 and 0 .. num_items - 1; not all need occur.
-    times : int64 array (N,)
-    categories : int32 array (N,)
-        Codes 0 .. num_categories - 1, -1 where there is none.
-    num_users, num_items, num_categories : int
-    """
-
-    users: Codes32
-    items: Codes32
-    times: Ints
-    categories: Codes32
-    num_users: int
-    num_items: int
-    num_categories: int
-
-    def __len__(self) -> int:
-        return len(self.users)
-
-    def take(self, rows: NDArray[Any]) -> "CodedLog":
-        """The rows of a mask, or of positions in their order."""
-        return CodedLog(
-            self.users[rows], self.items[rows], self.times[rows], self.categories[rows], self.num_users, self.num_items, self.num_categories
-        )
+_PENDING_PAIRS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +39,53 @@ class FilterCount:
         return f"{self.name}: {self.rows_before} -> {self.rows_after} rows"
 
 
-def order_by_user_and_time(log: CodedLog) -> CodedLog:
-    """Sort rows by (user, time, position); the position in the log is the tie rule."""
-    if not len(log):
-        return log
-    earliest, span = int(log.times.min()), int(log.times.max()) - int(log.times.min()) + 1
-    if log.num_users * span < 1 << 63:  # one stable sort of one packed number, linear if the log is sorted already
-        return log.take(np.argsort(log.users * np.int64(span) + (log.times - earliest), kind="stable"))
-    by_time = np.argsort(log.times, kind="stable")
-    return log.take(by_time[np.argsort(log.users[by_time], kind="stable")])
+def stable_order(major: NDArray[Any], minor: NDArray[Any]) -> Ints:
+    """Positions that put rows in order of (major, minor, position).
+
+    Parameters
+    ----------
+    major, minor : integer arrays (N,)
+
+    Returns
+    -------
+    int64 array (N,)
+
+    Examples
+    --------
+    >>> stable_order(np.array([1, 0, 1]), np.array([5, 9, 5]))
+    array([1, 0, 2])
+    """
+    if not len(major):
+        return np.empty(0, dtype=np.int64)
+    first, least = int(major.min()), int(minor.min())
+    span, bits = int(minor.max()) - least + 1, len(major).bit_length()
+    if ((int(major.max()) - first + 1) * span) << bits < 1 << 63:  # plain sorting of one packed number is several times faster
+        packed: Ints = major.astype(np.int64)
+        packed -= first
+        packed *= span
+        packed += minor
+        packed -= least
+        packed <<= bits
+        packed |= np.arange(len(major))
+        packed.sort()
+        packed &= (1 << bits) - 1
+        return packed
+    by_minor = np.argsort(minor, kind="stable")
+    return by_minor[np.argsort(major[by_minor], kind="stable")]
 
 
-def unrepeated(log: CodedLog, policy: DuplicatePolicy) -> Mask:
+def order_by_user_and_time(rows: Rows) -> Rows:
+    """Rows of ``ROW`` sorted by (user, time, position); the position in the log is the tie rule."""
+    return rows[stable_order(rows["user"], rows["time"])]
+
+
+def unrepeated(rows: Rows, policy: DuplicatePolicy) -> Mask:
     """Which rows the policy for repeats keeps.
 
     Parameters
     ----------
-    log : CodedLog
-        In the order of :func:`order_by_user_and_time`.
+    rows : array of ``ROW`` (N,)
+        In the order of :func:`order_by_user_and_time`, all rows of each user.
     policy : str
         Of a user's repeats of one item, ``keep_all``, ``keep_first`` or ``keep_last``; ``drop_exact`` keeps the first
         of rows equal in user, item and time.
@@ -90,80 +94,93 @@ def unrepeated(log: CodedLog, policy: DuplicatePolicy) -> Mask:
     -------
     bool array (N,)
     """
-    if policy == "keep_all" or not len(log):
-        return np.ones(len(log), dtype=bool)
-    pairs = log.users.astype(np.int64) * log.num_items + log.items
-    order = np.argsort(pairs, kind="stable")  # rows of one pair side by side, oldest first
-    is_new = np.diff(pairs[order], prepend=-1) != 0
+    if policy == "keep_all" or not len(rows):
+        return np.ones(len(rows), dtype=bool)
+    order = stable_order(rows["user"], rows["item"])  # rows of one pair side by side, oldest first
+    ordered = rows[order]
+    differs = ["user", "item", "time"] if policy == "drop_exact" else ["user", "item"]
+    is_new = np.ones(len(rows), dtype=bool)
+    is_new[1:] = np.logical_or.reduce([ordered[name][1:] != ordered[name][:-1] for name in differs])
     if policy == "keep_last":
         is_new = np.append(is_new[1:], True)
-    elif policy == "drop_exact":
-        is_new |= np.diff(log.times[order], prepend=0) != 0
-    kept = np.empty(len(log), dtype=bool)
+    kept = np.empty(len(rows), dtype=bool)
     kept[order] = is_new
     return kept
 
 
-def frequent(codes: Codes32, num_codes: int, minimum: int) -> Mask:
-    """Which rows have a code that occurs at least ``minimum`` times: bool (N,)."""
-    return (np.bincount(codes, minlength=num_codes) >= minimum)[codes]
+def of_frequent_items(rows: Rows, item_counts: Ints, minimum: int) -> Rows:
+    """Rows whose item occurs at least ``minimum`` times; ``item_counts`` is int64 (num_items,) over the whole log."""
+    return rows if minimum <= 1 else rows[item_counts[rows["item"]] >= minimum]
 
 
-def filter_log(
-    log: CodedLog, *, duplicates: DuplicatePolicy, minimum_item_occurrences: int, minimum_user_behaviours: int
-) -> tuple[CodedLog, tuple[FilterCount, ...]]:
-    """Order a log and apply the filters that need more than one row to judge, once each.
+def of_frequent_users(rows: Rows, minimum: int) -> Rows:
+    """Rows of users with at least ``minimum`` of them; ``rows`` holds all rows of each user."""
+    if not len(rows):
+        return rows
+    users = rows["user"] - rows["user"].min()
+    is_kept: Mask = (np.bincount(users) >= minimum)[users]
+    return rows[is_kept]
+
+
+class CategoryCounts:
+    """How often items go with categories, counted part by part.
+
+    Nearly every item has one category, so the first one seen is counted in an array and only others as pairs.
 
     Parameters
     ----------
-    log : CodedLog
-        In the order of its file.
-    duplicates : str
-        Policy of :func:`unrepeated`.
-    minimum_item_occurrences, minimum_user_behaviours : int
-        Items, then users, with fewer rows left are dropped.
-
-    Returns
-    -------
-    log : CodedLog
-        What is left, by (user, time, position).
-    counts : tuple of FilterCount
-        One per filter, in the order they ran.
+    num_items, num_categories : int
     """
-    before = len(log)
-    log = order_by_user_and_time(log)
-    log = log.take(unrepeated(log, duplicates))
-    unique = len(log)
-    log = log.take(frequent(log.items, log.num_items, minimum_item_occurrences))
-    with_items = len(log)
-    log = log.take(frequent(log.users, log.num_users, minimum_user_behaviours))
-    return log, (
-        FilterCount(f"duplicates ({duplicates})", before, unique),
-        FilterCount(f"items with {minimum_item_occurrences} or more occurrences", unique, with_items),
-        FilterCount(f"users with {minimum_user_behaviours} or more behaviours", with_items, len(log)),
-    )
 
+    def __init__(self, num_items: int, num_categories: int) -> None:
+        self._num_categories = num_categories
+        self._first = np.full(num_items, -1, dtype=np.int32)
+        self._counts = np.zeros(num_items, dtype=np.int64)
+        self._others = [(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))]
+        self._num_pending = 0
 
-def common_categories(log: CodedLog) -> Ints:
-    """Most frequent category of every item; of equals the smallest code.
+    def add(self, rows: Rows) -> None:
+        """Count the rows of ``ROW`` that have a category."""
+        rows = rows[rows["category"] >= 0]
+        items, categories = rows["item"], rows["category"]
+        is_unseen = self._first[items] < 0
+        self._first[items[is_unseen]] = categories[is_unseen]
+        is_first = self._first[items] == categories
+        self._counts += np.bincount(items[is_first], minlength=len(self._counts))
+        pairs, counts = np.unique(items[~is_first] * np.int64(self._num_categories) + categories[~is_first], return_counts=True)
+        self._others.append((pairs, counts))
+        self._num_pending += len(pairs)
+        if self._num_pending > _PENDING_PAIRS:
+            self._others = [self._merged(self._others)]
+            self._num_pending = 0
 
-    Returns
-    -------
-    int64 array (num_items,)
-        Category codes, -1 for items that have none.
-    """
-    categories = np.full(log.num_items, -1, dtype=np.int64)
-    known = log.categories >= 0
-    pairs = log.items[known].astype(np.int64) * log.num_categories + log.categories[known]
-    pairs, counts = np.unique(pairs, return_counts=True)
-    if not len(pairs):
-        return categories
-    items = pairs // log.num_categories
-    starts = np.flatnonzero(np.diff(items, prepend=-1))
-    most = np.repeat(np.maximum.reduceat(counts, starts), np.diff(np.append(starts, len(items))))
-    best = np.flatnonzero(counts == most)[::-1]  # written last, the smallest of equals stays
-    categories[items[best]] = pairs[best] % log.num_categories
-    return categories
+    def common(self) -> Ints:
+        """Most frequent category of every item; of equals the smallest code.
+
+        Returns
+        -------
+        int64 array (num_items,)
+            Category codes, -1 for items that have none.
+        """
+        common = np.full(len(self._first), -1, dtype=np.int64)
+        seen = np.flatnonzero(self._first >= 0)
+        firsts = seen * np.int64(self._num_categories) + self._first[seen]
+        pairs, counts = self._merged([*self._others, (firsts, self._counts[seen])])
+        if not len(pairs):
+            return common
+        items = pairs // self._num_categories
+        starts = np.flatnonzero(np.diff(items, prepend=-1))
+        most = np.repeat(np.maximum.reduceat(counts, starts), np.diff(np.append(starts, len(items))))
+        best = np.flatnonzero(counts == most)[::-1]  # written last, the smallest of equals stays
+        common[items[best]] = pairs[best] % self._num_categories
+        return common
+
+    @staticmethod
+    def _merged(parts: list[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
+        pairs, places = np.unique(np.concatenate([pairs for pairs, _ in parts]), return_inverse=True)
+        counts = np.zeros(len(pairs), dtype=np.int64)
+        np.add.at(counts, places, np.concatenate([counts for _, counts in parts]))
+        return pairs, counts
 
 
 def dense_ids(is_present: Mask, known_ids: Ints, num_known: int) -> tuple[Ints, int]:
@@ -193,28 +210,3 @@ def dense_ids(is_present: Mask, known_ids: Ints, num_known: int) -> tuple[Ints, 
     ids = known_ids.copy()
     ids[is_new] = num_known + np.arange(is_new.sum())
     return ids, num_known + int(is_new.sum())
-
-
-def gather_behaviours(log: CodedLog, user_ids: Ints, num_users: int, item_ids: Ints, num_items: int) -> Behaviours:
-    """Lay histories end to end in the order of dense user ids.
-
-    Parameters
-    ----------
-    log : CodedLog
-        By (user, time, position); every code in it has an id.
-    user_ids, item_ids : int64 arrays (num_codes,)
-        Dense id of every code.
-    num_users, num_items : int
-        Sizes of the vocabularies; users without rows get empty histories.
-
-    Returns
-    -------
-    Behaviours
-    """
-    counts = np.bincount(log.users, minlength=log.num_users)
-    present = np.flatnonzero(counts)
-    starts, lengths = np.zeros(num_users, dtype=np.int64), np.zeros(num_users, dtype=np.int64)
-    starts[user_ids[present]] = (np.cumsum(counts) - counts)[present]
-    lengths[user_ids[present]] = counts[present]
-    rows = take_slices(np.arange(len(log)), starts, lengths)
-    return Behaviours(item_ids[log.items[rows.values]], rows.offsets, log.times[rows.values], num_items)

@@ -14,19 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
+from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
+from jtm_core.config import Precision
 from jtm_core.features import Samples, window_bounds
 from jtm_core.gradients import head_weights
 from jtm_core.kernels import run_chunks, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows
-from jtm_core.pooling import pool_windows
+from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
 
 Floats = NDArray[np.float32]
 
-CACHED_NODES = 1 << 18
-"""Levels of up to this many nodes keep their nodes' halves between calls (512 bytes a node)."""
+CACHE_BYTES = 1 << 28
+"""How much of the nodes' halves is kept if nothing else is said: the levels down to 2**18 nodes of 512 bytes."""
 _ROWS_PER_CALL = 1 << 21
+_NODES_PER_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,14 @@ class NodeTable:
     tree: TreeIndex
 
 
-def make_scorer(network: JtmNetwork, tree: TreeIndex, nodes: NodeTable | None = None) -> Scorer:
+def make_scorer(
+    network: JtmNetwork,
+    tree: TreeIndex,
+    nodes: NodeTable | None = None,
+    *,
+    cache_bytes: int = CACHE_BYTES,
+    precision: Precision = "float32",
+) -> Scorer:
     """The fastest scorer for where the network lies and what it is.
 
     Parameters
@@ -106,25 +116,53 @@ def make_scorer(network: JtmNetwork, tree: TreeIndex, nodes: NodeTable | None = 
         Lifts the users' behaviours.
     nodes : NodeTable, optional
         Another tree whose nodes are scored; tree learning freezes the users on the old tree and tries new ones.
+    cache_bytes : int
+        Memory for nodes' halves that are kept between calls, on the CPU only; 0 multiplies all of them out when they are met.
+        Whole levels are kept, from the root down; a level is made when it is first asked for.
+    precision : "float32" or "bfloat16"
+        Of the products behind the first layer.
+
+    Raises
+    ------
+    ValueError
+        If ``cache_bytes`` is negative, or the precision cannot be had: bfloat16 needs the CPU, one that can multiply it, and no attention.
     """
-    is_plain = network.vectors.device.type == "cpu" and not network.config.attention
-    kind = FusedScorer if is_plain else TorchScorer
-    return kind(network, tree, nodes or NodeTable(network, tree))
+    if cache_bytes < 0:
+        raise ValueError(f"cache_bytes is {cache_bytes}; allowed are 0 and more")
+    nodes = nodes or NodeTable(network, tree)
+    if network.vectors.device.type == "cpu" and not network.config.attention:
+        return FusedScorer(network, tree, nodes, cache_bytes, precision)
+    if precision != "float32":
+        raise ValueError(f"precision is {precision!r}; with attention or off the CPU only 'float32' is allowed")
+    return TorchScorer(network, tree, nodes)
 
 
 class FusedScorer:
     """Scores on the CPU; copies of the weights are taken once, so the network must not change meanwhile."""
 
-    def __init__(self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable) -> None:
+    def __init__(
+        self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable, cache_bytes: int = CACHE_BYTES, precision: Precision = "float32"
+    ) -> None:
         self.network, self.tree = network, tree
-        self._node_vectors, self._leaf_items = nodes.network.vectors.detach().numpy(), nodes.tree.item_of_leaf()
-        self._vectors = network.vectors.detach().numpy()
-        self._user_weight = network.user_layer.weight.detach().numpy()
-        self._user_bias = network.user_layer.bias.detach().numpy()
-        self._node_weight = network.node_layer.weight.detach().numpy()
-        self._head = head_weights(network)
-        self._cached_halves: dict[int, Floats] = {}
-        self._behaviour_rows: dict[int, Ints] = {}
+        item_of_leaf, node_weight = nodes.tree.item_of_leaf(), _transposed(network.node_layer.weight)
+        num_kept = _kept_nodes(tree.height, cache_bytes // (4 * node_weight.shape[1]))
+        halves = np.empty((num_kept, node_weight.shape[1]), dtype=np.float32)
+        leaf_of_item = np.require(tree.leaf_of_item, dtype=np.int64, requirements=["C", "W"])
+        is_flat, bias = network.config.features == "flat", network.user_layer.bias.detach().numpy()
+        users = UserTables(network.vectors.detach().numpy(), leaf_of_item, _transposed(network.user_layer.weight), bias, is_flat)
+        head = head_weights(network)
+        self._scoring = Scoring(
+            users,
+            NodeTables(halves, nodes.network.vectors.detach().numpy(), item_of_leaf, node_weight),
+            pack_head(head) if precision == "bfloat16" else head,
+        )
+        self._kept_levels: set[int] = set()
+
+    def scoring(self, levels: range) -> Scoring:
+        """What the fused search reads, with the halves of these levels kept as far as the memory allows."""
+        for level in levels:
+            self._keep_halves(level)
+        return self._scoring
 
     def score_level(self, windows: Windows, level: int, codes: Ints) -> Floats:
         """See :meth:`Scorer.score_level`."""
@@ -136,23 +174,27 @@ class FusedScorer:
             part = slice(low, min(low + step, len(windows)))
             nodes = np.broadcast_to(index if codes.ndim == 1 else index[part], scores[part].shape)
             rows = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), codes.shape[-1])
-            scores[part] = score_rows(users, halves, rows, nodes.ravel(), self._head).reshape(nodes.shape)
+            scores[part] = self._score_rows(users, halves, rows, nodes.ravel()).reshape(nodes.shape)
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores
 
+    def _score_rows(self, users: Floats, halves: Floats, rows: NDArray[np.int32], nodes: NDArray[np.int32]) -> Floats:
+        head = self._scoring.head
+        if isinstance(head, PackedHead):
+            return score_rows_bfloat16(users, halves, rows, nodes, head)
+        return score_rows(users, halves, rows, nodes, head)
+
     def _user_halves(self, windows: Windows, level: int) -> Floats:
-        if level not in self._behaviour_rows:
-            self._behaviour_rows[level] = behaviour_rows(self.tree, level, self.network.config.features)
-        rows, count = self._behaviour_rows[level], len(windows)
-        halves = np.empty((count, len(self._user_bias)), dtype=np.float32)
+        users, count = self._scoring.users, len(windows)
+        halves = np.empty((count, len(users.bias)), dtype=np.float32)
         num_parts = max(1, min(16, count // 64))
 
         def work(k: int) -> None:
             low, high = count * k // num_parts, count * (k + 1) // num_parts
-            pooled = np.empty((high - low, self._user_weight.shape[1]), dtype=np.float32)
-            pool_windows(self._vectors, rows, windows.items, windows.bounds[low:high], pooled)
-            np.dot(pooled, self._user_weight.T, out=halves[low:high])
-            halves[low:high] += self._user_bias
+            pooled = np.empty((high - low, len(users.weight)), dtype=np.float32)
+            pool_users(users, windows.items, windows.bounds[low:high], self.tree.height - level, pooled)
+            np.dot(pooled, users.weight, out=halves[low:high])
+            halves[low:high] += users.bias
 
         run_chunks(work, num_parts)
         return halves
@@ -160,18 +202,40 @@ class FusedScorer:
     def _node_halves(self, level: int, codes: Ints) -> tuple[Floats, NDArray[np.int32]]:
         """Halves of the nodes and, for every code, which of them is its."""
         first = first_code(level)
-        if 1 << level > CACHED_NODES:
-            unique, inverse = np.unique(np.maximum(codes, first), return_inverse=True)
-            return self._halves_of(level, unique), inverse.reshape(codes.shape).astype(np.int32)
-        if level not in self._cached_halves:
-            self._cached_halves[level] = self._halves_of(level, first + np.arange(1 << level))
-        return self._cached_halves[level], np.maximum(codes - first, 0).astype(np.int32)
+        if self._keep_halves(level):
+            return self._scoring.nodes.halves[first:], np.maximum(codes - first, 0).astype(np.int32)
+        unique, inverse = np.unique(np.maximum(codes, first), return_inverse=True)
+        return self._halves_of(level, unique), inverse.reshape(codes.shape).astype(np.int32)
+
+    def _keep_halves(self, level: int) -> bool:
+        """Make the halves of a level if there is room for them; whether there is."""
+        first, halves = first_code(level), self._scoring.nodes.halves
+        if first_code(level + 1) > len(halves):
+            return False
+        if level not in self._kept_levels:
+            edges = np.arange(first, first_code(level + 1) + _NODES_PER_CHUNK, _NODES_PER_CHUNK).clip(max=first_code(level + 1))
+
+            def work(k: int) -> None:
+                halves[edges[k] : edges[k + 1]] = self._halves_of(level, np.arange(edges[k], edges[k + 1]))
+
+            run_chunks(work, len(edges) - 1)
+            self._kept_levels.add(level)
+        return True
 
     def _halves_of(self, level: int, codes: Ints) -> Floats:
-        first = first_code(level)
-        rows = codes if level < self.tree.height else first + np.maximum(self._leaf_items[codes - first], 0)
-        halves: Floats = self._node_vectors[rows] @ self._node_weight.T
+        nodes, first = self._scoring.nodes, first_code(level)
+        rows = codes if level < self.tree.height else first + np.maximum(nodes.item_of_leaf[codes - first], 0)
+        halves: Floats = nodes.vectors[rows] @ nodes.weight
         return halves
+
+
+def _kept_nodes(height: int, most: int) -> int:
+    """Nodes of the levels from the root down that are at most ``most`` together."""
+    return first_code(min(height + 1, (most + 1).bit_length() - 1))
+
+
+def _transposed(weight: torch.Tensor) -> Floats:
+    return np.ascontiguousarray(weight.detach().numpy().T)
 
 
 class TorchScorer:
@@ -188,7 +252,8 @@ class TorchScorer:
         length, first = config.history_length, first_code(level)
         positions = windows.bounds[:, -1:] - length + np.arange(length)
         present = positions >= windows.bounds[:, :1]
-        behaviours = behaviour_rows(self.tree, level, config.features)[windows.items[np.maximum(positions, 0)]]
+        items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
+        behaviours = behaviour_rows(self.tree, level, config.features)[items[np.maximum(positions, 0)]]
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
         if level == self.tree.height:

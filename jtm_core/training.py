@@ -1,10 +1,11 @@
 """Training the network on a fixed tree: the first half of Algorithm 1's loop, resumable at any batch.
 
 Every random number comes from a generator of (seed, purpose, iteration, epoch, batch), so a training that was stopped
-and restored goes on exactly as it would have.
+and restored goes on exactly as it would have. Several processes can share every batch (:mod:`jtm_core.peers`).
 """
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jtm_core.batches import BatchMaker, TrainingBatch
+from jtm_core.batches import BatchMaker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
-from jtm_core.features import draw_samples, sample_order
-from jtm_core.gradients import FusedGradients, Gradients, autograd_gradients
+from jtm_core.diagnosis import undertraining_signs
+from jtm_core.features import SampleOrder, draw_samples, sample_order
+from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import Adam
+from jtm_core.peers import Alone, Peers, no_gradients
 from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex
@@ -74,7 +77,7 @@ class TrainingResult:
     Parameters
     ----------
     network : JtmNetwork
-        Weights of the epoch with the best validation recall.
+        With the weights of the epoch with the best validation recall.
     losses : list of float
         Mean loss per sample of each epoch.
     loss_curve : list of float
@@ -100,6 +103,8 @@ class TrainingResult:
 
 class Training:
     """One iteration's training.
+
+    Holds the network once, its moments (twice the network) and, from the first epoch to the last, a copy of the best weights.
 
     Parameters
     ----------
@@ -130,12 +135,13 @@ class Training:
         validate: Callable[[JtmNetwork], Validation],
     ) -> None:
         self._network, self._histories, self._config, self._plan, self._validate = copy.deepcopy(network), histories, config, plan, validate
-        self._best = copy.deepcopy(self._network.state_dict())
+        self._best: dict[str, Tensor] = {}  # empty as long as the network itself is the best
+        self._peers: Peers = Alone()
         self._optimiser = Adam(self._network, config.learning_rate)
         sampler = NegativeSampler(tree, min(plan.first_level, tree.height), config.negatives)
         model = network.config
         self._maker = BatchMaker(tree, sampler, model.features, model.window_sizes, config.negatives_block)
-        self._gradients = _gradient_engine(self._network)
+        self._gradients = make_gradients(self._network, config.precision)
         self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
         self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()
         self._num_samples = sample_order(histories, config.minimum_history, None).num_samples
@@ -143,17 +149,34 @@ class Training:
             raise ValueError(f"no behaviour has the {config.minimum_history} behaviours before it that minimum_history asks for")
         self._num_batches = -(-self._num_samples // config.batch_samples)
 
+    def join(self, peers: Peers) -> None:
+        """Share every batch with other processes from now on.
+
+        All of them are set up with the same arguments, restored from the same state if from any, and call :meth:`steps` alike. Only
+        the first is asked to validate.
+
+        Raises
+        ------
+        RuntimeError
+            If the peers do not start from the same weights.
+        """
+        self._peers = peers
+        peers.check_equal(self.digest(), "the network at the start")
+
     def steps(self) -> Iterator[TrainingProgress]:
-        """Train batch by batch, validating after each epoch, until the epochs are over or patience is."""
+        """Train batch by batch, validating after each epoch, until the epochs are over or patience is.
+
+        Raises
+        ------
+        RuntimeError
+            If the networks of several peers differ at the end of an epoch.
+        """
         while not self._is_done():
             order = sample_order(self._histories, self._config.minimum_history, self._generator("order"))
             while self._batch < self._num_batches:
                 first = self._batch * self._config.batch_samples
                 last = min(first + self._config.batch_samples, order.num_samples)
-                horizon = self._generator("horizon", self._batch) if self._config.target == "random_horizon" else None
-                samples = draw_samples(self._histories, order, first, last, self._config.minimum_history, horizon)
-                batch = self._maker.make(self._histories.values, samples, self._generator("negatives", self._batch))
-                gradients = self._gradients(self._network, batch)
+                gradients = self._batch_gradients(order, first, last)
                 self._optimiser.step(gradients)
                 self._batch_losses.append(gradients.loss)
                 self._batch += 1
@@ -161,7 +184,7 @@ class Training:
             self._end_epoch()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything needed to go on, as tensors that :meth:`restore` takes."""
+        """Everything needed to go on, as tensors that :meth:`restore` takes; the large ones are not copied."""
         numbers = {
             "position": torch.tensor([self._epoch, self._batch]),
             "batch_losses": torch.tensor(self._batch_losses, dtype=torch.float64),
@@ -171,31 +194,64 @@ class Training:
                 [[v.recall, v.score_spread, v.list_overlap] for v in self._validations], dtype=torch.float64
             ).reshape(-1, 3),
         }
-        parts = {"network": self._network.state_dict(), "best": self._best, "adam": self._optimiser.state()}
-        return numbers | {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        return numbers | self._large_state() | {f"best.{name}": tensor for name, tensor in self._best.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from a :meth:`state` of a training set up with the same arguments."""
+        """Go on from a :meth:`state` of a training set up with the same arguments.
+
+        Raises
+        ------
+        ValueError
+            If the state is that of another network, or not whole; nothing is changed then.
+        """
+        shapes = {name: tensor.shape for name, tensor in self._large_state().items()}
+        small = ("position", "batch_losses", "loss_curve", "losses", "validations")
+        wrong = [name for name in shapes if name not in state or state[name].shape != shapes[name]]
+        wrong += [name for name in small if name not in state]
+        if wrong:
+            raise ValueError(f"the state lacks {wrong[:3]} or has other shapes there; it must come from a training set up alike")
         self._epoch, self._batch = (int(number) for number in state["position"])
         self._batch_losses, self._loss_curve = state["batch_losses"].tolist(), state["loss_curve"].tolist()
         self._losses = state["losses"].tolist()
         self._validations = [Validation(*row) for row in state["validations"].tolist()]
 
         def part(name: str) -> dict[str, Tensor]:
-            return {key.removeprefix(name): tensor.clone() for key, tensor in state.items() if key.startswith(name)}
+            return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
 
         self._network.load_state_dict(part("network."))
         self._best = part("best.")
         self._optimiser.restore(part("adam."))
 
+    def digest(self) -> bytes:
+        """sha256 of the weights as they are now."""
+        digest = hashlib.sha256()
+        for tensor in self._network.state_dict().values():
+            digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
+        return digest.digest()
+
     def result(self) -> TrainingResult:
         """What was learned; call after :meth:`steps` is exhausted."""
-        network = copy.deepcopy(self._network)
-        network.load_state_dict(self._best)
-        best = int(np.argmax([v.recall for v in self._validations])) + 1
-        return TrainingResult(
-            network, self._losses, self._loss_curve, self._validations, best, self._rows_done(), _warnings(self._losses, self._validations)
-        )
+        if self._best:
+            self._network.load_state_dict(self._best)
+            self._best = {}
+        recalls, last = [v.recall for v in self._validations], self._validations[-1]
+        best, signs = int(np.argmax(recalls)) + 1, undertraining_signs(self._losses, recalls, last.score_spread, last.list_overlap)
+        return TrainingResult(self._network, self._losses, self._loss_curve, self._validations, best, self._rows_done(), signs)
+
+    def _batch_gradients(self, order: SampleOrder, first: int, last: int) -> Gradients:
+        """Gradients of the samples ``first .. last - 1``, of which this process computes its share."""
+        horizon = self._generator("horizon", self._batch) if self._config.target == "random_horizon" else None
+        samples = draw_samples(self._histories, order, first, last, self._config.minimum_history, horizon)
+        share = self._maker.share(len(samples), self._peers.rank, self._peers.size)
+        part = (share.stop - share.start) / len(samples)
+        if not part:
+            return self._peers.add(no_gradients(self._network), 0.0)
+        batch = self._maker.make(self._histories.values, samples, self._generator("negatives", self._batch), share)
+        return self._peers.add(self._gradients(self._network, batch), part)
+
+    def _large_state(self) -> dict[str, Tensor]:
+        parts = {"network": self._network.state_dict(), "adam": self._optimiser.state()}
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def _generator(self, purpose: str, *counters: int) -> np.random.Generator:
         return generator(self._plan.seed, purpose, self._plan.iteration, self._epoch, *counters)
@@ -206,37 +262,21 @@ class Training:
         return self._epoch >= self._plan.num_epochs or waited >= self._config.patience
 
     def _end_epoch(self) -> None:
-        validation = self._validate(self._network)
-        if not self._validations or validation.recall > max(v.recall for v in self._validations):
-            self._best = copy.deepcopy(self._network.state_dict())
+        if self._peers.size > 1:
+            self._peers.check_equal(self.digest(), f"the network after epoch {self._epoch + 1}")
+        validation = Validation(*self._peers.told_by_first(self._judged))
+        is_best = not self._validations or validation.recall > max(v.recall for v in self._validations)
         self._validations.append(validation)
         self._losses.append(float(np.mean(self._batch_losses)))
         self._loss_curve += [float(part.mean()) for part in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
         self._epoch, self._batch, self._batch_losses = self._epoch + 1, 0, []
+        if is_best:
+            self._best = {} if self._is_done() else copy.deepcopy(self._network.state_dict())
+
+    def _judged(self) -> list[float]:
+        validation = self._validate(self._network)
+        return [validation.recall, validation.score_spread, validation.list_overlap]
 
     def _rows_done(self) -> int:
         in_epoch = min(self._batch * self._config.batch_samples, self._num_samples)
         return (self._epoch * self._num_samples + in_epoch) * self._maker.rows_per_sample
-
-
-def _gradient_engine(network: JtmNetwork) -> Callable[[JtmNetwork, TrainingBatch], Gradients]:
-    """Fused tiles where they apply, autograd on CUDA and with attention."""
-    is_plain = network.vectors.device.type == "cpu" and not network.config.attention
-    return FusedGradients(network) if is_plain else autograd_gradients
-
-
-def _warnings(losses: list[float], validations: list[Validation]) -> list[str]:
-    """Signs that a network is not trained out."""
-    found = []
-    last, recalls = validations[-1], [v.recall for v in validations]
-    if last.list_overlap > 0.9:
-        found.append(f"undertrained: two users' lists share {last.list_overlap:.0%} of their items; everybody gets nearly the same list")
-    if last.score_spread < 0.1:
-        found.append(
-            f"undertrained: logits of a user's best leaves spread by {last.score_spread:.3f} only; the network hardly tells them apart"
-        )
-    if len(recalls) > 1 and recalls[-1] > 1.05 * recalls[-2]:
-        found.append(f"undertrained: validation recall still rose from {recalls[-2]:.4f} to {recalls[-1]:.4f} in the last epoch")
-    if len(losses) > 1 and losses[-1] < 0.95 * losses[-2]:
-        found.append(f"undertrained: the loss still fell from {losses[-2]:.4f} to {losses[-1]:.4f} in the last epoch")
-    return found

@@ -9,13 +9,15 @@ References
 Bertsekas & Castanon, The auction algorithm for the transportation problem, Annals of OR 20 (1989).
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from jtm_core.codes import Codes
 
-Weights = NDArray[np.float64]
+Weights = NDArray[np.floating[Any]]
 
 BIDS_PER_ITEM = 100
 """An auction stops after this many bids an item on average; who is left then takes the best open child."""

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from jtm_core.codes import Codes, ancestors_up, first_code
 
+_MOST_LEAVES_PER_ITEM = 16
+
 
 @dataclass(frozen=True, slots=True)
 class TreeIndex:
@@ -48,8 +50,8 @@ class TreeIndex:
         wrong = np.flatnonzero((self.leaf_of_item < low) | (self.leaf_of_item > high))
         if len(wrong):
             raise ValueError(f"items {wrong[:5].tolist()} have codes {self.leaf_of_item[wrong[:5]].tolist()}; leaves are {low} .. {high}")
-        used, counts = np.unique(self.leaf_of_item, return_counts=True)
-        if len(used) < len(self.leaf_of_item):
+        if len(self.used_nodes(self.height)) < self.num_items:
+            used, counts = np.unique(self.leaf_of_item, return_counts=True)
             shared = used[counts > 1][:5]
             items = np.flatnonzero(np.isin(self.leaf_of_item, shared))[:10]
             raise ValueError(f"leaves {shared.tolist()} are shared by items {items.tolist()}; a leaf holds one item")
@@ -65,7 +67,11 @@ class TreeIndex:
 
     def used_nodes(self, level: int) -> Codes:
         """Codes on a level with at least one item under them, ascending."""
-        return np.unique(self.ancestors(level))
+        if 1 << level > _MOST_LEAVES_PER_ITEM * self.num_items:  # a mark for every code would take more room than the items
+            return np.unique(self.ancestors(level))
+        is_used = np.zeros(1 << level, dtype=np.bool_)
+        is_used[self.ancestors(level) - first_code(level)] = True
+        return np.flatnonzero(is_used) + first_code(level)
 
     def capacities(self, level: int) -> NDArray[np.int64]:
         """Number of items under each node of a level, empty nodes included: int64 (2**level,)."""
@@ -79,7 +85,10 @@ class TreeIndex:
 
     def items_in_leaf_order(self) -> NDArray[np.int64]:
         """Items from the leftmost leaf to the rightmost."""
-        return np.argsort(self.leaf_of_item)
+        if 1 << self.height > _MOST_LEAVES_PER_ITEM * self.num_items:
+            return np.argsort(self.leaf_of_item)
+        items = self.item_of_leaf()
+        return items[items >= 0]
 
     def fingerprint(self) -> str:
         """sha256 of the tree's meaning: the same for equal trees however they were stored."""
@@ -109,7 +118,9 @@ def moved_shares(old: TreeIndex, new: TreeIndex) -> NDArray[np.float64]:
     """Share of items whose ancestor changed, per level: float64 (height + 1,), 0 at the root."""
     if (old.num_items, old.height) != (new.num_items, new.height):
         raise ValueError(f"trees of {old.num_items} and {new.num_items} items, heights {old.height} and {new.height} cannot be compared")
-    return np.array([np.mean(old.ancestors(level) != new.ancestors(level)) for level in range(old.height + 1)])
+    heights = np.frexp((old.leaf_of_item + 1) ^ (new.leaf_of_item + 1))[1]  # levels from the leaf up to the lowest common ancestor
+    moved_at_least = np.cumsum(np.bincount(heights, minlength=old.height + 1)[::-1])
+    return np.append(0, moved_at_least[:-1]) / old.num_items
 
 
 def match_siblings(old: TreeIndex, new: TreeIndex) -> TreeIndex:

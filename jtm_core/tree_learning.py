@@ -19,112 +19,41 @@ Where we leave the paper:
 Shape letters: S samples, C nodes of one level below one node.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.assignment import Method, assign_many
-from jtm_core.behaviours import Ints, Ragged
-from jtm_core.carry import carry_inner_vectors
-from jtm_core.codes import first_code
+from jtm_core.behaviours import Ints
 from jtm_core.config import TreeLearningConfig
-from jtm_core.features import Samples, all_samples
+from jtm_core.learned_tree import LearnedTree, SegmentReport
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import NodeTable, Scorer, Windows, make_scorer, sample_windows
+from jtm_core.reassignment import PieceReader, Reassignment, reassign
+from jtm_core.segment_levels import history_shape
+from jtm_core.segment_pass import Pass, Problem, make_pass
+from jtm_core.segments import PIECE_SAMPLES, Pieces, SegmentWork, ShardSums, cut_pieces, run_bounds
+from jtm_core.target_samples import TargetSamples, target_samples
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 
+__all__ = ["LearnedTree", "SegmentReport", "TargetSamples", "TreeLearner", "target_samples"]
+
 Floats = NDArray[np.float64]
+Run = Callable[[SegmentWork], Iterable[ShardSums]]
 
-_SCORES_PER_BLOCK = 1 << 19
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentReport:
-    """One step of Algorithm 2.
-
-    Parameters
-    ----------
-    upper_level, lower_level : int
-        Items of each node on the upper level were handed to its descendants on the lower one.
-    objective_before, objective_after : float
-        Sum over samples and the segment's levels of log p of the target's ancestor, on the old and the new tree.
-    num_nodes, num_kept : int
-        Nodes on the upper level with more than one item, and those of them that kept their old assignment.
-    """
-
-    upper_level: int
-    lower_level: int
-    objective_before: float
-    objective_after: float
-    num_nodes: int
-    num_kept: int
-
-
-@dataclass(frozen=True, slots=True)
-class LearnedTree:
-    """What tree learning leaves.
-
-    Parameters
-    ----------
-    tree : TreeIndex
-        The new tree, siblings ordered as in the old one as far as possible; the old one if it scores better.
-    segments : tuple of SegmentReport
-    objective_before, objective_after : float
-        Totals over the segments; after is never below before.
-    is_new : bool
-        False if the old tree was kept whole.
-    moved_shares : float64 array (height + 1,)
-        Share of items whose ancestor changed, per level, swaps of siblings not counted.
-    raw_moved_shares : float64 array (height + 1,)
-        The same with swaps counted, as a comparison of codes before siblings are matched would have it.
-    num_samples : int
-        Samples used.
-    """
-
-    tree: TreeIndex
-    segments: tuple[SegmentReport, ...]
-    objective_before: float
-    objective_after: float
-    is_new: bool
-    moved_shares: Floats
-    raw_moved_shares: Floats
-    num_samples: int
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSamples:
-    """Samples sorted by target, and how much each counts.
-
-    Parameters
-    ----------
-    samples : Samples
-        Targets never fall.
-    factors : float64 array (S,)
-        Above 1 where a cap on samples per item left some out.
-    """
-
-    samples: Samples
-    factors: Floats
-
-
-def target_samples(histories: Ragged, target: str, minimum_history: int, maximum: int | None, seed: int, iteration: int) -> TargetSamples:
-    """All training samples sorted by target; of an item with more than ``maximum``, that many evenly spaced ones."""
-    samples = all_samples(histories, target, minimum_history, seed, iteration)
-    order = np.argsort(samples.targets, kind="stable")
-    targets = samples.targets[order]
-    counts = np.bincount(targets)
-    rank = np.arange(len(targets)) - (np.cumsum(counts) - counts)[targets]
-    limit = np.minimum(counts, maximum or counts.max(initial=0))[targets]
-    is_used = rank * limit // counts[targets] != (rank - 1) * limit // counts[targets]
-    return TargetSamples(samples.take(order[is_used]), (counts[targets] / limit)[is_used])
+SHARD_SAMPLES = 1 << 18
+_SUMS_AT_A_TIME = 1 << 24
+"""Numbers that a pass adds up before they are put together: 128 MB."""
+_MEASURE_SHARE = 0.05
+"""Of the work, roughly, for progress alone."""
 
 
 class TreeLearner:
     """One run of Algorithm 2.
+
+    Equal arguments make equal learners in any process: :meth:`learn` decides and assigns, :meth:`weigh` does the bulk of the
+    work, a shard of samples at a time, wherever that is.
 
     Parameters
     ----------
@@ -137,145 +66,188 @@ class TreeLearner:
     samples : TargetSamples
     config : TreeLearningConfig
     first_level : int
+
+    Raises
+    ------
+    ValueError
+        If the configuration asks for another precision than float32.
     """
 
     def __init__(
         self, network: JtmNetwork, tree: TreeIndex, items: Ints, samples: TargetSamples, config: TreeLearningConfig, first_level: int
     ) -> None:
-        self._network, self._tree, self._config, self._first_level = network, tree, config, first_level
-        self._samples, self._factors = samples.samples, samples.factors
-        self._windows: Windows = sample_windows(items, samples.samples, network.config.window_sizes)
+        if config.precision != "float32":
+            raise ValueError(f"precision is {config.precision!r}; tree learning allows 'float32' only")
+        self._tree, self._config, self._first_level, self._factors = tree, config, first_level, samples.factors
+        self._offsets = np.searchsorted(samples.samples.targets, np.arange(tree.num_items + 1))
+        self._problem = Problem(network, tree, items, samples.samples, history_shape(network.config.window_sizes, samples.samples))
+        self._last: _Planned | None = None
 
-    def learn(self, report_progress: Callable[[float], None] = lambda share: None) -> LearnedTree:
-        """Run all segments; ``report_progress`` is told the share of work done, 0 .. 1."""
-        old, borders = self._tree, [*range(0, self._tree.height, self._config.gap), self._tree.height]
-        before = self._objective(old)
+    def learn(
+        self, report_progress: Callable[[float], None] = lambda share: None, run: Run | None = None, samples_per_shard: int = SHARD_SAMPLES
+    ) -> LearnedTree:
+        """Run all segments.
+
+        Parameters
+        ----------
+        report_progress : callable
+            Is told the share of work done, 0 .. 1, after every shard.
+        run : callable, optional
+            Gives the sums of all shards of a work, in shard order; an iterator is used up as it comes. In this process by default.
+        samples_per_shard : int
+            About; the result does not depend on it.
+        """
+        old, height = self._tree, self._tree.height
+        borders = [*range(0, height, self._config.gap), height]
+        passes = _Passes(run or self._run_here, self._num_samples, height, report_progress, samples_per_shard)
+        before, after, new = np.zeros(height + 1), np.zeros(height + 1), old
+        steps: dict[int, Reassignment] = {}
         for start in range(len(borders) - 1):
-            new, kept = self._learn_from(borders[start:], report_progress)
-            after = self._objective(new)
+            new, steps = self._learn_from(borders[start:], passes, before if start == 0 else None)
+            after = self._measure(new, passes)
             if after.sum() > before.sum():
                 break
         else:
-            new, after, kept = old, before, {}
-        segments = tuple(_report(pair, before, after, kept.get(pair[0], (0, 0))) for pair in pairwise(borders))
+            new, after, steps = old, before, {}
         matched = match_siblings(old, new)
         return LearnedTree(
             tree=matched,
-            segments=segments,
+            segments=tuple(_report(pair, before, after, steps.get(pair[0])) for pair in pairwise(borders)),
             objective_before=float(before.sum()),
             objective_after=float(after.sum()),
-            is_new=bool(kept),
+            is_new=bool(steps),
             moved_shares=moved_shares(old, matched),
             raw_moved_shares=moved_shares(old, new),
-            num_samples=len(self._samples),
+            num_samples=self._num_samples,
         )
 
-    def _learn_from(self, borders: list[int], report_progress: Callable[[float], None]) -> tuple[TreeIndex, dict[int, tuple[int, int]]]:
-        """Learn the segments between ``borders`` one after the other; counts of nodes and kept ones by upper level."""
-        tree, height = self._tree, self._tree.height
-        counts: dict[int, tuple[int, int]] = {}
-        for upper, lower in pairwise(borders):
-            nodes = NodeTable(carry_inner_vectors(self._network, self._tree, tree), tree)
-            weights = self._weigh(nodes, upper, lower, partial(_report_share, report_progress, upper / height, lower / height))
-            tree, counts[upper] = reassign(tree, weights, upper, lower, self._config.assignment)
-        return tree, counts
+    def num_shards(self, work: SegmentWork) -> int:
+        """How many shards a work has: 0 without samples."""
+        return len(self._planned(work).shards) - 1
 
-    def _objective(self, tree: TreeIndex) -> Floats:
-        """Sum over samples of log p of the target's ancestor on each level of a tree with carried vectors: float64 (height + 1,)."""
-        scorer = self._scorer(NodeTable(carry_inner_vectors(self._network, self._tree, tree), tree))
-        totals = np.zeros(tree.height + 1)
-        for level in range(self._first_level, tree.height + 1):
-            codes = tree.ancestors(level)
-            for block in self._blocks(1):
-                own = codes[self._samples.targets[block]][:, None]
-                totals[level] += (
-                    self._factors[block] @ _log_probabilities(scorer, self._windows.part(block.start, block.stop), level, own)[:, 0]
-                )
-        return totals
+    def shard_samples(self, work: SegmentWork, shard_number: int) -> int:
+        """How many samples a shard holds."""
+        return int(self._planned(work).shard(shard_number).sizes.sum())
 
-    def _weigh(self, nodes: NodeTable, upper: int, lower: int, report_progress: Callable[[float], None]) -> Floats:
-        """``w[c, m]`` of Algorithm 2 for every item and every descendant of its node: float64 (num_items, 2 ** (lower - upper))."""
-        scorer, targets, parents = self._scorer(nodes), self._samples.targets, nodes.tree.ancestors(upper)
-        weights = np.zeros((nodes.tree.num_items, 1 << (lower - upper)))
-        for block in self._blocks(weights.shape[1]):
-            items, windows = targets[block], self._windows.part(block.start, block.stop)
-            paths = np.zeros((len(items), 1))
-            for level in range(upper + 1, lower + 1):
-                paths = np.repeat(paths, 2, axis=1)
-                if level >= self._first_level:
-                    first = ((parents[items] + 1) << (level - upper)) - 1
-                    paths += _log_probabilities(scorer, windows, level, first[:, None] + np.arange(paths.shape[1]))
-            firsts = np.flatnonzero(np.concatenate([[True], items[1:] != items[:-1]]))
-            weights[items[firsts]] += np.add.reduceat(paths * self._factors[block, None], firsts, axis=0)
-            report_progress(block.stop / len(targets))
-        return weights
+    def weigh(self, work: SegmentWork, shard_number: int) -> ShardSums:
+        """Do one shard of a work: the same work and number give the same bits, whatever else was done before, and where.
 
-    def _scorer(self, nodes: NodeTable) -> Scorer:
-        """Scores nodes of a tree for users who are described by the old one."""
-        return make_scorer(self._network, self._tree, nodes)
-
-    def _blocks(self, nodes_per_sample: int) -> Iterator[slice]:
-        step = max(1, _SCORES_PER_BLOCK // nodes_per_sample)
-        for low in range(0, len(self._samples), step):
-            yield slice(low, min(low + step, len(self._samples)))
-
-
-def _report_share(report_progress: Callable[[float], None], low: float, high: float, share: float) -> None:
-    report_progress(low + share * (high - low))
-
-
-def _report(borders: tuple[int, int], before: Floats, after: Floats, counts: tuple[int, int]) -> SegmentReport:
-    levels = slice(borders[0] + 1, borders[1] + 1)
-    return SegmentReport(*borders, float(before[levels].sum()), float(after[levels].sum()), *counts)
-
-
-def _log_probabilities(scorer: Scorer, windows: Windows, level: int, codes: Ints) -> Floats:
-    """Logarithm of p of nodes of a level: log sigmoid of the logits, float64 (S, C)."""
-    logits = scorer.score_level(windows, level, codes).astype(np.float64)
-    return -np.logaddexp(0, -logits)
-
-
-def reassign(tree: TreeIndex, weights: Floats, upper: int, lower: int, method: Method) -> tuple[TreeIndex, tuple[int, int]]:
-    """Hand the items under each node of the upper level to its descendants on the lower one.
-
-    Parameters
-    ----------
-    tree : TreeIndex
-    weights : float64 array (num_items, 2 ** (lower - upper))
-        What each item is worth under each descendant of its node.
-    upper, lower : int
-        Levels.
-    method : "greedy", "regret" or "exact"
-        See :mod:`jtm_core.assignment`.
-
-    Returns
-    -------
-    tree : TreeIndex
-        With the same used leaves; items of one descendant keep their order below it. No node's sum of weights falls.
-    counts : (int, int)
-        Nodes with more than one item, and those of them that kept their items' places.
-    """
-    gap, height = lower - upper, tree.height
-    order = tree.items_in_leaf_order()
-    used, position, sizes = np.unique(tree.ancestors(upper)[order], return_inverse=True, return_counts=True)
-    first_children = ((used + 1) << gap) - 1
-    capacities = tree.capacities(lower)[first_children[:, None] + np.arange(1 << gap) - first_code(lower)]
-    old_children = tree.ancestors(lower)[order] - first_children[position]
-    chosen = assign_many(weights[order], position, capacities, old_children, method)
-    chosen, num_kept = _keep_where_better(weights[order], position, chosen, old_children, sizes)
-    leaves = np.sort(tree.leaf_of_item)
-    leaf_of_item = np.empty_like(tree.leaf_of_item)
-    leaf_of_item[order[np.lexsort((np.arange(len(order)), chosen, position))]] = leaves
-    return TreeIndex(leaf_of_item, height), (int((sizes > 1).sum()), num_kept)
-
-
-def _keep_where_better(weights: Floats, parents: Ints, chosen: Ints, old: Ints, sizes: Ints) -> tuple[Ints, int]:
-    """Take the old children back in every node where they weigh no less; also the number of those nodes with a choice."""
-
-    def totals(children: Ints) -> Floats:
-        own = np.take_along_axis(weights, children[:, None], axis=1)[:, 0]
-        sums: Floats = np.bincount(parents, weights=own, minlength=len(sizes)).astype(np.float64)
+        Raises
+        ------
+        ValueError
+            If there is no such shard, or the work belongs to another tree.
+        """
+        planned = self._planned(work)
+        pieces = planned.shard(shard_number)
+        sums = ShardSums(np.zeros((len(pieces.items), work.num_children), np.float32), np.zeros((len(pieces.items), len(work.levels))))
+        step = max(1, _SUMS_AT_A_TIME // (2 * work.num_children + len(work.levels)))
+        for low in range(0, len(pieces.items), step):
+            rows = slice(low, low + step)
+            self._add_up(planned, pieces.part(low, low + step), ShardSums(sums.weights[rows], sums.levels[rows]))
         return sums
 
-    is_kept = totals(old) >= totals(chosen)
-    return np.where(is_kept[parents], old, chosen).astype(np.int64), int((is_kept & (sizes > 1)).sum())
+    @property
+    def _num_samples(self) -> int:
+        return len(self._problem.samples)
+
+    def _run_here(self, work: SegmentWork) -> Iterator[ShardSums]:
+        return (self.weigh(work, number) for number in range(self.num_shards(work)))
+
+    def _planned(self, work: SegmentWork) -> "_Planned":
+        """What is prepared for a work; that of the last one is kept."""
+        if self._last is None or (self._last.work is not work and self._last.work.digest != work.digest):
+            if len(work.leaf_of_item) != self._tree.num_items or work.lower_level > self._tree.height:
+                raise ValueError(
+                    f"the work has {len(work.leaf_of_item)} items and goes down to level {work.lower_level}; "
+                    f"the tree has {self._tree.num_items} items and height {self._tree.height}"
+                )
+            self._last = None
+            pieces = cut_pieces(self._offsets, work.leaf_of_item)
+            self._last = _Planned(work, pieces, run_bounds(pieces.sizes, work.samples_per_shard), make_pass(self._problem, work))
+        return self._last
+
+    def _add_up(self, planned: "_Planned", pieces: Pieces, out: ShardSums) -> None:
+        """Score some pieces, and put their levels together along paths."""
+        work, factors = planned.work, self._factors[pieces.items][:, None]
+        levels = [level for level in work.levels if level >= self._first_level]
+        paths = np.zeros(out.weights.shape)
+        for level, sums in zip(levels, planned.scores.add_up(pieces, levels), strict=True):
+            out.levels[:, level - work.upper_level - 1] = sums[:, -1] * factors[:, 0]
+            if work.num_children:
+                paths += np.repeat(sums[:, :-1], 1 << (work.lower_level - level), axis=1)
+        out.weights[:] = paths * factors
+
+    def _learn_from(self, borders: list[int], passes: "_Passes", before: Floats | None) -> tuple[TreeIndex, dict[int, Reassignment]]:
+        """Learn the segments between ``borders``, one after the other; ``before`` receives the old tree's objective by level."""
+        tree = self._tree
+        steps: dict[int, Reassignment] = {}
+        for upper, lower in pairwise(borders):
+            work = SegmentWork("weigh", upper, lower, tree.leaf_of_item, before is not None, passes.samples_per_shard)
+            sums = passes.run(work, before)
+            pieces_of_item = -(-np.diff(self._offsets)[tree.items_in_leaf_order()] // PIECE_SAMPLES)
+            reader = PieceReader(sums, pieces_of_item, work.num_children)
+            steps[upper] = reassign(tree, upper, lower, self._config.assignment, reader.next_weights)
+            reader.finish()
+            tree = steps[upper].tree
+        return tree, steps
+
+    def _measure(self, tree: TreeIndex, passes: "_Passes") -> Floats:
+        """Sum over samples of log p of the target's ancestor on each level of a tree with carried vectors: float64 (height + 1,)."""
+        totals = np.zeros(tree.height + 1)
+        for _ in passes.run(SegmentWork("measure", 0, tree.height, tree.leaf_of_item, False, passes.samples_per_shard), totals):
+            pass
+        return totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What a work needs in a process: pieces, where shards begin among them, and the pass."""
+
+    work: SegmentWork
+    pieces: Pieces
+    shards: Ints
+    scores: Pass
+
+    def shard(self, number: int) -> Pieces:
+        if not 0 <= number < len(self.shards) - 1:
+            raise ValueError(f"shard {number} is asked for; the work has the shards 0 .. {len(self.shards) - 2}")
+        return self.pieces.part(self.shards[number], self.shards[number + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Passes:
+    """Runs works and tells how far the run has come."""
+
+    run_work: Run
+    num_samples: int
+    height: int
+    report_progress: Callable[[float], None]
+    samples_per_shard: int
+
+    def run(self, work: SegmentWork, totals: Floats | None) -> Iterator[ShardSums]:
+        """The shards' sums as they come; ``totals`` receives their levels, piece after piece."""
+        low, high = 1 - _MEASURE_SHARE, 1.0
+        if work.kind == "weigh":
+            low, high = (low * level / self.height for level in (work.upper_level, work.lower_level))
+        num_shards = max(1, -(-self.num_samples // self.samples_per_shard))
+        for number, sums in enumerate(self.run_work(work), start=1):
+            if totals is not None and len(sums.levels):
+                part = totals[work.upper_level + 1 : work.lower_level + 1]
+                part[:] = np.add.accumulate(np.concatenate([part[None], sums.levels]))[-1]
+            yield sums
+            self.report_progress(low + (high - low) * min(1.0, number / num_shards))
+        self.report_progress(high)
+
+
+def _report(borders: tuple[int, int], before: Floats, after: Floats, step: Reassignment | None) -> SegmentReport:
+    levels, gaps = slice(borders[0] + 1, borders[1] + 1), step.gaps if step else np.zeros(0)
+    return SegmentReport(
+        *borders,
+        objective_before=float(before[levels].sum()),
+        objective_after=float(after[levels].sum()),
+        num_nodes=step.num_nodes if step else 0,
+        num_kept=step.num_kept if step else 0,
+        optimality_gap_mean=float(gaps.mean()) if len(gaps) else float("nan"),
+        optimality_gap_largest=float(gaps.max()) if len(gaps) else float("nan"),
+        num_sampled=len(gaps),
+    )

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from jtm_core.config import EvaluationConfig, JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, save_report
 from tasks.caching import step
+from tasks.progress import Progress, artifact_key
 from tasks.references import ReportRef, VersionRef
 from tasks.store import open_store
 from tasks.versions import find_version, from_json
@@ -35,13 +36,15 @@ def evaluate_users(version: VersionRef, users: Literal["validation", "test"], ev
     ReportRef
         JSON ``{"metrics": {"<users>": {"recall_at_10": 0.1, ...}}}``.
     """
-    from jtm_core.evaluation import evaluate
+    from jtm_core.evaluation import evaluate, questions_of
 
     store = open_store()
     trained = from_json(JtmConfig, store.read_json(version.manifest)["config"])
     behaviours, split = read_data(store, version.data)
     judges = split.validation if users == "validation" else split.test
     network, tree = read_network(store, version.model), read_tree(store, version.tree)
-    found = evaluate(network, tree, behaviours, judges, evaluation, trained.first_level).metrics
+    asked = questions_of(behaviours, judges, network.config.window_sizes)
+    with Progress(artifact_key("evaluate", version.version, users), "scores") as progress:
+        found = evaluate(network, tree, asked, evaluation, trained.first_level, progress.show).metrics
     metrics = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}
     return save_report(store, "evaluation", {"metrics": {users: metrics}})

@@ -1,17 +1,22 @@
-"""Learn the tree for a fixed model: the second half of an iteration of Algorithm 1, with Algorithm 2 inside."""
+"""Learn the tree for a fixed model: the second half of an iteration of Algorithm 1, with Algorithm 2 inside.
 
+The work is cut into shards of about ``config.execution.shard_samples`` samples; finished ones are kept until the step is
+done (:mod:`tasks.shards`), so a killed tree learning loses one shard at most per process, and ends with the same tree.
+"""
+
+import math
 from typing import TYPE_CHECKING, Any
 
 from jtm_core.config import JtmConfig
-from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
-from tasks.caching import step, step_logger
+from tasks.artefacts import read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
+from tasks.caching import checkpoint_path, step, step_logger
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, ModelRef, TreeRef
+from tasks.shard_runs import ShardRun, runs_elsewhere, submitting
+from tasks.shards import LearningJob, ShardFolder, drawn_samples, make_learner
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jtm_core.model import JtmNetwork
-    from jtm_core.tree import TreeIndex
     from jtm_core.tree_learning import LearnedTree
 
 
@@ -38,33 +43,36 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
     from jtm_core.carry import carry_inner_vectors
 
     store = open_store()
+    folder = ShardFolder(checkpoint_path().with_suffix(".shards"))
+    learned = _learn(store, LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix()), folder)
     network, old = read_network(store, model), read_tree(store, tree)
-    learned = _learn(store, iteration, data, network, old, config)
     gain, moved = learned.objective_after - learned.objective_before, learned.moved_shares[-1]
     step_logger().info(
         "%d samples; objective %.6g, gain %.4g; %.1f %% of items moved", learned.num_samples, learned.objective_after, gain, 100 * moved
     )
-    return GrownTree(
+    grown = GrownTree(
         tree=save_tree(store, learned.tree, read_vocabulary(store, data.items).keys),
         start=save_network(store, carry_inner_vectors(network, old, learned.tree)),
         report=save_report(store, "tree-learning", report_of(learned)),
     )
+    folder.remove()
+    return grown
 
 
-def _learn(
-    store: Store, iteration: int, data: DataReferences, network: "JtmNetwork", tree: "TreeIndex", config: JtmConfig
-) -> "LearnedTree":
-    from jtm_core.behaviours import training_histories
-    from jtm_core.tree_learning import TreeLearner, target_samples
-
-    histories = training_histories(*read_data(store, data))
-    training, learning = config.training, config.tree_learning
-    maximum = learning.maximum_samples_per_item
-    samples = target_samples(histories, training.target, training.minimum_history, maximum, config.seed, iteration)
-    learner = TreeLearner(network, tree, histories.values, samples, learning, config.first_level)
-    num_samples = len(samples.factors)
-    with Progress(artifact_key("learn-tree", data.name, f"{iteration:02d}"), "samples") as progress:
-        return learner.learn(lambda share: progress.show(share * num_samples, num_samples))
+def _learn(store: Store, job: LearningJob, folder: ShardFolder) -> "LearnedTree":
+    """Run Algorithm 2 over the shards."""
+    execution, samples = job.config.execution, drawn_samples(store, job)
+    if runs_elsewhere(execution):
+        folder.write_samples(*samples)
+        samples = folder.read_samples()
+    learner, num_samples = make_learner(store, job, *samples), len(samples[1].samples)
+    title = artifact_key("learn-tree", job.data.name, f"{job.iteration:02d}")
+    with Progress(title, "samples") as progress, submitting(execution) as submit:
+        run = ShardRun(learner, folder, job, submit)
+        learned = learner.learn(lambda share: progress.show(share * num_samples, num_samples), run, execution.shard_samples)
+    if run.num_found:
+        step_logger().info("%d shards were found finished", run.num_found)
+    return learned
 
 
 def report_of(learned: "LearnedTree") -> dict[str, Any]:
@@ -84,7 +92,14 @@ def report_of(learned: "LearnedTree") -> dict[str, Any]:
                 "objective_after": segment.objective_after,
                 "kept_parents": segment.num_kept,
                 "num_parents": segment.num_nodes,
+                "optimality_gap_mean": _number_or_none(segment.optimality_gap_mean),
+                "optimality_gap_largest": _number_or_none(segment.optimality_gap_largest),
+                "sampled_parents": segment.num_sampled,
             }
             for segment in learned.segments
         ],
     }
+
+
+def _number_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -61,8 +61,10 @@ def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeInde
 
 def _order(store: Store, data: DataReferences, config: JtmConfig) -> "Ints":
     from jtm_core.behaviours import training_histories
-    from jtm_core.first_tree import cooccurrence_vectors, order_by_category, random_order, two_means_order
+    from jtm_core.cooccurrence import cooccurrence_vectors
+    from jtm_core.first_tree import order_by_category, random_order
     from jtm_core.seeding import generator
+    from jtm_core.two_means import two_means_order
 
     rng = generator(config.seed, "first_tree")
     if config.first_tree.method == "category":

@@ -1,6 +1,7 @@
 """What the environment says: where the project keeps its state, and how often it saves a training in progress."""
 
 import os
+import shlex
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,11 @@ def checkpoint_seconds() -> float:
 def progress_seconds() -> float:
     """Least seconds between two updates of a progress artifact: ``JTM_PROGRESS_SECONDS``, 2 if unset."""
     return _seconds("JTM_PROGRESS_SECONDS", 2.0)
+
+
+def torchrun_options() -> list[str]:
+    """Options of ``torchrun`` for trainings on several machines: ``JTM_TORCHRUN``, none if unset."""
+    return shlex.split(os.environ.get("JTM_TORCHRUN", ""))
 
 
 def _seconds(variable: str, default: float) -> float:

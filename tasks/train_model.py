@@ -1,9 +1,11 @@
 """Train the model on a fixed tree: the first half of an iteration of Algorithm 1, resumable at any batch.
 
 While it trains, everything needed to go on is written to ``$JTM_HOME/checkpoints/<step key>.safetensors`` every
-``JTM_CHECKPOINT_SECONDS``; a run that finds such a file goes on from it, to the same weights as if never stopped.
+``JTM_CHECKPOINT_SECONDS``, more rarely where writing takes long; a run that finds such a file goes on from it, to the same
+weights as if never stopped. Several processes can train together (:mod:`tasks.parallel_training`); the checkpoint is the same.
 """
 
+import logging
 import math
 import time
 from functools import partial
@@ -13,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 from jtm_core.config import JtmConfig
 from tasks.artefacts import on_device, read_data, read_network, read_tree, save_network, save_report
 from tasks.caching import checkpoint_path, step, step_logger
+from tasks.parallel_training import is_parallel, train_in_processes
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, TrainedModel
 from tasks.settings import checkpoint_seconds
 from tasks.store import Store, open_store
+from tasks.training_jobs import Listener, TrainingJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from jtm_core.model import JtmNetwork
+    from jtm_core.peers import Peers
     from jtm_core.training import Training, TrainingResult
     from jtm_core.tree import TreeIndex
+
+SAVING_SHARE = 0.05
+"""Share of the time that may go into checkpoints."""
 
 
 @step(run_name="train-model-{data.name}-{iteration:02d}", uses=("model", "training", "evaluation", "seed"))
@@ -45,35 +51,63 @@ def train_model(iteration: int, data: DataReferences, grown: GrownTree, config: 
         Weights of the epoch with the best validation recall, and the curves.
     """
     store, checkpoint = open_store(), checkpoint_path()
-    num_epochs = config.training.later_epochs if grown.start else config.training.epochs
-    training = _resumed(_training_maker(store, iteration, data, grown, config, num_epochs), checkpoint)
-    _run(training, checkpoint, num_epochs, artifact_key("train-model", data.name, f"{iteration:02d}"))
-    result = training.result()
-    recalls = ", ".join(f"{validation.recall:.4f}" for validation in result.validations)
-    step_logger().info(
-        "%d rows; loss %.4f; validation recall by epoch %s; best is %d", result.num_rows, result.losses[-1], recalls, result.best_epoch
-    )
-    for warning in result.warnings:
-        step_logger().warning(warning)
-    trained = TrainedModel(model=save_network(store, result.network), curves=save_report(store, "curves", curves_of(result)))
+    job = TrainingJob(iteration, data, grown, config, checkpoint.relative_to(store.home).as_posix())
+    with Progress(artifact_key("train-model", data.name, f"{iteration:02d}"), "rows") as progress:
+        listener = _StepListener(progress)
+        if is_parallel(config.execution.training_processes):
+            trained: TrainedModel | None = train_in_processes(store, job, listener)
+        else:
+            trained = train_here(store, job, listener)
+    assert trained is not None
     checkpoint.unlink(missing_ok=True)
     return trained
 
 
-def _training_maker(
-    store: Store, iteration: int, data: DataReferences, grown: GrownTree, config: JtmConfig, num_epochs: int
-) -> "Callable[[], Training]":
+class _StepListener:
+    """Shows a training as this step's progress and in its log."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def show(self, done: float, total: float, note: str) -> None:
+        self._progress.show(done, total, note)
+
+    def tell(self, level: int, text: str) -> None:
+        step_logger().log(level, text)
+
+
+def train_here(store: Store, job: TrainingJob, listener: Listener, peers: "Peers | None" = None) -> TrainedModel | None:
+    """Train in this process, alone or as one of several; what was made, or None in all processes but the first."""
+    training, checkpoint = _new_training(store, job), store.home / job.checkpoint
+    _restore(training, checkpoint, listener)
+    if peers is not None:
+        training.join(peers)
+    is_first = peers is None or peers.rank == 0
+    _run(training, checkpoint if is_first else None, job.num_epochs, listener)
+    result = training.result()
+    if not is_first:
+        return None
+    recalls = ", ".join(f"{validation.recall:.4f}" for validation in result.validations)
+    words = f"{result.num_rows} rows; loss {result.losses[-1]:.4f}; validation recall by epoch {recalls}; best is {result.best_epoch}"
+    listener.tell(logging.INFO, words)
+    for warning in result.warnings:
+        listener.tell(logging.WARNING, warning)
+    return TrainedModel(model=save_network(store, result.network), curves=save_report(store, "curves", curves_of(result)))
+
+
+def _new_training(store: Store, job: TrainingJob) -> "Training":
     from jtm_core.behaviours import training_histories
     from jtm_core.evaluation import questions_of, validate
     from jtm_core.training import Training, TrainingPlan
 
-    behaviours, split = read_data(store, data)
-    tree = read_tree(store, grown.tree)
-    network = read_network(store, grown.start) if grown.start else _new_network(tree, config)
+    config = job.config
+    behaviours, split = read_data(store, job.data)
+    tree = read_tree(store, job.grown.tree)
+    network = read_network(store, job.grown.start) if job.grown.start else _new_network(tree, config)
     asked = questions_of(behaviours, split.validation, network.config.window_sizes)
     judge = partial(validate, tree=tree, asked=asked, config=config.evaluation, first_level=config.first_level)
-    plan = TrainingPlan(first_level=config.first_level, num_epochs=num_epochs, seed=config.seed, iteration=iteration)
-    return lambda: Training(network, tree, training_histories(behaviours, split), config.training, plan, judge)
+    plan = TrainingPlan(first_level=config.first_level, num_epochs=job.num_epochs, seed=config.seed, iteration=job.iteration)
+    return Training(network, tree, training_histories(behaviours, split), config.training, plan, judge)
 
 
 def _new_network(tree: "TreeIndex", config: JtmConfig) -> "JtmNetwork":
@@ -83,35 +117,34 @@ def _new_network(tree: "TreeIndex", config: JtmConfig) -> "JtmNetwork":
     return on_device(make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network")))
 
 
-def _resumed(make: "Callable[[], Training]", checkpoint: Path) -> "Training":
-    """A training that goes on from the checkpoint, or a new one if there is none that can be read."""
+def _restore(training: "Training", checkpoint: Path, listener: Listener) -> None:
+    """Go on from the checkpoint, if there is one that can be read."""
     import torch
 
     from jtm_core.formats.arrays import read_arrays
 
-    training = make()
     if not checkpoint.is_file():
-        return training
+        return
     try:
         training.restore({name: torch.from_numpy(array) for name, array in read_arrays(checkpoint)[0].items()})
-    except (ValueError, KeyError, RuntimeError) as error:
-        step_logger().warning("checkpoint %s cannot be used, training begins anew: %s", checkpoint, error)
-        return make()
-    step_logger().info("training goes on from checkpoint %s", checkpoint)
-    return training
+    except ValueError as error:
+        listener.tell(logging.WARNING, f"checkpoint {checkpoint} cannot be used, training begins anew: {error}")
+    else:
+        listener.tell(logging.INFO, f"training goes on from checkpoint {checkpoint}")
 
 
-def _run(training: "Training", checkpoint: Path, num_epochs: int, title: str) -> None:
-    """Train to the end, saving the state from time to time."""
-    saved, interval = time.monotonic(), checkpoint_seconds()
-    with Progress(title, "rows") as progress:
-        for state in training.steps():
-            done = (state.epoch - 1) * state.num_batches + state.batch
-            total_rows = state.num_rows * num_epochs * state.num_batches / done
-            progress.show(state.num_rows, total_rows, f"epoch {state.epoch} of {num_epochs}, loss {state.loss:.4f}")
-            if time.monotonic() - saved >= interval:
-                _save(training, checkpoint)
-                saved = time.monotonic()
+def _run(training: "Training", checkpoint: Path | None, num_epochs: int, listener: Listener) -> None:
+    """Train to the end, saving the state from time to time if there is a place for it."""
+    saved, interval, pause = time.monotonic(), checkpoint_seconds(), 0.0
+    for state in training.steps():
+        done = (state.epoch - 1) * state.num_batches + state.batch
+        total_rows = state.num_rows * num_epochs * state.num_batches / done
+        listener.show(state.num_rows, total_rows, f"epoch {state.epoch} of {num_epochs}, loss {state.loss:.4f}")
+        begun = time.monotonic()
+        if checkpoint is not None and begun - saved >= max(interval, pause):
+            _save(training, checkpoint)
+            saved = time.monotonic()
+            pause = (saved - begun) / SAVING_SHARE if interval else 0.0
 
 
 def _save(training: "Training", checkpoint: Path) -> None:

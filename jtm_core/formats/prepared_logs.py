@@ -1,26 +1,39 @@
-"""From the canonical log to histories over dense ids, in one stream over the columns that are needed.
+"""From the canonical log to histories over dense ids, in memory that grows with users and items but not with the log.
 
-Rows are filtered and their ids coded block by block; the original ids are held once each, a row costs 20 bytes. What
-follows works on arrays alone (:mod:`jtm_core.preparation`).
+The log is read twice. The first pass gathers the original ids; the second writes coded rows, 20 bytes each, into
+buckets of users on disk. Each bucket is then sorted and filtered in memory by :mod:`jtm_core.preparation`, and its
+histories are appended to the final arrays, which are files mapped into memory. All these files lie in the folder of the
+log without a name: they are gone when the last array over them is, or the process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from jtm_core.behaviours import Behaviours, Ints
 from jtm_core.config import DataConfig
-from jtm_core.formats.raw_logs import CANONICAL_COLUMNS
+from jtm_core.formats.key_codes import KeyCodes, make_key_codes
+from jtm_core.formats.log_rows import LogRows
+from jtm_core.formats.row_files import ColumnFile, RowBuckets
 from jtm_core.formats.vocabularies import Vocabulary
-from jtm_core.preparation import CodedLog, FilterCount, common_categories, dense_ids, filter_log, gather_behaviours
+from jtm_core.preparation import (
+    ROW,
+    CategoryCounts,
+    FilterCount,
+    Mask,
+    dense_ids,
+    of_frequent_items,
+    of_frequent_users,
+    order_by_user_and_time,
+    unrepeated,
+)
 
-_BLOCK_ROWS = 1 << 20
+_BUCKET_ROWS = 1 << 20
+_MOST_BUCKETS = 256  # each is an open file
+_KEY_COLUMNS = ("user", "item", "category")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,116 +82,142 @@ def prepare(log_path: Path, config: DataConfig, known_items: Vocabulary | None =
         If the file is no canonical log, the ids' type is not that of the known vocabulary, or fewer than 2 users or
         2 items are left (with the counts before and after each filter).
     """
-    log, keys, early = _coded_log(log_path, config)
-    log, late = filter_log(
-        log,
-        duplicates=config.duplicates,
-        minimum_item_occurrences=config.minimum_item_occurrences,
-        minimum_user_behaviours=config.minimum_user_behaviours,
+    rows, folder = LogRows(log_path, config), log_path.parent
+    coding, early = _gathered(rows)
+    user_keys, item_keys = coding.keys["user"], coding.keys["item"]
+    places = _places(user_keys, known_users)
+    with RowBuckets(folder, min(len(rows) // _BUCKET_ROWS + 1, _MOST_BUCKETS), ROW) as buckets:
+        _fill(buckets, rows, coding, places)
+        kept = _filter(buckets, config, coding)
+        _check_enough(log_path, kept, early + kept.filters)
+        users, user_ids = _grown(known_users, user_keys, kept.user_counts[places] > 0)
+        items, item_ids = _grown(known_items, item_keys, kept.item_counts > 0)
+        offsets = _offsets(kept.user_counts[places], user_ids, len(users))
+        behaviours = _laid_out(folder, buckets, item_ids, offsets, len(items))
+    categories = _categories(known_items, coding.keys["category"], kept.categories.common(), item_ids, len(items))
+    return Prepared(behaviours, _dense(categories), users, Vocabulary(items.keys, categories), early + kept.filters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coding:
+    """Distinct ids of every column, ascending, and how to find their codes."""
+
+    codes: dict[str, KeyCodes]
+    keys: dict[str, pa.Array]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the filters leave: rows per user (by place) and per item (by code)."""
+
+    user_counts: Ints
+    item_counts: Ints
+    categories: CategoryCounts
+    filters: tuple[FilterCount, ...]
+
+
+def _gathered(rows: LogRows) -> tuple[_Coding, tuple[FilterCount, ...]]:
+    """First pass: original ids of the rows that pass the row-wise filters, and what these dropped."""
+    codes = {name: make_key_codes(rows.kind(name), rows.span(name)) for name in _KEY_COLUMNS}
+    early: tuple[FilterCount, ...] = ()
+    for counts, block in rows.counted_blocks(_KEY_COLUMNS):
+        early = counts
+        for name, coded in codes.items():
+            coded.gather(block.column(name))
+    return _Coding(codes, {name: coded.keys() for name, coded in codes.items()}), early
+
+
+def _places(keys: pa.Array, known: Vocabulary | None) -> Ints:
+    """Where each user comes in the final order, counting those of this log only: known ones by their id, then new ones by key."""
+    if known is None:
+        return np.arange(len(keys))
+    ids = known.ids_of(keys)
+    places = np.empty(len(keys), dtype=np.int64)
+    places[np.argsort(np.where(ids < 0, len(known), ids), kind="stable")] = np.arange(len(keys))
+    return places
+
+
+def _fill(buckets: RowBuckets, rows: LogRows, coding: _Coding, places: Ints) -> None:
+    """Second pass: coded rows into buckets of neighbouring users; a row's user is its place."""
+    users_per_bucket = max(1, -(-len(places) // len(buckets)))
+    narrow_places = places.astype(np.int32)
+    for block in rows.blocks((*_KEY_COLUMNS, "time")):
+        coded = np.empty(block.num_rows, dtype=ROW)
+        for name in _KEY_COLUMNS:
+            coded[name] = coding.codes[name].codes(block.column(name))
+        coded["user"] = narrow_places[coded["user"]]
+        coded["time"] = block.column("time").to_numpy()
+        buckets.scatter((coded["user"] // users_per_bucket).astype(np.uint16), coded)
+
+
+def _filter(buckets: RowBuckets, config: DataConfig, coding: _Coding) -> _Kept:
+    """Order each bucket and drop rows from it; items are counted over all buckets before the rare ones go."""
+    num_users, num_items = len(coding.keys["user"]), len(coding.keys["item"])
+    sizes, occurrences = np.zeros(4, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
+    for bucket in range(len(buckets)):
+        rows = order_by_user_and_time(buckets.read(bucket))
+        unique = rows[unrepeated(rows, config.duplicates)]
+        occurrences += np.bincount(unique["item"], minlength=num_items)
+        sizes[:2] += len(rows), len(unique)
+        buckets.replace(bucket, unique)
+    user_counts, item_counts = np.zeros(num_users, dtype=np.int64), np.zeros(num_items, dtype=np.int64)
+    categories = CategoryCounts(num_items, len(coding.keys["category"]))
+    for bucket in range(len(buckets)):
+        rows = of_frequent_items(buckets.read(bucket), occurrences, config.minimum_item_occurrences)
+        kept = of_frequent_users(rows, config.minimum_user_behaviours)
+        user_counts += np.bincount(kept["user"], minlength=num_users)
+        item_counts += np.bincount(kept["item"], minlength=num_items)
+        categories.add(kept)
+        sizes[2:] += len(rows), len(kept)
+        buckets.replace(bucket, kept)
+    names = (
+        f"duplicates ({config.duplicates})",
+        f"items with {config.minimum_item_occurrences} or more occurrences",
+        f"users with {config.minimum_user_behaviours} or more behaviours",
     )
-    _check_enough(log_path, log, early + late)
-    users, user_ids = _grown(known_users, keys["user"], log.users)
-    items, item_ids = _grown(known_items, keys["item"], log.items)
-    behaviours = gather_behaviours(log, user_ids, len(users), item_ids, len(items))
-    categories = _categories(known_items, keys["category"], common_categories(log), item_ids, len(items))
-    dense, _ = _coded([categories.dictionary_encode()])
-    return Prepared(behaviours, dense.astype(np.int64), users, Vocabulary(items.keys, categories), early + late)
+    filters = tuple(FilterCount(name, *map(int, sizes[place : place + 2])) for place, name in enumerate(names))
+    return _Kept(user_counts, item_counts, categories, filters)
 
 
-def _check_enough(path: Path, log: CodedLog, filters: tuple[FilterCount, ...]) -> None:
-    num_users, num_items = len(np.unique(log.users)), len(np.unique(log.items))
+def _check_enough(path: Path, kept: _Kept, filters: tuple[FilterCount, ...]) -> None:
+    num_users, num_items = np.count_nonzero(kept.user_counts), np.count_nonzero(kept.item_counts)
     if num_users < 2 or num_items < 2:
         counts = "; ".join(map(str, filters))
         raise ValueError(f"{num_users} users and {num_items} items are left of {path}; at least 2 of each are needed. Filters: {counts}")
 
 
-@dataclass(frozen=True, slots=True)
-class _RowFilter:
-    name: str
-    column: str
-    keeps: Callable[[pa.Array], pa.Array]
-
-
-def _row_filters(config: DataConfig) -> list[_RowFilter]:
-    filters = []
-    if config.behaviour_types:
-        kinds = pa.array(config.behaviour_types, pa.string())
-        name = f"behaviour types {', '.join(config.behaviour_types)}"
-        filters.append(_RowFilter(name, "behaviour", lambda values: pc.is_in(values, value_set=kinds)))
-    if config.minimum_rating is not None:
-        lowest = config.minimum_rating
-        filters.append(_RowFilter(f"ratings of {lowest:g} or more", "rating", lambda values: pc.greater_equal(values, lowest)))
-    if config.out_of_range == "drop":
-        low = np.iinfo(np.int64).min if config.earliest_time is None else config.earliest_time
-        high = np.iinfo(np.int64).max if config.latest_time is None else config.latest_time
-        in_range = f"times of {config.earliest_time} .. {config.latest_time}"
-        filters.append(_RowFilter(in_range, "time", lambda values: pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))))
-    return filters
-
-
-def _log_batches(path: Path, filters: Sequence[_RowFilter]) -> Iterator[pa.RecordBatch]:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        with pq.ParquetFile(path) as file:
-            if tuple(file.schema_arrow.names) != CANONICAL_COLUMNS:
-                raise ValueError(
-                    f"{path} has the columns {', '.join(file.schema_arrow.names)}; a canonical log has {', '.join(CANONICAL_COLUMNS)}"
-                )
-            for one in filters:
-                if _is_all_null(file.metadata, one.column):
-                    raise ValueError(f"the filter for {one.name} cannot be applied: {path} carries no {one.column}; leave it unset")
-            columns = {"user", "item", "category", "time", *(one.column for one in filters)}
-            yield from file.iter_batches(batch_size=_BLOCK_ROWS, columns=[name for name in CANONICAL_COLUMNS if name in columns])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
-
-
-def _is_all_null(metadata: pq.FileMetaData, column: str) -> bool:
-    groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
-    return all(group.column(CANONICAL_COLUMNS.index(column)).statistics.null_count == group.num_rows for group in groups)
-
-
-def _coded_log(path: Path, config: DataConfig) -> tuple[CodedLog, dict[str, pa.Array], tuple[FilterCount, ...]]:
-    """Rows that pass the row-wise filters, coded; original ids ascending by code; what these filters dropped."""
-    filters = _row_filters(config)
-    counts = np.zeros(len(filters) + 1, dtype=np.int64)
-    chunks: dict[str, list[pa.Array]] = {"user": [], "item": [], "category": []}
-    times: list[Ints] = []
-    for batch in _log_batches(path, filters):
-        kept = batch
-        counts[0] += kept.num_rows
-        for position, one in enumerate(filters, start=1):
-            kept = kept.filter(one.keeps(kept.column(one.column)))
-            counts[position] += kept.num_rows
-        times.append(kept.column("time").to_numpy())
-        for name, coded in chunks.items():
-            coded.append(kept.column(name).dictionary_encode())
-    (users, user_keys), (items, item_keys), (categories, category_keys) = (_coded(coded) for coded in chunks.values())
-    log = CodedLog(users, items, np.concatenate(times), categories, len(user_keys), len(item_keys), len(category_keys))
-    dropped = tuple(FilterCount(one.name, int(counts[i]), int(counts[i + 1])) for i, one in enumerate(filters))
-    return log, {"user": user_keys, "item": item_keys, "category": category_keys}, dropped
-
-
-def _coded(chunks: list[pa.Array]) -> tuple[NDArray[np.int32], pa.Array]:
-    """Codes that ascend with the values (-1 for null), and the values by code."""
-    unified = pa.chunked_array(chunks).unify_dictionaries()
-    values = unified.chunk(0).dictionary
-    order = pc.sort_indices(values)
-    rank = np.full(len(values) + 1, -1, dtype=np.int32)  # the last entry serves null, whose index is -1 here
-    rank[np.asarray(order)] = np.arange(len(values))
-    indices = np.concatenate([np.asarray(pc.fill_null(chunk.indices, -1)) for chunk in unified.chunks])
-    return rank[indices], values.take(order)
-
-
-def _grown(known: Vocabulary | None, keys: pa.Array, codes: NDArray[np.int32]) -> tuple[Vocabulary, Ints]:
+def _grown(known: Vocabulary | None, keys: pa.Array, is_present: Mask) -> tuple[Vocabulary, Ints]:
     """The known vocabulary and what is new in the log, and the id of every code."""
-    is_present = np.zeros(len(keys), dtype=bool)
-    is_present[codes] = True
     known_ids = np.full(len(keys), -1, dtype=np.int64) if known is None else known.ids_of(keys)
     ids, _ = dense_ids(is_present, known_ids, 0 if known is None else len(known))
     new_keys = keys.filter(pa.array(is_present & (known_ids < 0)))
     return Vocabulary(new_keys if known is None else pa.concat_arrays([known.keys, new_keys])), ids
+
+
+def _offsets(counts: Ints, user_ids: Ints, num_users: int) -> Ints:
+    """Where each history begins, from rows per code and the id of every code."""
+    offsets = np.zeros(num_users + 1, dtype=np.int64)
+    present = counts > 0
+    offsets[1 + user_ids[present]] = counts[present]
+    return np.cumsum(offsets)
+
+
+def _laid_out(folder: Path, buckets: RowBuckets, item_ids: Ints, offsets: Ints, num_items: int) -> Behaviours:
+    """Histories end to end: buckets and the rows in them are in the order of dense user ids."""
+    items, times = ColumnFile(folder, np.int64), ColumnFile(folder, np.int64)
+    for bucket in range(len(buckets)):
+        rows = buckets.read(bucket)
+        items.append(item_ids[rows["item"]])
+        times.append(rows["time"])
+    return Behaviours(items.mapped(), offsets, times.mapped(), num_items)
+
+
+def _dense(categories: pa.Array) -> Ints:
+    """Codes that ascend with the categories, -1 for null."""
+    coded = make_key_codes(categories.type, None)
+    coded.gather(categories)
+    coded.keys()
+    return coded.codes(categories).astype(np.int64)
 
 
 def _categories(known: Vocabulary | None, keys: pa.Array, common: Ints, item_ids: Ints, num_items: int) -> pa.Array:

@@ -18,7 +18,7 @@ import pyarrow.csv
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.sources import open_source
 
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
 _PATTERNS = {
     pa.int64(): (r"^\s*-?[0-9]{1,18}\s*$", "an integer"),

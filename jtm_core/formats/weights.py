@@ -34,7 +34,7 @@ def read_weights(path: Path) -> JtmNetwork:
     config: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in build["config"].items()}
     network = JtmNetwork(ModelConfig(**config), build["num_items"], build["height"])
     try:
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)  # the table is not copied
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit its own config: {error}") from error
     return network

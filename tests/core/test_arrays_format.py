@@ -1,6 +1,7 @@
 """Safetensors, vocabularies and atomic writes: round trips, equal bytes, and refusals."""
 
 import hashlib
+import mmap
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import save_file
 
 from jtm_core.behaviours import Behaviours, EvaluationUsers, Split
-from jtm_core.formats.arrays import read_arrays, read_behaviours, read_split, write_arrays, write_behaviours, write_split
+from jtm_core.formats.arrays import map_integers, read_arrays, read_behaviours, read_split, write_arrays, write_behaviours, write_split
 from jtm_core.formats.atomic import atomic_path
 from jtm_core.formats.vocabularies import Vocabulary, read_vocabulary, write_vocabulary
 
@@ -127,3 +128,39 @@ def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):
         raise RuntimeError
     assert target.read_text() == "one"
     assert [file.name for file in target.parent.iterdir()] == ["file"]
+
+
+def test_reading_maps_and_writing_to_what_was_read_stays_in_the_process(tmp_path):
+    write_behaviours(tmp_path / "b", BEHAVIOURS, np.array([0, -1, 1, 0]))
+    before = (tmp_path / "b").read_bytes()
+    behaviours, categories = read_behaviours(tmp_path / "b")
+    for array in (behaviours.items, behaviours.offsets, behaviours.times, categories):
+        base = array
+        while isinstance(base, np.ndarray) and base.base is not None:
+            base = base.base
+        assert isinstance(base.obj, mmap.mmap)
+        assert array.flags.aligned
+    behaviours.items[:] = 3
+    assert (tmp_path / "b").read_bytes() == before
+    assert read_behaviours(tmp_path / "b")[0].items.tolist() == [2, 0, 1]
+
+
+@given(values=st.lists(arrays(dtype=np.int64, shape=st.integers(0, 9)), min_size=1, max_size=4), metadata=st.just({"kind": "é"}))
+@settings(max_examples=30, deadline=None)
+def test_mapping_equals_reading(tmp_path_factory, values, metadata):
+    path = tmp_path_factory.mktemp("arrays") / "a.safetensors"
+    write_arrays(path, {f"array {place}": value for place, value in enumerate(values)}, metadata)
+    (mapped, words), (read, _) = map_integers(path), read_arrays(path)
+    assert words == metadata
+    assert list(mapped) == list(read)
+    for name, array in read.items():
+        np.testing.assert_array_equal(mapped[name], array)
+
+
+@pytest.mark.parametrize("array", [np.zeros(2), np.zeros((2, 2), dtype=np.int64), np.zeros(2, dtype=np.int32)])
+def test_only_flat_int64_arrays_are_mapped(tmp_path, array):
+    write_arrays(tmp_path / "a", {"x": array}, {})
+    with pytest.raises(ValueError, match=r"x is .* allowed are flat arrays of I64"):
+        map_integers(tmp_path / "a")
+    with pytest.raises(ValueError, match="there is no file"):
+        map_integers(tmp_path / "none")

@@ -5,11 +5,19 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
-from jtm_core.beam import BeamSearch, full_scan, start_level, without_items
+from jtm_core import beam
+from jtm_core.beam import BeamSearch, Ranking, full_scan, start_level, without_items
 from jtm_core.behaviours import Ragged
-from jtm_core.scoring import FusedScorer, NodeTable, TorchScorer, Windows, make_scorer, windows_of
+from jtm_core.bfloat16 import has_bfloat16
+from jtm_core.config import Precision
+from jtm_core.kernels import num_threads, set_num_threads
+from jtm_core.model import make_network
+from jtm_core.scoring import FusedScorer, NodeTable, Scorer, TorchScorer, Windows, make_scorer, windows_of
+from jtm_core.selection import keep_best, make_keys
 from jtm_core.tree import TreeIndex
 
 
@@ -61,6 +69,148 @@ def test_a_beam_as_wide_as_the_tree_equals_the_full_scan(attention: bool) -> Non
     scanned = full_scan(scorer, windows(world), world.tree.num_items)
     assert np.array_equal(searched.items[:, :21], scanned.items)
     np.testing.assert_allclose(searched.logits[:, :21], scanned.logits, rtol=1e-5)
+
+
+@dataclasses.dataclass
+class Searched:
+    """A world with holes, and everything a search takes."""
+
+    world: SmallWorld
+    asked: Windows
+    beam_width: int
+    first_level: int
+    allowed: np.ndarray | None
+    cache_bytes: int
+
+
+@st.composite
+def searches(draw: st.DrawFn) -> Searched:
+    """Small worlds: leaves anywhere in a tree that may be much too large, histories of any length, none included."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    num_items, features = draw(st.integers(1, 70)), draw(st.sampled_from(["hierarchical", "flat"]))
+    height = max(1, (num_items - 1).bit_length()) + draw(st.integers(0, 2))
+    leaves = rng.permutation(1 << height)[:num_items] + (1 << height) - 1
+    config = dataclasses.replace(SMALL_MODEL, features=features)  # type: ignore[arg-type]
+    network = make_network(config, num_items, height, rng)
+    network.vectors.data *= 10
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, draw(st.integers(1, 9))))])
+    histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
+    allowed = rng.random(num_items) < 0.5 if draw(st.booleans()) else None
+    if allowed is not None:
+        allowed[rng.integers(num_items)] = True
+    asked = windows_of(histories, config.window_sizes)
+    world = SmallWorld(histories, TreeIndex(leaves, height), network)
+    return Searched(world, asked, draw(st.integers(1, 80)), draw(st.integers(0, height)), allowed, draw(st.sampled_from([0, 600, 1 << 20])))
+
+
+def assert_alike(fast: Ranking, slow: Ranking) -> None:
+    np.testing.assert_allclose(fast.logits, slow.logits, rtol=1e-4, atol=1e-4)
+    assert np.array_equal(fast.items, slow.items)
+
+
+@settings(max_examples=120, deadline=None)
+@given(searches())
+def test_the_fused_walk_equals_the_readable_one(case: Searched) -> None:
+    scorer = make_scorer(case.world.network, case.world.tree, cache_bytes=case.cache_bytes)
+    search = BeamSearch(scorer, case.beam_width, case.first_level, case.allowed)
+    slow, slow_kept = search.walked(case.asked)
+    fast, fast_kept = search.rank_with_levels(case.asked)
+    width = slow.items.shape[1]
+    assert (fast.items[:, width:] == -1).all()
+    assert_alike(Ranking(fast.items[:, :width], fast.logits[:, :width]), slow)
+    assert_alike(search.rank(case.asked), slow)
+    cut = search.rank(case.asked, 3)
+    assert_alike(cut, Ranking(fast.items[:, :3], fast.logits[:, :3]) if fast.items.shape[1] >= 3 else cut)
+    assert fast_kept.keys() == slow_kept.keys()
+    for level, codes in slow_kept.items():
+        assert np.array_equal(fast_kept[level][:, : codes.shape[1]], codes)
+        assert (fast_kept[level][:, codes.shape[1] :] == -1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(searches(), st.integers(1, 90))
+def test_the_fused_scan_equals_the_sorted_scores(case: Searched, count: int) -> None:
+    world, scorer = case.world, make_scorer(case.world.network, case.world.tree)
+    table = NodeTable(world.network, world.tree)
+    scan = full_scan(scorer, case.asked, count)
+    assert_alike(scan, full_scan(TorchScorer(world.network, world.tree, table), case.asked, count))
+    leaves = np.sort(world.tree.leaf_of_item)
+    logits = scorer.score_level(case.asked, world.tree.height, leaves)
+    items = world.tree.items_in_leaf_order()[np.argsort(-logits, axis=1, kind="stable")][:, :count]
+    assert np.array_equal(scan.items[:, : items.shape[1]], items)
+    assert (scan.items[:, items.shape[1] :] == -1).all()
+    wide = BeamSearch(scorer, 1 << world.tree.height, 1).rank(case.asked, count)
+    assert_alike(wide, scan)
+
+
+def test_a_scan_of_many_tiles_keeps_what_sorting_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = small_world(num_items=3000, num_users=130)
+    world.network.vectors.data[(1 << world.tree.height) - 1 :: 7] = 0.5
+    scorer = make_scorer(world.network, world.tree)
+    scan = full_scan(scorer, windows(world), 40)
+    logits = scorer.score_level(windows(world), world.tree.height, np.sort(world.tree.leaf_of_item))
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :40]
+    assert_alike(scan, Ranking(world.tree.items_in_leaf_order()[order], np.take_along_axis(logits, order, axis=1)))
+    monkeypatch.setattr(beam, "LEAVES_PER_BLOCK", 700)
+    assert_alike(scan, full_scan(TorchScorer(world.network, world.tree, NodeTable(world.network, world.tree)), windows(world), 40))
+
+
+def test_equal_logits_fall_to_the_smaller_code() -> None:
+    world = small_world(num_items=60)
+    with torch.no_grad():
+        world.network.output_layer.weight.zero_()
+    scorer = make_scorer(world.network, world.tree)
+    in_order = world.tree.items_in_leaf_order()
+    assert (full_scan(scorer, windows(world), 9).items == in_order[:9]).all()
+    search = BeamSearch(scorer, 4, 1)
+    expected = [item for item in in_order.tolist() if world.tree.leaf_of_item[item] - 63 < 8]
+    for ranking in (search.rank(windows(world)), search.walked(windows(world))[0]):
+        assert all(items[items >= 0].tolist() == expected for items in ranking.items)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(width=32, allow_subnormal=False), min_size=1, max_size=40), st.integers(1, 45))
+def test_the_best_are_kept_in_order_whatever_the_bits(values: list[float], count: int) -> None:
+    logits = np.array(values, dtype=np.float32) + np.float32(0)
+    codes, keys = np.arange(len(values)), np.empty(len(values), dtype=np.int32)
+    make_keys(logits, keys)
+    expected = np.sort(np.argsort(-keys.astype(np.int64), kind="stable")[:count])
+    finite = logits[~np.isnan(logits)]
+    assert np.array_equal(np.argsort(finite, kind="stable"), np.argsort(keys[~np.isnan(logits)], kind="stable"))
+    kept = keep_best(codes, logits, keys, count)
+    assert codes[:kept].tolist() == expected.tolist()
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU multiplies no bfloat16 numbers")
+def test_bfloat16_is_near_float32_and_the_same_by_walk_and_scan() -> None:
+    world = small_world(num_items=500, num_users=30)
+
+    def scorer_of(precision: Precision) -> Scorer:
+        return make_scorer(world.network, world.tree, precision=precision)
+
+    exact, rounded = full_scan(scorer_of("float32"), windows(world), 500), full_scan(scorer_of("bfloat16"), windows(world), 500)
+    logits = [np.take_along_axis(found.logits, np.argsort(found.items, axis=1), axis=1) for found in (exact, rounded)]
+    assert 0 < np.abs(logits[0] - logits[1]).max() < 0.02 * np.abs(logits[0]).max()
+    search = BeamSearch(scorer_of("bfloat16"), 512, 1)
+    assert np.array_equal(search.rank(windows(world), 500).items, rounded.items)
+    assert_alike(
+        BeamSearch(scorer_of("bfloat16"), 9, 1).rank(windows(world)), BeamSearch(scorer_of("bfloat16"), 9, 1).walked(windows(world))[0]
+    )
+
+
+def test_search_does_not_depend_on_the_number_of_threads() -> None:
+    world = small_world(num_items=400, num_users=70)
+    scorer = make_scorer(world.network, world.tree)
+    many = BeamSearch(scorer, 12, 1).rank(windows(world)), full_scan(scorer, windows(world), 30)
+    number = num_threads()
+    try:
+        set_num_threads(1)
+        one = BeamSearch(scorer, 12, 1).rank(windows(world)), full_scan(scorer, windows(world), 30)
+    finally:
+        set_num_threads(number)
+    for ours, theirs in zip(many, one, strict=True):
+        assert np.array_equal(ours.items, theirs.items)
+        assert np.array_equal(ours.logits, theirs.logits)
 
 
 def test_search_equals_a_slow_walk_user_by_user() -> None:
@@ -124,6 +274,8 @@ def test_bad_searches_are_refused() -> None:
     scorer = make_scorer(small_world().network, small_world().tree)
     with pytest.raises(ValueError, match="beam_width is 0"):
         BeamSearch(scorer, 0, 1)
+    with pytest.raises(ValueError, match="count is 0"):
+        full_scan(scorer, windows(small_world()), 0)
     with pytest.raises(ValueError, match="allowed holds no item"):
         BeamSearch(scorer, 3, 1, np.zeros(21, dtype=np.bool_))
 

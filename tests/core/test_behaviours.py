@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jtm_core import behaviours as behaviours_module
 from jtm_core.behaviours import (
     Behaviours,
     EvaluationUsers,
@@ -36,12 +37,14 @@ def test_histories_are_slices() -> None:
     assert [behaviours.history(user).tolist() for user in range(3)] == [[0, 1, 2, 3], [], [4, 5, 4, 6, 7]]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5)), max_size=8))
-def test_slices_equal_a_loop(slices: list[tuple[int, int]]) -> None:
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5)), max_size=8), st.sampled_from([1, 3, 1 << 22]))
+def test_slices_equal_a_loop(slices: list[tuple[int, int]], at_a_time: int) -> None:
     values = np.random.default_rng(0).integers(0, 100, 25)
     starts, lengths = (np.array([pair[side] for pair in slices], dtype=np.int64) for side in (0, 1))
-    taken = take_slices(values, starts, lengths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(behaviours_module, "_VALUES_AT_A_TIME", at_a_time)
+        taken = take_slices(values, starts, lengths)
     assert rows_of(taken) == [values[start : start + length].tolist() for start, length in slices]
     assert taken.offsets.dtype == np.int64
 

@@ -16,6 +16,17 @@ def test_an_unchanged_tree_changes_no_vector() -> None:
     torch.testing.assert_close(carried.vectors, world.network.vectors, rtol=1e-5, atol=1e-6)
 
 
+def test_the_given_network_is_left_alone_and_shares_nothing_with_the_copy() -> None:
+    world = small_world()
+    before = {name: tensor.clone() for name, tensor in world.network.state_dict().items()}
+    carried = carry_inner_vectors(world.network, world.tree, tree_from_order(np.arange(21), world.tree.height))
+    assert list(dict(carried.named_parameters())) == list(dict(world.network.named_parameters()))
+    with torch.no_grad():
+        for parameter in carried.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in world.network.state_dict().items())
+
+
 def test_swapping_siblings_swaps_their_vectors_all_the_way_down() -> None:
     world = small_world(num_items=16)
     leaves = world.tree.leaf_of_item - 15
@@ -49,6 +60,11 @@ def test_growing_keeps_items_and_used_nodes(num_items: int) -> None:
         nodes = torch.from_numpy(world.tree.used_nodes(level))
         assert torch.equal(new[nodes], old[nodes])
     assert len(new) == new_first + num_items
+    for item in range(21, num_items):
+        assert torch.equal(new[new_first + item], new[int(grown_tree.ancestors(grown_tree.height - 1)[item])])
+    is_used = np.isin(np.arange(new_first), np.concatenate([grown_tree.used_nodes(level) for level in range(grown_tree.height)]))
+    for node in np.flatnonzero(~is_used):
+        assert torch.equal(new[int(node)], new[(int(node) - 1) // 2])
 
 
 def test_a_shrinking_tree_is_refused() -> None:

@@ -8,9 +8,10 @@ import torch
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
+from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import ModelConfig
 from jtm_core.features import all_samples
-from jtm_core.gradients import FusedGradients, autograd_gradients
+from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradients
 from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
 
@@ -75,3 +76,38 @@ def test_a_negative_that_is_the_positive_does_not_count() -> None:
     changed = dataclasses.replace(batch, rows=batch.rows._replace(labels=np.where(masked, np.float32(0), batch.rows.labels)))
     engine = FusedGradients(world.network)
     assert engine(world.network, changed).loss > engine(world.network, batch).loss
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU does not multiply bfloat16 numbers")
+def test_bfloat16_gradients_point_where_float32_s_do() -> None:
+    world = small_world(num_items=60, num_users=40, config=ModelConfig())
+    batch = make_batch(world, 64)
+    plain, rough = (make_gradients(world.network, precision)(world.network, batch) for precision in ("float32", "bfloat16"))  # type: ignore[arg-type]
+    assert rough.loss == pytest.approx(plain.loss, rel=5e-3)
+    assert rough.loss != plain.loss
+    assert np.array_equal(rough.rows, plain.rows)
+    for ours, theirs in zip((rough.row_gradients, *rough.dense), (plain.row_gradients, *plain.dense), strict=True):
+        assert ours.dtype == torch.float32
+        assert float((ours - theirs).norm() / theirs.norm()) < 0.05
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_autocast_keeps_weights_and_gradients_in_float32(attention: bool) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention))
+    batch = make_batch(world, 4)
+    plain, rough = autograd_gradients(world.network, batch), autograd_gradients(world.network, batch, "bfloat16")
+    assert rough.loss == pytest.approx(plain.loss, rel=1e-2)
+    assert rough.loss != plain.loss
+    assert {gradient.dtype for gradient in (rough.row_gradients, *rough.dense)} == {torch.float32}
+
+
+def test_the_engine_goes_by_the_network_and_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, attended = small_world(), small_world(config=dataclasses.replace(SMALL_MODEL, attention=True))
+    assert isinstance(make_gradients(plain.network), FusedGradients)
+    batch = make_batch(attended, 4)
+    assert make_gradients(attended.network)(attended.network, batch).loss == autograd_gradients(attended.network, batch).loss
+    with pytest.raises(ValueError, match="has attention; on a CPU only 'float32' is allowed"):
+        make_gradients(attended.network, "bfloat16")
+    monkeypatch.setattr("jtm_core.bfloat16.has_bfloat16", lambda: False)
+    with pytest.raises(ValueError, match="has no AVX-512 BF16"):
+        make_gradients(plain.network, "bfloat16")

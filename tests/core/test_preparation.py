@@ -1,6 +1,13 @@
 """Preparation: against a plain twin on tiny logs, known answers, ids that stay, and what is refused."""
 
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
 from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jtm_core import preparation
 from jtm_core.config import DataConfig
-from jtm_core.formats import prepared_logs
+from jtm_core.formats import key_codes, log_rows, prepared_logs
 from jtm_core.formats.prepared_logs import prepare
 from jtm_core.formats.raw_logs import write_canonical_log
 from jtm_core.formats.vocabularies import Vocabulary
-from jtm_core.preparation import CodedLog, common_categories, dense_ids, order_by_user_and_time
+from jtm_core.preparation import ROW, CategoryCounts, dense_ids, order_by_user_and_time, stable_order, unrepeated
 
 TYPES = ("pv", "buy")
 
@@ -24,6 +32,22 @@ def log_of(folder, rows, header="user,item,category,behaviour,rating,time"):
     (folder / "log.csv").write_text(header + "\n" + text)
     write_canonical_log(folder / "log.csv", folder / "log.parquet", DataConfig(format="table"))
     return folder / "log.parquet"
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def parts_of(block_rows, bucket_rows, widest_table=1 << 27):
+    """Logs as if they were long: blocks and buckets of a few rows, and ids too scattered for a table."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_rows, "_BLOCK_ROWS", block_rows)
+        patch.setattr(prepared_logs, "_BUCKET_ROWS", bucket_rows)
+        patch.setattr(key_codes, "_WIDEST_TABLE", widest_table)
+        patch.setattr(key_codes, "_PENDING_KEYS", 2)
+        patch.setattr(preparation, "_PENDING_PAIRS", 2)
+        yield
 
 
 def prepared(folder, rows, known=(None, None), **config):
@@ -81,10 +105,20 @@ configs = st.builds(
 )
 
 
-@given(rows=st.lists(row, min_size=1, max_size=60), config=configs)
-@settings(max_examples=60, deadline=None)
-def test_prepare_equals_its_twin(tmp_path_factory, rows, config):
-    path = log_of(tmp_path_factory.mktemp("log"), rows)
+sizes = st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([0, 4, 1 << 27]))
+
+
+@given(rows=st.lists(row, min_size=1, max_size=60), config=configs, parts=sizes)
+@settings(max_examples=100, deadline=None)
+def test_prepare_equals_its_twin_in_any_parts(tmp_path_factory, rows, config, parts):
+    folder = tmp_path_factory.mktemp("log")
+    path = log_of(folder, rows)
+    with parts_of(*parts):
+        check_against_twin(path, rows, config)
+    assert names_in(folder) == ["log.csv", "log.parquet"]
+
+
+def check_against_twin(path, rows, config):
     expected = twin_rows(rows, config)
     users, items = sorted({row[0] for row in expected}), sorted({row[3] for row in expected})
     if len(users) < 2 or len(items) < 2:
@@ -110,17 +144,25 @@ def check_categories(result, expected, items):
     assert result.categories.tolist() == [codes.get(category, -1) for category in common]
 
 
-@given(rows=st.lists(row, min_size=8, max_size=60))
-@settings(max_examples=30, deadline=None)
-def test_blocks_change_nothing(tmp_path_factory, rows):
+@given(rows=st.lists(row, min_size=8, max_size=60), known=st.lists(st.integers(-2, 9), min_size=1, unique=True), parts=sizes)
+@settings(max_examples=40, deadline=None)
+def test_parts_change_nothing_when_data_grow(tmp_path_factory, rows, known, parts):
     path = log_of(tmp_path_factory.mktemp("log"), [*rows, *simple((7, 7), (8, 8))])
+    vocabularies = Vocabulary(pa.array(known), pa.array([5] * len(known))), Vocabulary(pa.array(known))
     config = DataConfig(minimum_user_behaviours=1)
-    whole = prepare(path, config)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared_logs, "_BLOCK_ROWS", 3)
-        parts = prepare(path, config)
-    assert histories(parts) == histories(whole)
-    assert parts.categories.tolist() == whole.categories.tolist()
+    whole = prepare(path, config, *vocabularies)
+    with parts_of(*parts):
+        result = prepare(path, config, *vocabularies)
+    assert result.users.keys.to_pylist()[: len(known)] == known
+    for name in ("items", "offsets", "times"):
+        np.testing.assert_array_equal(getattr(result.behaviours, name), getattr(whole.behaviours, name))
+    assert result.users.keys.equals(whole.users.keys)
+    assert result.items.keys.equals(whole.items.keys)
+    assert result.items.categories.equals(whole.items.categories)
+    assert result.categories.tolist() == whole.categories.tolist()
+    own = {user: [line[1] for line in sorted(rows, key=lambda line: line[5]) if line[0] == user] for user in {line[0] for line in rows}}
+    if len({(line[0], line[1], line[5]) for line in rows}) == len(rows):
+        assert {user: items for user, items in histories(result).items() if user in own} == own
 
 
 def test_equal_times_keep_the_order_of_the_file(tmp_path):
@@ -213,21 +255,83 @@ def test_what_is_no_canonical_log_is_refused(tmp_path):
         prepare(tmp_path / "x", DataConfig())
 
 
-def coded(users, times):
-    codes = np.array(users, dtype=np.int32)
-    return CodedLog(
-        codes, np.arange(len(codes), dtype=np.int32), np.array(times, dtype=np.int64), np.full(len(codes), -1, np.int32), 9, 9, 0
-    )
+def coded(users, times, items=None, categories=None):
+    rows = np.empty(len(users), dtype=ROW)
+    rows["user"], rows["time"] = users, times
+    rows["item"] = range(len(users)) if items is None else items
+    rows["category"] = -1 if categories is None else categories
+    return rows
 
 
 def test_order_holds_for_times_that_cannot_be_packed():
     extreme = [2**63 - 1, -(2**63), 0, -(2**63)]
-    assert order_by_user_and_time(coded([1, 1, 1, 0], extreme)).items.tolist() == [3, 1, 2, 0]
+    assert order_by_user_and_time(coded([1, 1, 1, 0], extreme))["item"].tolist() == [3, 1, 2, 0]
 
 
-def test_empty_logs_pass():
-    assert len(order_by_user_and_time(coded([], []))) == 0
-    assert common_categories(coded([], [])).tolist() == [-1] * 9
+@given(
+    pairs=st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 1, 2, 2**40, 2**62, -(2**62)])), max_size=40),
+    is_narrow=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_stable_order_sorts_by_both_and_the_position(pairs, is_narrow):
+    pairs = [(major, minor % 5 if is_narrow else minor) for major, minor in pairs]
+    major, minor = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))
+    assert stable_order(major, minor).tolist() == sorted(range(len(pairs)), key=lambda row: (pairs[row], row))
+
+
+def test_empty_parts_pass():
+    nothing = coded([], [])
+    assert len(order_by_user_and_time(nothing)) == len(unrepeated(nothing, "drop_exact")) == 0
+    counts = CategoryCounts(9, 0)
+    counts.add(nothing)
+    assert counts.common().tolist() == [-1] * 9
+
+
+def test_categories_are_counted_over_all_parts(monkeypatch):
+    monkeypatch.setattr(preparation, "_PENDING_PAIRS", 1)
+    counts = CategoryCounts(4, 3)
+    for items, categories in (([0, 0, 1], [2, 1, 2]), ([0, 1, 1], [1, 0, -1]), ([0, 2], [1, -1]), ([0, 0], [2, 0])):
+        counts.add(coded([0] * len(items), [0] * len(items), items, categories))
+    assert counts.common().tolist() == [1, 0, -1, -1]  # 0: three times 1, twice 2; 1: a tie of 0 and 2
+
+
+def long_log(path, num_rows):
+    rng = np.random.default_rng(num_rows)
+    lines = zip(rng.integers(0, 1000, num_rows), rng.integers(0, 40, num_rows), range(num_rows), strict=True)
+    path.write_text("user,item,time\n" + "".join(f"{user},{item},{time}\n" for user, item, time in lines))
+    write_canonical_log(path, path.with_suffix(".parquet"), DataConfig(format="table"))
+    return path.with_suffix(".parquet")
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path):
+    """Of numpy's arrays: what stays is one offset a user and one count an item, the rest is a bucket's."""
+    peaks = []
+    for num_rows in (20_000, 160_000):
+        path = long_log(tmp_path / f"{num_rows}.csv", num_rows)
+        with parts_of(1000, 1000):
+            tracemalloc.start()
+            prepare(path, DataConfig())
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
+    assert peaks[1] < 160_000 * 20  # the coded rows alone
+
+
+def test_a_killed_preparation_leaves_no_file(tmp_path):
+    path = long_log(tmp_path / "log.csv", 5000)
+    program = (
+        "import sys, time; from pathlib import Path; from jtm_core.config import DataConfig; from jtm_core.formats import prepared_logs\n"
+        "def stop(*_): print('filled', flush=True); time.sleep(60)\n"
+        "prepared_logs._BUCKET_ROWS, prepared_logs._filter = 100, stop\n"
+        "prepared_logs.prepare(Path(sys.argv[1]), DataConfig())"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"filled\n"
+        descriptors = [str(link.readlink()) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+        process.send_signal(signal.SIGKILL)
+    assert sum(str(tmp_path) in name for name in descriptors) >= 50  # the rows were on disk
+    time.sleep(0.1)
+    assert names_in(tmp_path) == ["log.csv", "log.parquet"]
 
 
 def test_dense_ids_known_answer():

@@ -6,11 +6,12 @@ import pytest
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import EvaluationUsers, Ragged, evaluation_histories, evaluation_truths, take_slices
-from jtm_core.first_tree import cooccurrence_vectors, two_means_order
+from jtm_core.cooccurrence import cooccurrence_vectors
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.seeding import generator
 from jtm_core.synthetic import World, noise_world, planted_world, true_lists, true_recall
 from jtm_core.tree import tree_from_order
+from jtm_core.two_means import two_means_order
 
 
 def halves(world: World) -> tuple[EvaluationUsers, Ragged]:

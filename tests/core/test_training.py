@@ -101,3 +101,25 @@ def test_histories_without_samples_are_refused() -> None:
     world = small_world()
     with pytest.raises(ValueError, match="no behaviour has the 99 behaviours before it"):
         training(world, dataclasses.replace(CONFIG, minimum_history=99))
+
+
+def test_the_state_of_another_network_is_refused_and_changes_nothing() -> None:
+    world, other = small_world(), training(small_world(num_items=70))
+    train = training(world)
+    before = train.digest()
+    with pytest.raises(ValueError, match=r"the state lacks \['network.vectors', 'adam.row_moments'\] or has other shapes"):
+        train.restore(other.state())
+    with pytest.raises(ValueError, match="the state lacks"):
+        train.restore({name: tensor for name, tensor in training(world).state().items() if name != "losses"})
+    assert train.digest() == before
+
+
+@pytest.mark.parametrize(("recalls", "has_copy"), [([0.1, 0.2, 0.3], False), ([0.1, 0.3, 0.2], True)])
+def test_the_best_weights_are_copied_only_where_they_are_not_the_last(recalls: list[float], has_copy: bool) -> None:
+    world, told, copies = small_world(), iter(recalls), list[bool]()
+    train = Training(world.network, world.tree, world.histories, CONFIG, PLAN, lambda network: Validation(next(told), 1.0, 0.1))
+    for _ in train.steps():
+        copies.append(any(name.startswith("best.") for name in train.state()))
+    assert not copies[0], "nothing is kept before the first validation"
+    assert any(name.startswith("best.") for name in train.state()) == has_copy
+    assert train.result().best_epoch == 1 + int(np.argmax(recalls))

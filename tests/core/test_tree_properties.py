@@ -49,6 +49,18 @@ def test_capacities_add_up_and_used_nodes_are_those_with_capacity(tree: TreeInde
 
 
 @settings(max_examples=50, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 40), st.data())
+def test_used_nodes_and_leaf_order_of_sparse_and_dense_trees(num_items: int, height: int, data: st.DataObject) -> None:
+    """Also where leaves are so many that none may be marked one by one."""
+    height = max(height, height_for(num_items))
+    positions = data.draw(st.lists(st.integers(0, (1 << height) - 1), min_size=num_items, max_size=num_items, unique=True))
+    tree = TreeIndex(np.array(positions) + first_code(height), height)
+    assert tree.items_in_leaf_order().tolist() == sorted(range(num_items), key=positions.__getitem__)
+    for level in range(height + 1):
+        assert tree.used_nodes(level).tolist() == sorted({(position >> (height - level)) + first_code(level) for position in positions})
+
+
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 200), st.integers(0, 3))
 def test_planted_siblings_differ_by_at_most_one_item(num_items: int, spare_levels: int) -> None:
     order = np.random.default_rng(num_items).permutation(num_items)
@@ -88,6 +100,8 @@ def test_matching_undoes_any_swaps_of_siblings(tree: TreeIndex, random: object) 
 @settings(max_examples=30, deadline=None)
 @given(tree_pairs())
 def test_moved_shares_never_fall_with_depth(pair: tuple[TreeIndex, TreeIndex]) -> None:
-    shares = moved_shares(*pair)
+    old, new = pair
+    shares = moved_shares(old, new)
+    assert shares.tolist() == [np.mean(old.ancestors(level) != new.ancestors(level)) for level in range(old.height + 1)]
     assert shares[0] == 0
     assert (np.diff(shares) >= 0).all()

@@ -41,7 +41,7 @@ def run(world: World, iterations: int, epochs: int) -> Outcome:
     histories, rng = training_histories(behaviours, split), generator(1, "test")
     tree = tree_from_order(random_order(behaviours.num_items, rng), world.tree.height)
     network = make_network(ModelConfig(), behaviours.num_items, tree.height, rng)
-    asked = questions_of(behaviours, split.validation, network.config.window_sizes)
+    asked, judged = (questions_of(behaviours, users, network.config.window_sizes) for users in (split.validation, split.test))
     recalls = []
     for iteration in range(iterations + 1):
         if iteration:
@@ -54,8 +54,7 @@ def run(world: World, iterations: int, epochs: int) -> Outcome:
         for _ in train.steps():
             pass
         network = train.result().network
-        recalls.append(evaluate(network, tree, behaviours, split.test, EVALUATION, FIRST_LEVEL).metrics["recall_at_20"])
-    judged = questions_of(behaviours, split.test, network.config.window_sizes)
+        recalls.append(evaluate(network, tree, judged, EVALUATION, FIRST_LEVEL).metrics["recall_at_20"])
     lists = Popularity.fit(histories, behaviours.num_items).recommend(judged.histories, 20)
     popularity = metrics_at(lists, judged.truths, judged.histories, [20])["recall_at_20"].mean()
     return Outcome(recalls, tree, true_recall(world, split.test, 20), float(popularity))

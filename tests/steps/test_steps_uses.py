@@ -14,17 +14,27 @@ TASKS = Path(__file__).parents[2] / "tasks"
 PROPERTIES = {"first_level": {"training", "evaluation"}}
 """Properties of the config, and the parts they are worked out from."""
 
+SHARED = ("shards", "training_jobs")
+"""Modules that other processes share with a step, and that look at its config."""
+
 
 def step_names() -> list[str]:
     return [path.stem for path in sorted(TASKS.glob("*.py")) if "@step(" in path.read_text()]
 
 
 def parts_looked_at(module_path: Path) -> set[str]:
-    """Attributes taken of anything called ``config`` (or handed on whole) in a module."""
-    tree = ast.parse(module_path.read_text())
-    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "config"}
+    """Attributes taken of anything called ``config`` in a module, or in those of ``SHARED`` that it imports."""
+    nodes = list(ast.walk(ast.parse(module_path.read_text())))
+    shared = {name for node in nodes if isinstance(node, ast.ImportFrom) for name in SHARED if node.module == f"tasks.{name}"}
+    nodes += [node for name in shared for node in ast.walk(ast.parse((TASKS / f"{name}.py").read_text()))]
+    found = {node.attr for node in nodes if isinstance(node, ast.Attribute) and is_config(node.value)}
     parts = {field for name in found for field in PROPERTIES.get(name, {name})}
-    return parts & set(JtmConfig.__dataclass_fields__)
+    return parts & {name for name, field in JtmConfig.__dataclass_fields__.items() if field.metadata.get("in_key", True)}
+
+
+def is_config(node: ast.expr) -> bool:
+    """``config`` or ``anything.config``."""
+    return "config" in (getattr(node, "id", ""), getattr(node, "attr", ""))
 
 
 def steps_of(name: str) -> list[Step]:

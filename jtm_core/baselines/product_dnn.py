@@ -1,0 +1,230 @@
+"""YouTube's product-DNN: a user vector from time windows, an item's score is its inner product with the item's vector.
+
+Covington et al. 2016, in the form that JTM compares with (JTM, section 4.2; TDM, section 4.2): the windows are JTM's, the
+tower 240 -> 128 -> 64 -> 24 has JTM's widths with PReLU between, samples, targets and the budget of negatives are JTM's too.
+Retrieval is exact or approximate search for the largest inner products, for which :attr:`ProductDNN.item_vectors` and
+:meth:`ProductDNN.user_vectors` are public.
+
+Trained with the sampled softmax: of each sample's target and negatives the target shall win. Negatives are drawn by how
+often items occur in training (plus one, so that every item can be drawn); subtracting ``log Q`` of that draw from each
+logit makes the sampled loss an estimate of the full softmax's (Bengio and Senecal 2008). Without it popular items, drawn
+so often as negatives, would be pushed down. A negative that is the sample's own target is masked.
+
+Shape letters: S samples, T behaviours, W windows, D vector width, N negatives, B blocks of samples that share negatives.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from jtm_core.batches import gather_runs
+from jtm_core.behaviours import Ints, Ragged
+from jtm_core.config import ModelConfig, TrainingConfig
+from jtm_core.features import Samples, draw_samples, sample_order, window_bounds
+from jtm_core.seeding import generator
+
+Floats = NDArray[np.float32]
+
+_SCORES_PER_BLOCK = 1 << 24
+
+
+class ProductNetwork(nn.Module):
+    """Vectors of items as behaviours and as targets, and the tower from windows to a user's vector.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Windows and widths; ``hidden_widths[2]`` is not used, as the last layer is as wide as a vector.
+    num_items : int
+    rng : Generator
+        Draws all starting values, as :func:`jtm_core.model.make_network` does.
+    """
+
+    def __init__(self, config: ModelConfig, num_items: int, rng: np.random.Generator) -> None:
+        super().__init__()
+        self.config = config
+        width, (first, second, _) = config.embedding_width, config.hidden_widths
+        self.behaviours, self.items = (nn.Embedding(num_items, width, sparse=True) for _ in range(2))
+        self.tower = nn.Sequential(
+            nn.Linear(len(config.window_sizes) * width, first), nn.PReLU(first), nn.Linear(first, second), nn.PReLU(second)
+        ).append(nn.Linear(second, width))
+        with torch.no_grad():
+            for name, parameter in self.named_parameters():
+                if not name.startswith("tower"):
+                    parameter.copy_(torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32) * np.float32(0.1)))
+                elif parameter.ndim == 2:
+                    bound = (6 / sum(parameter.shape)) ** 0.5
+                    parameter.copy_(torch.from_numpy(rng.uniform(-bound, bound, parameter.shape).astype(np.float32)))
+                elif name.endswith("bias"):
+                    parameter.zero_()
+
+    def user_vectors(self, items_T: Tensor, bounds_S: Tensor) -> Tensor:
+        """Vectors of users whose windows are positions (S, W + 1) among some behaviours: float32 (S, D)."""
+        vectors_TD = self.behaviours(items_T)
+        sums_TD = torch.cat([torch.zeros_like(vectors_TD[:1]), vectors_TD]).double().cumsum(dim=0)
+        counts_SW = bounds_S.diff(dim=1).clamp(min=1)
+        pooled_SWD = sums_TD[bounds_S].diff(dim=1) / counts_SW[:, :, None]
+        users: Tensor = self.tower(pooled_SWD.flatten(1).to(vectors_TD.dtype))
+        return users
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDraw:
+    """The law by which negatives are drawn.
+
+    Parameters
+    ----------
+    running : float64 array (num_items,)
+        Sum of the shares of all items up to each.
+    log_shares : float32 tensor (num_items,)
+        ``log Q`` of every item.
+    """
+
+    running: NDArray[np.float64]
+    log_shares: Tensor
+
+    @classmethod
+    def fit(cls, histories: Ragged, num_items: int) -> Self:
+        """Shares of the items among all behaviours, one behaviour added to each item."""
+        counts = np.bincount(histories.values, minlength=num_items) + 1.0
+        return cls(np.cumsum(counts) / counts.sum(), torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)))
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Ints:
+        """Items drawn with replacement: int64 of ``shape``."""
+        drawn = np.searchsorted(self.running, rng.random(shape), side="right").astype(np.int64)
+        return np.minimum(drawn, len(self.running) - 1)
+
+
+def sampled_softmax(network: ProductNetwork, users_SD: Tensor, targets_S: Tensor, negatives_BN: Tensor, log_shares: Tensor) -> Tensor:
+    """Mean over samples of ``-log softmax`` of the target among target and negatives, each logit less its ``log Q``.
+
+    Parameters
+    ----------
+    network : ProductNetwork
+    users_SD : float32 tensor (S, D)
+    targets_S : int64 tensor (S,)
+    negatives_BN : int64 tensor (B, N)
+        Negatives of each block of ``ceil(S / B)`` neighbouring samples.
+    log_shares : float32 tensor (num_items,)
+
+    Returns
+    -------
+    float32 tensor ()
+    """
+    count, num_blocks = len(targets_S), len(negatives_BN)
+    size = -(-count // num_blocks)
+    padded_BSD = torch.nn.functional.pad(users_SD, (0, 0, 0, size * num_blocks - count)).view(num_blocks, size, -1)
+    products = torch.bmm(padded_BSD, network.items(negatives_BN).transpose(1, 2)) - log_shares[negatives_BN][:, None]
+    logits_SN = products.flatten(0, 1)[:count]
+    own_SN = negatives_BN.repeat_interleave(size, dim=0)[:count] == targets_S[:, None]
+    positive_S = (users_SD * network.items(targets_S)).sum(dim=1) - log_shares[targets_S]
+    logits = torch.cat([positive_S[:, None], logits_SN.masked_fill(own_SN, -torch.inf)], dim=1)
+    return cross_entropy(logits, torch.zeros(count, dtype=torch.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class ProductDNN:
+    """A trained product-DNN.
+
+    Parameters
+    ----------
+    network : ProductNetwork
+    losses : tuple of float
+        Mean loss per batch of each epoch.
+    """
+
+    network: ProductNetwork
+    losses: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, histories: Ragged, num_items: int, model: ModelConfig, training: TrainingConfig, seed: int) -> Self:
+        """Train for ``training.epochs`` epochs.
+
+        Of ``training`` the target, minimum_history, epochs, batch_samples, negatives, negatives_block and learning_rate count.
+        Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give
+        equal bits, on one machine and number of threads.
+
+        Raises
+        ------
+        ValueError
+            If no behaviour has enough behaviours before it.
+        """
+        network = ProductNetwork(model, num_items, generator(seed, "product-dnn"))
+        law = ItemDraw.fit(histories, num_items)
+        sparse = torch.optim.SparseAdam([network.behaviours.weight, network.items.weight], lr=training.learning_rate)
+        dense = torch.optim.Adam(network.tower.parameters(), lr=training.learning_rate)
+        losses = []
+        for epoch in range(training.epochs):
+            rng, total, num_batches = generator(seed, "product-dnn-epoch", epoch), 0.0, 0
+            order = sample_order(histories, training.minimum_history, rng)
+            if not order.num_samples:
+                raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
+            for first in range(0, order.num_samples, training.batch_samples):
+                last = min(first + training.batch_samples, order.num_samples)
+                horizon = rng if training.target == "random_horizon" else None
+                samples = draw_samples(histories, order, first, last, training.minimum_history, horizon)
+                loss = _batch_loss(network, histories.values, samples, law, training, rng)
+                sparse.zero_grad()
+                dense.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                sparse.step()  # type: ignore[no-untyped-call]
+                dense.step()
+                total, num_batches = total + float(loss.detach()), num_batches + 1
+            losses.append(total / num_batches)
+        return cls(network, tuple(losses))
+
+    @property
+    def item_vectors(self) -> Floats:
+        """Vectors whose inner product with a user's is the item's score: float32 (num_items, D)."""
+        vectors: Floats = self.network.items.weight.detach().numpy()
+        return vectors
+
+    @torch.no_grad()
+    def user_vectors(self, histories: Ragged) -> Floats:
+        """Vectors of users by the ends of their histories: float32 (E, D)."""
+        bounds = window_bounds(histories.offsets[:-1], histories.offsets[1:], self.network.config.window_sizes)
+        users = self.network.user_vectors(torch.from_numpy(histories.values), torch.from_numpy(bounds))
+        vectors: Floats = users.numpy()
+        return vectors
+
+    def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
+        """List the items of largest inner product by exhaustive search; see :class:`jtm_core.baselines.protocol.Recommender`."""
+        if excluded is not None and len(excluded) != len(histories):
+            raise ValueError(f"{len(excluded)} rows of excluded items for {len(histories)} users; there must be one each")
+        items, users = self.item_vectors, self.user_vectors(histories)
+        lists = np.full((len(users), num_recommended), -1, dtype=np.int64)
+        for first in range(0, len(users), step := max(1, _SCORES_PER_BLOCK // len(items))):
+            scores = users[first : first + step] @ items.T
+            if excluded is not None:
+                for row in range(len(scores)):
+                    scores[row, excluded.row(first + row)] = -np.inf
+            best = _best_items(scores, num_recommended)
+            lists[first : first + step, : best.shape[1]] = best
+        return lists
+
+
+def _batch_loss(
+    network: ProductNetwork, items: Ints, samples: Samples, law: ItemDraw, training: TrainingConfig, rng: np.random.Generator
+) -> Tensor:
+    """Loss of one batch of samples over the flat ``items``, its negatives drawn from ``rng``."""
+    runs, bounds = gather_runs(items, samples, network.config.window_sizes)
+    users = network.user_vectors(torch.from_numpy(runs.values), torch.from_numpy(bounds))
+    num_blocks = -(-len(samples) // training.negatives_block)
+    negatives = torch.from_numpy(law.draw(rng, (num_blocks, training.negatives)))
+    return sampled_softmax(network, users, torch.from_numpy(samples.targets), negatives, law.log_shares)
+
+
+def _best_items(scores: Floats, count: int) -> Ints:
+    """Columns of the ``count`` largest scores of each row, largest first, the lower column first among equals; -1 for ``-inf``."""
+    count = min(count, scores.shape[1])
+    best = np.argpartition(-scores, count - 1, axis=1)[:, :count] if 0 < count < scores.shape[1] else np.arange(scores.shape[1])[None]
+    best = np.broadcast_to(best, (len(scores), best.shape[1]))[:, :count]
+    values = np.take_along_axis(scores, best, axis=1)
+    order = np.lexsort((best, -values), axis=1)
+    ranked: Ints = np.take_along_axis(best, order, axis=1).astype(np.int64)
+    return np.where(np.take_along_axis(values, order, axis=1) == -np.inf, -1, ranked)

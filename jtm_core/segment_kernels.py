@@ -1,0 +1,203 @@
+"""The inner loops of tree learning: from samples to summed log-probabilities, without storing a score.
+
+Users' halves of a chunk of samples are made once on a level. Then rows (sample, node) fill one tile after the other; each
+tile passes through the head, through log sigmoid, and is added up per (piece, node) in float64.
+
+Every matrix product has a fixed number of rows, so a row's bits depend on neither its neighbours nor its place: sums do
+not depend on how samples are cut into chunks and shards. :class:`~jtm_core.segment_pass.ScorerPass` is the readable twin.
+
+Shape letters: S samples of a chunk, P pieces, V nodes of a level, W windows, D vector width, H units of the first layer.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.kernels import HeadWeights
+from jtm_core.segment_users import PieceRows, UserSide, make_user_halves
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+TILE_ROWS = 64
+"""Rows of a product: BLAS has kernels for small products that beat those for large ones here."""
+NODES_AT_HAND = 512
+"""Nodes' halves kept at least, a quarter of a megabyte with 128 units."""
+
+
+class NodeSide(NamedTuple):
+    """The nodes of one level that are scored."""
+
+    table: Floats
+    """Vectors."""
+    rows: Ints
+    """(V,): rows of the table of the used nodes, from left to right."""
+    columns: Ints
+    """(V,): number among the descendants of the segment's upper node."""
+    own_table: Floats
+    """Vectors of nodes of which each piece has one, beside those."""
+    weight: Floats
+    """(D, H)."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _make_node_halves(rows: Ints, table: Floats, weight: Floats, tile: Floats, halves: Floats) -> None:
+    """Halves of nodes, a tile at a time; ``halves`` has room for whole tiles."""
+    for low in range(0, len(rows), TILE_ROWS):
+        for i in range(low, min(low + TILE_ROWS, len(rows))):
+            for d in range(tile.shape[1]):
+                tile[i - low, d] = table[rows[i], d]
+        np.dot(tile, weight, halves[low : low + TILE_ROWS])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _activate(values: Floats, bias: Floats, slopes: Floats) -> None:
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            value = values[i, j] + bias[j]
+            values[i, j] = value if value > 0 else value * slopes[j]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def log_sigmoid(logits: Floats, out: Floats, powers: Floats) -> None:
+    """Logarithm of the sigmoid, within 4e-7 of its size, in loops that the compiler turns into vector code.
+
+    ``log sigmoid(x) = min(x, 0) - log1p(exp(-|x|))``. The exponential is ``2**k`` times a polynomial; ``log1p(e)`` is twice
+    the series of ``atanh(e / (2 + e))``.
+
+    Parameters
+    ----------
+    logits, out : float32 array (n,)
+    powers : float32 array (n,)
+        Scratch.
+    """
+    bits = powers.view(np.int32)
+    for i in range(len(logits)):
+        x = -abs(logits[i])
+        x = x if x > np.float32(-87) else np.float32(-87)
+        power = np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
+        rest = (x - power * np.float32(0.693359375)) + power * np.float32(2.12194440e-4)
+        tail = np.float32(1 / 24) + rest * (np.float32(1 / 120) + rest * np.float32(1 / 720))
+        out[i] = np.float32(1) + rest * (np.float32(1) + rest * (np.float32(0.5) + rest * (np.float32(1 / 6) + rest * tail)))
+        powers[i] = power
+    for i in range(len(logits)):
+        bits[i] = (np.int32(powers[i]) + 127) << 23
+    for i in range(len(logits)):
+        exponential = out[i] * powers[i]
+        s = exponential / (np.float32(2) + exponential)
+        q = s * s
+        tail = np.float32(1 / 7) + q * (np.float32(1 / 9) + q * (np.float32(1 / 11) + q * np.float32(1 / 13)))
+        series = np.float32(1) + q * (np.float32(1 / 3) + q * (np.float32(1 / 5) + q * tail))
+        x = logits[i] if logits[i] < np.float32(0) else np.float32(0)
+        out[i] = x - np.float32(2) * s * series
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _outputs(hidden: Floats, vector: Floats, bias: Floats, out: Floats) -> None:
+    for i in range(len(hidden)):
+        total = np.float32(0)
+        for j in range(hidden.shape[1]):
+            total += hidden[i, j] * vector[j]
+        out[i] = total + bias[0]
+
+
+class Tile(NamedTuple):
+    """Rows on their way through the head, and where their log-probabilities go."""
+
+    first: Floats
+    second: Floats
+    third: Floats
+    logits: Floats
+    logarithms: Floats
+    powers: Floats
+    targets: Ints
+    """(TILE_ROWS,): places in the flat sums."""
+    sums: NDArray[np.float64]
+
+
+@numba.njit(cache=True, nogil=True)
+def _make_tile(head: HeadWeights, sums: NDArray[np.float64]) -> Tile:
+    return Tile(
+        np.zeros((TILE_ROWS, len(head.slope_1)), np.float32),
+        np.zeros((TILE_ROWS, len(head.slope_2)), np.float32),
+        np.zeros((TILE_ROWS, len(head.slope_3)), np.float32),
+        np.zeros(TILE_ROWS, np.float32),
+        np.zeros(TILE_ROWS, np.float32),
+        np.zeros(TILE_ROWS, np.float32),
+        np.zeros(TILE_ROWS, np.int64),
+        sums,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_tile(tile: Tile, count: int, head: HeadWeights) -> None:
+    """Add the log-probabilities of the first ``count`` rows to their sums; the others only keep the products' shape."""
+    first, second, third, logits, logarithms, powers, targets, sums = tile
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
+    np.dot(first, matrix_2, second)
+    _activate(second, bias_2, slope_2)
+    np.dot(second, matrix_3, third)
+    _activate(third, bias_3, slope_3)
+    _outputs(third, vector_4, bias_4, logits)
+    log_sigmoid(logits, logarithms, powers)
+    for i in range(count):
+        sums[targets[i]] += logarithms[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, head: HeadWeights) -> int:
+    """Put every pair of samples and nodes into the tile, add it up each time it is full; returns how many rows are waiting."""
+    first, waiting, slopes = tile.first, tile.targets, head.slope_1
+    for sample in range(len(users)):
+        for node in range(len(nodes)):
+            for j in range(len(slopes)):
+                value = users[sample, j] + nodes[node, j]
+                first[filled, j] = value if value > 0 else value * slopes[j]
+            waiting[filled] = targets[node]
+            filled += 1
+            if filled == TILE_ROWS:
+                _add_tile(tile, TILE_ROWS, head)
+                filled = 0
+    return filled
+
+
+@numba.njit(cache=True, nogil=True)
+def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWeights, sums: NDArray[np.float64]) -> None:
+    """Sum log p over the samples of each piece, node by node, on one level.
+
+    Parameters
+    ----------
+    pieces : PieceRows
+        Pieces in leaf order: their nodes never fall.
+    users, nodes, head
+        Of this level.
+    sums : float64 array (P, columns + 1)
+        Is added to; the last column is that of the piece's own node.
+    """
+    _, sizes, node_firsts, node_lasts, own_rows = pieces
+    table, rows, columns, own_table, weight = nodes
+    num_columns, width = sums.shape[1], weight.shape[0]
+    halves, tile = make_user_halves(pieces, users), _make_tile(head, sums.reshape(sums.size))
+    room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
+    at_hand, own = np.empty((room + TILE_ROWS, weight.shape[1]), np.float32), np.zeros((TILE_ROWS, weight.shape[1]), np.float32)
+    gathered, targets = np.zeros((TILE_ROWS, width), np.float32), np.empty(max(num_columns, 1), np.int64)
+    low, high, place, filled = 0, 0, 0, 0
+    for piece in range(len(sizes)):
+        first, last = node_firsts[piece], node_lasts[piece]
+        samples = halves[place : place + sizes[piece]]
+        if last > high:
+            low, high = first, min(first + room, node_lasts[-1])
+            _make_node_halves(rows[low:high], table, weight, gathered, at_hand)
+        for node in range(first, last):
+            targets[node - first] = piece * num_columns + columns[node]
+        filled = _fill(samples, at_hand[first - low : last - low], targets, filled, tile, head)
+        if own_rows[piece] >= 0:
+            if piece % TILE_ROWS == 0:
+                _make_node_halves(own_rows[piece : piece + TILE_ROWS], own_table, weight, gathered, own)
+            targets[0] = piece * num_columns + num_columns - 1
+            filled = _fill(samples, own[piece % TILE_ROWS : piece % TILE_ROWS + 1], targets, filled, tile, head)
+        place += sizes[piece]
+    if filled:
+        _add_tile(tile, filled, head)

@@ -1,0 +1,137 @@
+"""What tree learning prepares of one level: carried vectors, vectors multiplied ahead, windows that are never empty."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.codes import Codes, first_code
+from jtm_core.features import Samples
+from jtm_core.segments import Ints, level_positions
+from jtm_core.threads import run_chunks
+from jtm_core.tree import TreeIndex
+
+Floats = NDArray[np.float32]
+
+LARGEST_PROJECTED = 1 << 25
+"""Bytes of vectors multiplied ahead at most: about what the last cache of a processor holds."""
+FLOPS_PER_NUMBER = 16
+"""What adding one number of a projected row costs, in operations of a matrix product (measured)."""
+_ROWS_PER_PART = 1024
+
+
+def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: int) -> Floats:
+    """Inner vectors of one level, carried over to a new assignment (see :mod:`jtm_core.carry`).
+
+    Parameters
+    ----------
+    vectors : float32 array (rows of the table, D)
+        Of the network, which was trained on ``old``; not changed.
+    old : TreeIndex
+    leaf_of_item : int64 array (num_items,)
+        The new assignment.
+    level : int
+        Above the leaves.
+
+    Returns
+    -------
+    float32 array (2**level, D)
+        The mean of the items' old ancestors' vectors; nodes without items keep theirs.
+    """
+    first = first_code(level)
+    to_node, from_node = (level_positions(leaves, old.height, level) for leaves in (leaf_of_item, old.leaf_of_item))
+    return _mean_rows(vectors[first : first + (1 << level)], to_node, from_node)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mean_rows(vectors: Floats, to_node: Ints, from_node: Ints) -> Floats:
+    sums, counts = np.zeros(vectors.shape), np.zeros(len(vectors), np.int64)
+    for item in range(len(to_node)):
+        node, source = to_node[item], from_node[item]
+        counts[node] += 1
+        for d in range(vectors.shape[1]):
+            sums[node, d] += vectors[source, d]
+    means = vectors.copy()
+    for node in range(len(vectors)):
+        if counts[node]:
+            for d in range(vectors.shape[1]):
+                means[node, d] = sums[node, d] / counts[node]
+    return means
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryShape:
+    """How long the samples' histories are, as far as the model looks back.
+
+    Parameters
+    ----------
+    window_ends : int64 array (W + 1,)
+        How far before a sample's cut each window begins, and 0; leading windows that every sample leaves empty are left out.
+    mean_length : float
+        Behaviours in the windows.
+    num_samples : int
+    """
+
+    window_ends: Ints
+    mean_length: float
+    num_samples: int
+
+
+def history_shape(window_sizes: tuple[int, ...], samples: Samples) -> HistoryShape:
+    """Look once through the samples.
+
+    Examples
+    --------
+    >>> history_shape((3, 2, 1), Samples(np.array([0]), np.array([2]), np.array([9])))
+    HistoryShape(window_ends=array([3, 1, 0]), mean_length=2.0, num_samples=1)
+    """
+    from_end = np.concatenate([np.cumsum(window_sizes[::-1])[::-1], [0]])
+    longest, total = _history_lengths(np.asarray(samples.starts), np.asarray(samples.cuts), from_end[0])
+    first = np.flatnonzero(from_end >= max(longest, 1))[-1]
+    return HistoryShape(from_end[first:], total / max(1, len(samples)), len(samples))
+
+
+@numba.njit(cache=True, nogil=True)
+def _history_lengths(starts: Ints, cuts: Ints, limit: int) -> tuple[int, int]:
+    """Longest history and the sum of all, each cut to ``limit``."""
+    longest, total = 0, 0
+    for sample in range(len(starts)):
+        length = int(cuts[sample]) - int(starts[sample])
+        length = length if length < limit else limit
+        total += length
+        longest = length if length > longest else longest
+    return longest, total
+
+
+def project_level(vectors: Floats, weight: Floats, shape: HistoryShape) -> Floats:
+    """Each vector times each window's share of the user layer, if sums of those are cheaper than a product per sample.
+
+    A user half is ``bias + sum over windows of weight_w . mean of the window's vectors``. With the products taken ahead it is a
+    sum of rows, one a behaviour: cheap for short histories over few nodes.
+
+    Parameters
+    ----------
+    vectors : float32 array (V, D)
+        All that a behaviour can be on the level.
+    weight : float32 array (W * D, H)
+    shape : HistoryShape
+
+    Returns
+    -------
+    float32 array (V, W, H), or (0, W, H) where it would cost more
+    """
+    width, num_units = vectors.shape[1], weight.shape[1]
+    num_windows = len(weight) // width
+    is_cheaper = shape.mean_length * FLOPS_PER_NUMBER < 2 * len(weight) and 4 * len(vectors) < shape.num_samples
+    is_small = 4 * len(vectors) * num_windows * num_units <= LARGEST_PROJECTED
+    projected = np.empty((len(vectors) if is_cheaper and is_small else 0, num_windows, num_units), dtype=np.float32)
+    bounds = [*range(0, len(projected), _ROWS_PER_PART), len(projected)]
+
+    def multiply(part: int) -> None:
+        rows = slice(bounds[part], bounds[part + 1])
+        for window in range(num_windows):
+            projected[rows, window] = vectors[rows] @ weight[window * width : (window + 1) * width]
+
+    run_chunks(multiply, len(bounds) - 1)
+    return projected

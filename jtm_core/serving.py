@@ -1,0 +1,146 @@
+"""Recommendations for users as they come: one search, built once, that many threads may ask at the same time.
+
+A single user is searched in the thread that asks; a batch is spread over all threads. Both give a user the same bits.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jtm_core.beam import BeamSearch, drop_items
+from jtm_core.behaviours import Ints, Ragged
+from jtm_core.config import Precision
+from jtm_core.model import JtmNetwork
+from jtm_core.scoring import CACHE_BYTES, make_scorer, windows_of
+from jtm_core.tree import TreeIndex
+
+Floats = NDArray[np.float32]
+
+
+class Retriever:
+    """Finds items for histories by beam search.
+
+    The network must not change afterwards. Each thread that asks gets scratch memory of its own once (less than a megabyte at
+    a beam of 400); a call allocates little more than what it returns.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Trained on ``tree`` from ``first_level`` down.
+    tree : TreeIndex
+    beam_width : int
+        Nodes kept per level, at least 1; also the most items a call may ask for.
+    first_level : int
+        First level the network was trained on.
+    cache_bytes : int
+        Memory for halves of nodes made in advance, 512 bytes a node at 128 units, upper levels first; 0 keeps none.
+    precision : "float32" or "bfloat16"
+        Of the products behind the first layer.
+
+    Raises
+    ------
+    ValueError
+        If the network does not fit the tree, or one of the numbers is out of range.
+
+    See Also
+    --------
+    jtm_core.beam.BeamSearch : the search itself.
+    """
+
+    def __init__(
+        self,
+        network: JtmNetwork,
+        tree: TreeIndex,
+        beam_width: int,
+        first_level: int,
+        cache_bytes: int = CACHE_BYTES,
+        precision: Precision = "float32",
+    ) -> None:
+        if (network.num_items, network.height) != (tree.num_items, tree.height):
+            raise ValueError(
+                f"the network is for {network.num_items} items at height {network.height}, the tree has {tree.num_items} at {tree.height}; "
+                "they must agree"
+            )
+        self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
+        self._num_items, self._beam_width = tree.num_items, beam_width
+        self._window_sizes = network.config.window_sizes
+
+    def recommend(self, history: ArrayLike, count: int, exclude: ArrayLike = ()) -> tuple[Ints, Floats]:
+        """The best items for one user, in the thread that asks.
+
+        Parameters
+        ----------
+        history : ints
+            Items of the user's behaviours, oldest first, at least 1; the last of them count.
+        count : int
+            Items wanted, 1 .. ``beam_width``.
+        exclude : ints
+            Items that must not come, e.g. those seen.
+
+        Returns
+        -------
+        items : int64 array (count,)
+            Best first; -1 behind, if the tree holds fewer or exclusions leave fewer of the ``2 * beam_width`` leaves looked at.
+        logits : float32 array (count,)
+            ``-inf`` where the item is -1.
+
+        Raises
+        ------
+        ValueError
+            If the history is empty, an item is unknown or ``count`` is out of range.
+        """
+        known, unwanted = _row(history, "history"), _row(exclude, "exclude")
+        items, logits = self.recommend_batch(known, count, unwanted if len(unwanted.values) else None)
+        return items[0], logits[0]
+
+    def recommend_batch(self, histories: Ragged, count: int, exclude: Ragged | None = None) -> tuple[Ints, Floats]:
+        """The best items for many users, on all threads; see :meth:`recommend`.
+
+        Parameters
+        ----------
+        histories : Ragged of S rows
+        count : int
+        exclude : Ragged of S rows, optional
+
+        Returns
+        -------
+        items, logits : int64 and float32 arrays (S, count)
+
+        Raises
+        ------
+        ValueError
+            As :meth:`recommend`, and if ``histories`` and ``exclude`` differ in length.
+        """
+        self._check(histories, count, exclude)
+        windows = windows_of(histories, self._window_sizes)
+        if exclude is None:
+            ranking = self._search.rank(windows, count)
+        else:
+            most = min(2 * self._beam_width, count + int(np.diff(exclude.offsets).max(initial=0)))
+            ranking = drop_items(self._search.rank(windows, most), exclude, self._num_items, count)
+        return ranking.items, ranking.logits
+
+    def _check(self, histories: Ragged, count: int, exclude: Ragged | None) -> None:
+        if not 1 <= count <= self._beam_width:
+            raise ValueError(f"count is {count}; allowed are 1 .. {self._beam_width}, the beam's width")
+        empty = np.flatnonzero(np.diff(histories.offsets) == 0)
+        if len(empty):
+            raise ValueError(f"histories {empty[:5].tolist()} are empty; each must hold at least 1 behaviour")
+        _check_items(histories.values, self._num_items, "histories hold")
+        if exclude is not None:
+            if len(exclude) != len(histories):
+                raise ValueError(f"{len(exclude)} rows of exclude for {len(histories)} histories; there must be one each")
+            _check_items(exclude.values, self._num_items, "exclude holds")
+
+
+def _row(values: ArrayLike, name: str) -> Ragged:
+    """One row of item ids."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (len(array) and array.dtype.kind not in "iu"):
+        raise ValueError(f"{name} is an array of shape {array.shape} and type {array.dtype}; it must be a flat sequence of item ids")
+    return Ragged(array.astype(np.int64), np.array([0, len(array)]))
+
+
+def _check_items(items: Ints, num_items: int, what: str) -> None:
+    if len(items) and (items.min() < 0 or items.max() >= num_items):
+        unknown = items[(items < 0) | (items >= num_items)]
+        raise ValueError(f"{what} the items {unknown[:5].tolist()}, which are not known; ids are 0 .. {num_items - 1}")

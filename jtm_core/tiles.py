@@ -1,0 +1,300 @@
+"""What the search computes of users and nodes: halves of the first layer, and the head over tiles of candidates.
+
+All of a user's halves come from one small product, whoever else is asked; nodes' are looked up where kept, else multiplied out.
+
+Shape letters: A levels walked, C candidates, H units of the first hidden layer, W windows, D vector width.
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
+from jtm_core.kernels import HeadWeights
+from jtm_core.vector_code import round_bfloat16
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+TILE_ROWS = 256
+"""Most candidates scored at once; with 128 units the tile's buffers stay in a core's level-2 cache."""
+_ROWS_AHEAD = 8
+"""So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
+
+
+class UserTables(NamedTuple):
+    """What makes a user's half of the first layer."""
+
+    vectors: Floats
+    """(rows of the table, D)."""
+    leaf_of_item: Ints
+    weight: Floats
+    """(W * D, H), contiguous."""
+    bias: Floats
+    is_flat: bool
+    """Behaviours stay items on every level instead of becoming their ancestors."""
+
+
+class NodeTables(NamedTuple):
+    """Where the nodes' halves come from."""
+
+    halves: Floats
+    """(number of kept halves, H), by code; a level is kept whole or not at all."""
+    vectors: Floats
+    """(rows of the table, D): nodes whose half is not kept are multiplied out when they are met."""
+    item_of_leaf: Ints
+    """(2**height,), -1 where there is none."""
+    weight: Floats
+    """(D, H), contiguous."""
+
+
+class Scoring(NamedTuple):
+    """All that a logit depends on, beside the user."""
+
+    users: UserTables
+    nodes: NodeTables
+    head: HeadWeights | PackedHead
+    """The layers behind the first one; packed ones are multiplied in bfloat16."""
+
+
+class Activations(NamedTuple):
+    """A tile's activations of the three hidden layers: (TILE_ROWS, their units) each."""
+
+    first: Floats
+    second: Floats
+    third: Floats
+
+
+class Buffers(NamedTuple):
+    """Scratch memory of one thread; its contents mean nothing between calls."""
+
+    pooled: Floats
+    """(A, W * D)."""
+    user_halves: Floats
+    """(A, H)."""
+    tile_vectors: Floats
+    """(TILE_ROWS, D), then the nodes' halves (TILE_ROWS, H) and the activations."""
+    tile_halves: Floats
+    layers: Activations | TileBuffers
+    codes: Ints
+    """(C,) each: candidates, those of the level below, their logits, the logits as integers, sort keys."""
+    below: Ints
+    logits: Floats
+    keys: NDArray[np.int32]
+    order: Ints
+
+
+def make_buffers(scoring: Scoring, num_levels: int, num_candidates: int) -> Buffers:
+    """Buffers for walks over ``num_levels`` levels (1 for a scan) with at most ``num_candidates`` at a time."""
+
+    def floats(*shape: int) -> Floats:
+        return np.empty(shape, dtype=np.float32)
+
+    users, head = scoring.users, scoring.head
+    widths = len(head.slope_1), len(head.slope_2), len(head.slope_3)
+    layers = tile_buffers(head) if isinstance(head, PackedHead) else Activations(*(floats(TILE_ROWS, width) for width in widths))
+    return Buffers(
+        pooled=floats(num_levels, len(users.weight)),
+        user_halves=floats(num_levels, len(users.bias)),
+        tile_vectors=floats(TILE_ROWS, users.vectors.shape[1]),
+        tile_halves=floats(TILE_ROWS, len(head.slope_1)),
+        layers=layers,
+        codes=np.empty(num_candidates, dtype=np.int64),
+        below=np.empty(num_candidates, dtype=np.int64),
+        logits=floats(num_candidates),
+        keys=np.empty(num_candidates, dtype=np.int32),
+        order=np.empty(num_candidates, dtype=np.int64),
+    )
+
+
+@numba.njit(fastmath=True, cache=True, inline="always")
+def _activate(values: Floats, shift: Floats, slopes: Floats, out: Floats, rows: int) -> None:
+    """PReLU of ``values + shift``."""
+    for i in range(rows):
+        for j in range(values.shape[1]):
+            value = values[i, j] + shift[j]
+            out[i, j] = value if value > 0 else value * slopes[j]
+
+
+def _prefetch_code(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; never fails, changes nothing."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer_type, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer_type, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer_type], kind)
+        builder.call(fetch, [builder.inttoptr(arguments[0], pointer_type), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), code
+
+
+_prefetch: Any = intrinsic(_prefetch_code)
+_round: Any = round_bfloat16
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _prefetch_row(start: int, row: int, size: int) -> None:
+    """All cache lines of a row of ``size`` bytes."""
+    for offset in range(0, size, 64):
+        _prefetch(start + row * size + offset)
+
+
+def _stored(value: np.float32, first: Any) -> Any:
+    """``value`` as the buffer ``first`` holds it: float32, or rounded to bfloat16."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(_stored)
+def _stored_code(value: Any, first: Any) -> Any:
+    def rounded(value: Any, first: Any) -> Any:
+        return _round(value)
+
+    def same(value: Any, first: Any) -> Any:
+        return value
+
+    return rounded if first.dtype == types.uint16 else same
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
+    """First layer of nodes whose halves are kept, in one pass."""
+    start, size = halves.ctypes.data, 4 * halves.shape[1]
+    for i in range(len(codes)):
+        code = codes[i]
+        _prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
+        for j in range(len(user_half)):
+            value = halves[code, j] + user_half[j]
+            out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def activate_first(halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
+    """First layer of a tile of nodes' halves."""
+    for i in range(len(halves)):
+        for j in range(len(user_half)):
+            value = halves[i, j] + user_half[j]
+            out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _row_of(code: int, item_of_leaf: Ints, first_leaf: int) -> int:
+    """Row of the table that holds a used node's vector."""
+    return code if code < first_leaf else first_leaf + max(item_of_leaf[code - first_leaf], 0)
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def multiply_halves(codes: Ints, nodes: NodeTables, tile_vectors: Floats, out: Floats) -> None:
+    """Halves of nodes from their vectors."""
+    _, vectors, item_of_leaf, weight = nodes
+    start, size, first_leaf = vectors.ctypes.data, 4 * vectors.shape[1], len(item_of_leaf) - 1
+    for i in range(len(codes)):
+        _prefetch_row(start, _row_of(codes[min(i + _ROWS_AHEAD, len(codes) - 1)], item_of_leaf, first_leaf), size)
+        row = _row_of(codes[i], item_of_leaf, first_leaf)
+        for d in range(vectors.shape[1]):
+            tile_vectors[i, d] = vectors[row, d]
+    np.dot(tile_vectors[: len(codes)], weight, out[: len(codes)])
+
+
+def score_tile(head: Any, layers: Any, out: Any) -> None:
+    """Logits of the ``len(out)`` first rows of ``layers.first``, for nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(score_tile)
+def _score_tile_code(head: Any, layers: Any, out: Any) -> Any:
+    def packed(head: Any, layers: Any, out: Any) -> Any:
+        head_tile(head, layers, out)
+
+    def plain(head: Any, layers: Any, out: Any) -> Any:
+        _score_tile(head, layers, out)
+
+    return packed if head.instance_class is PackedHead else plain
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
+    first, second, third = layers
+    rows = len(out)
+    np.dot(first[:rows], matrix_2, second[:rows])
+    _activate(second, bias_2, slope_2, second, rows)
+    np.dot(second[:rows], matrix_3, third[:rows])
+    _activate(third, bias_3, slope_3, third, rows)
+    for i in range(rows):
+        total = bias_4[0]
+        for j in range(len(vector_4)):
+            total += third[i, j] * vector_4[j]
+        out[i] = total
+
+
+@numba.njit(cache=True, nogil=True)
+def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffers) -> None:
+    """Logits of one level's candidates, into the buffer."""
+    nodes, head, logits, layers = scoring.nodes, scoring.head, buffers.logits, buffers.layers
+    tile_halves, slopes, count = buffers.tile_halves, head.slope_1, len(codes)
+    num_tiles = (count + TILE_ROWS - 1) // TILE_ROWS
+    for k in range(num_tiles):
+        low, high = count * k // num_tiles, count * (k + 1) // num_tiles
+        if codes[high - 1] < len(nodes.halves):
+            _activate_kept(codes[low:high], nodes.halves, user_half, slopes, layers.first)
+        else:
+            multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
+            activate_first(tile_halves[: high - low], user_half, slopes, layers.first)
+        score_tile(head, layers, logits[low:high])
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _pool(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats) -> None:
+    """Mean vectors of one user's windows, ``steps`` levels above the leaves: float32 (W * D,)."""
+    vectors, leaf_of_item, _, _, is_flat = users
+    width, first_item_row = vectors.shape[1], len(vectors) - len(leaf_of_item)
+    for w in range(len(bounds) - 1):
+        low, high = bounds[w], bounds[w + 1]
+        total = out[w * width : (w + 1) * width]
+        total[:] = 0
+        for t in range(low, high):
+            row = first_item_row + items[t] if is_flat or steps == 0 else ((leaf_of_item[items[t]] + 1) >> steps) - 1
+            for d in range(width):
+                total[d] += vectors[row, d]
+        scale = np.float32(1.0 / max(high - low, 1))
+        for d in range(width):
+            total[d] *= scale
+
+
+@numba.njit(cache=True, nogil=True)
+def pool_users(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats) -> None:
+    """Pool the windows of users on one level.
+
+    Parameters
+    ----------
+    users : UserTables
+    items : int64 array (N,)
+        Flat histories.
+    bounds : int64 array (S, W + 1)
+        Windows as positions in ``items``.
+    steps : int
+        Levels above the leaves.
+    out : float32 array (S, W * D)
+        Receives the means; 0 for empty windows.
+    """
+    for s in range(len(bounds)):
+        _pool(users, items, bounds[s], steps, out[s])
+
+
+@numba.njit(cache=True, nogil=True)
+def make_user_halves(users: UserTables, items: Ints, bounds: Ints, buffers: Buffers) -> None:
+    """One user's halves on the last levels of the tree, top level first, into the buffer."""
+    pooled, halves, weight, bias = buffers.pooled, buffers.user_halves, users.weight, users.bias
+    num_levels = len(pooled)
+    for a in range(num_levels):
+        _pool(users, items, bounds, num_levels - 1 - a, pooled[a])
+    np.dot(pooled, weight, halves)
+    for a in range(num_levels):
+        for j in range(len(bias)):
+            halves[a, j] += bias[j]

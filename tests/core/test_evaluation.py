@@ -1,0 +1,71 @@
+"""Evaluation: each of its figures against a slow count, and the bound on the full scan."""
+
+import numpy as np
+import pytest
+from small_worlds import SmallWorld, small_world
+
+from jtm_core import evaluation
+from jtm_core.beam import BeamSearch, full_scan
+from jtm_core.behaviours import Ragged
+from jtm_core.config import EvaluationConfig
+from jtm_core.evaluation import Questions, evaluate
+from jtm_core.metrics import metrics_at
+from jtm_core.scoring import make_scorer, windows_of
+
+CONFIG = EvaluationConfig(cutoffs=(2, 5), beam_width=6, small_beam_width=3)
+NUM_USERS = 300
+
+
+@pytest.fixture(scope="module")
+def world() -> SmallWorld:
+    return small_world(num_items=50, num_users=NUM_USERS, seed=4)
+
+
+@pytest.fixture(scope="module")
+def asked(world: SmallWorld) -> Questions:
+    rng = np.random.default_rng(1)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 6, NUM_USERS))])
+    truths = Ragged(rng.integers(0, 50, offsets[-1]), offsets)
+    return Questions(world.histories, truths, windows_of(world.histories, world.network.config.window_sizes))
+
+
+def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, asked: Questions) -> None:
+    metrics = evaluate(world.network, world.tree, asked, CONFIG, 1).metrics
+    search = BeamSearch(make_scorer(world.network, world.tree), 6, 1)
+    kept = search.walked(asked.windows)[1]
+    for level in search.levels:
+        ancestors, shares = world.tree.ancestors(level), []
+        for user in range(NUM_USERS):
+            beam = set(kept[level][user].tolist())
+            shares.append(np.mean([ancestors[item] in beam for item in asked.truths.row(user)]))
+        assert metrics[f"layer_recall/level_{level:02d}"] == pytest.approx(np.mean(shares))
+
+
+def test_the_full_scan_is_bounded_and_says_so(world: SmallWorld, asked: Questions, monkeypatch: pytest.MonkeyPatch) -> None:
+    everyone = evaluate(world.network, world.tree, asked, CONFIG, 1)
+    assert everyone.metrics["full_scan/num_users"] == NUM_USERS
+    monkeypatch.setattr(evaluation, "MOST_SCANNED_LEAVES", 50 * 20 + 49)
+    some = evaluate(world.network, world.tree, asked, CONFIG, 1)
+    assert some.metrics["full_scan/num_users"] == 20
+    users = np.arange(20) * 15
+    part = asked.take(users)
+    items = full_scan(make_scorer(world.network, world.tree), part.windows, 5).items
+    expected = metrics_at(items, part.truths, part.histories, [2, 5])
+    for name, values in expected.items():
+        assert some.metrics[f"full_scan/{name}"] == pytest.approx(values.mean())
+    for cutoff in (2, 5):
+        name = f"recall_at_{cutoff}"
+        loss = expected[name].mean() - some.recalls[name][users].mean()
+        assert some.metrics[f"search_loss/{name}"] == pytest.approx(loss)
+        assert np.array_equal(some.recalls[name], everyone.recalls[name]), "the beam still asks everyone"
+    assert some.metrics["recall_at_5"] == everyone.metrics["recall_at_5"]
+
+
+def test_progress_rises_to_the_announced_total(world: SmallWorld, asked: Questions) -> None:
+    reports: list[tuple[int, int]] = []
+    evaluate(world.network, world.tree, asked, CONFIG, 1, report=lambda done, total: reports.append((done, total)))
+    done = [done for done, _ in reports]
+    assert len(reports) == 6, "two blocks of users for each of the two beams and the full scan"
+    assert done == sorted(set(done))
+    assert {total for _, total in reports} == {done[-1]}
+    assert done[-1] - done[-3] == NUM_USERS * 50

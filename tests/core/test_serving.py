@@ -1,0 +1,110 @@
+"""Serving: the same lists from many threads as from one, little memory a call, clear refusals."""
+
+import dataclasses
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from small_worlds import SMALL_MODEL, SmallWorld, small_world
+
+from jtm_core.beam import BeamSearch, without_items
+from jtm_core.behaviours import Ragged
+from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.serving import Retriever
+
+
+@pytest.fixture(scope="module")
+def world() -> SmallWorld:
+    return small_world(num_items=300, num_users=60, seed=3)
+
+
+def test_lists_are_those_of_the_slow_walk(world: SmallWorld) -> None:
+    slow, _ = BeamSearch(make_scorer(world.network, world.tree), 16, 1).walked(windows_of(world.histories, SMALL_MODEL.window_sizes))
+    items, logits = Retriever(world.network, world.tree, 16, 1).recommend_batch(world.histories, 16)
+    assert np.array_equal(items, slow.items[:, :16])
+    np.testing.assert_allclose(logits, slow.logits[:, :16], rtol=1e-4, atol=1e-5)
+
+
+def test_one_user_gets_the_bits_of_the_batch(world: SmallWorld) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    items, logits = retriever.recommend_batch(world.histories, 10)
+    for user in range(len(world.histories)):
+        alone = retriever.recommend(world.histories.row(user).tolist(), 10)
+        assert np.array_equal(alone[0], items[user])
+        assert np.array_equal(alone[1], logits[user])
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_many_threads_get_what_one_gets(attention: bool) -> None:
+    config = dataclasses.replace(SMALL_MODEL, attention=attention)
+    world = small_world(num_items=300, num_users=40, config=config)
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    expected = [retriever.recommend(world.histories.row(user), 10) for user in range(40)]
+    order = np.random.default_rng(0).integers(0, 40, 400 if not attention else 80)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda user: retriever.recommend(world.histories.row(user), 10), order))
+    for user, (items, logits) in zip(order, got, strict=True):
+        assert np.array_equal(items, expected[user][0])
+        assert np.array_equal(logits, expected[user][1])
+
+
+def test_what_is_excluded_does_not_come_and_the_rest_moves_up(world: SmallWorld) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    everything, everything_logits = retriever.recommend_batch(world.histories, 16)
+    unwanted = Ragged(everything[:, [0, 2, 5]].ravel(), 3 * np.arange(len(world.histories) + 1))
+    items, logits = retriever.recommend_batch(world.histories, 8, unwanted)
+    assert np.array_equal(items, np.delete(everything, [0, 2, 5], axis=1)[:, :8])
+    assert np.array_equal(logits, np.delete(everything_logits, [0, 2, 5], axis=1)[:, :8])
+    assert np.array_equal(items, without_items(everything, unwanted, 300, 8))
+    alone = retriever.recommend(world.histories.row(4), 8, exclude=everything[4, [0, 2, 5]])
+    assert np.array_equal(alone[0], items[4])
+
+
+def test_places_without_an_item_are_marked() -> None:
+    world = small_world(num_items=5, num_users=2)
+    items, logits = Retriever(world.network, world.tree, 8, 1).recommend([0, 3], 7, exclude=[1])
+    assert sorted(items[:4].tolist()) == [0, 2, 3, 4]
+    assert items[4:].tolist() == [-1] * 3
+    assert np.isneginf(logits[4:]).all()
+    assert np.isfinite(logits[:4]).all()
+
+
+def test_a_call_allocates_little_more_than_it_returns() -> None:
+    world = small_world(num_items=5000, num_users=4)
+    retriever = Retriever(world.network, world.tree, 400, 1)
+    retriever.recommend(world.histories.row(0), 50)
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            retriever.recommend(world.histories.row(1), 50)
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        retriever.recommend(world.histories.row(1), 50)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - before < 16_000, "the candidates of one level alone would take 25 kB"
+    assert kept - before < 2_000
+
+
+def test_bad_questions_are_refused(world: SmallWorld) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    with pytest.raises(ValueError, match=r"histories \[0\] are empty"):
+        retriever.recommend([], 3)
+    with pytest.raises(ValueError, match=r"histories \[1\] are empty"):
+        retriever.recommend_batch(Ragged(np.array([1]), np.array([0, 1, 1])), 3)
+    with pytest.raises(ValueError, match=r"histories hold the items \[300, -1\].*ids are 0 .. 299"):
+        retriever.recommend([1, 300, -1], 3)
+    with pytest.raises(ValueError, match=r"exclude holds the items \[999\]"):
+        retriever.recommend([1], 3, exclude=[999])
+    with pytest.raises(ValueError, match=r"count is 17; allowed are 1 .. 16"):
+        retriever.recommend([1], 17)
+    with pytest.raises(ValueError, match="type float64"):
+        retriever.recommend([1.5], 3)
+    with pytest.raises(ValueError, match="1 rows of exclude for 60 histories"):
+        retriever.recommend_batch(world.histories, 3, Ragged(np.array([1]), np.array([0, 1])))
+    with pytest.raises(ValueError, match="they must agree"):
+        Retriever(world.network, small_world().tree, 4, 1)
+    with pytest.raises(ValueError, match="cache_bytes is -1"):
+        Retriever(world.network, world.tree, 4, 1, cache_bytes=-1)
