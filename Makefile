@@ -52,8 +52,8 @@ bench-quick: $(STAMP) ## Print the main figures, one JSON object a line (under a
 lock: $(STAMP) ## Resolve requirements.in into requirements.lock again
 	$(VENV)/bin/uv pip compile requirements.in --upgrade --universal --python-version 3.11 --fork-strategy fewest --no-annotate --no-header --quiet -o requirements.lock
 
-clean: ## Remove the virtual environment and caches; .jtm with its data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove the virtual environments, compiled kernels and caches; .jtm with its data stays
+	rm -rf $(VENV) .venv-pecos jtm_core/__pycache__ .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # torch goes first and never comes from the lock, as its plain wheel for Linux draws in gigabytes of CUDA libraries:
 # a wheel at hand (pip's find-links), else uv's CPU build, else whatever the package index has.
