@@ -8,6 +8,7 @@ on, and the exit code is 1 at the end.
 import argparse
 import json
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,5 +64,11 @@ def main(arguments: list[str]) -> int:
     return int(bool(failures))
 
 
+def stop(number: int, frame: object) -> None:
+    """End as by an exception, so that the measurement under way is ended and its data removed."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     sys.exit(main(sys.argv[1:]))

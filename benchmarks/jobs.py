@@ -51,8 +51,9 @@ def preparation(sizes: Sizes) -> list[Job]:
     """Raw logs of growing numbers of rows to stored arrays."""
     jobs = []
     for rows in sizes:
-        log, shape = str(DATA / f"log_{rows}.csv"), (str(max(1, rows // 100)), str(max(1000, rows // 24)))
-        made = ("user-behavior", log, "--rows", str(rows), "--users", shape[0], "--items", shape[1])
+        log, items = str(DATA / f"log_{rows}.csv"), max(1000, rows // 24)
+        shape = {"--rows": rows, "--users": max(1, rows // 100), "--items": items, "--categories": items // 443 + 1}
+        made = ("user-behavior", log, *(str(word) for pair in shape.items() for word in pair))
         jobs += [
             Job(f"make_log_{rows}", "benchmarks.logs", made, about={"rows": rows}),
             Job(f"preparation_{rows}", "benchmarks.preparation", ("--csv", log, "--format", "user_behavior"), about={"rows": rows}),

@@ -24,8 +24,8 @@ from jtm_core.tree import TreeIndex
 
 MOST_LIST_PAIRS = 500
 """Pairs of users whose lists are compared for their overlap."""
-MOST_SCANNED_LEAVES = 1 << 31
-"""Leaves that a full scan scores over all its users at most, some minutes on two cores; with more, a part of the users is scanned."""
+MOST_SCANNED_LEAVES = 1 << 28
+"""Leaves that a full scan scores over all its users at most, under a minute on two cores; with more, a part of the users is scanned."""
 
 Report = Callable[[int, int], None]
 

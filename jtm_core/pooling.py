@@ -2,7 +2,7 @@
 
 Windows of one user's samples overlap almost everywhere. For training, the vectors of a run of behaviours are summed up
 once and every window is a difference of two prefix sums, so a history of T behaviours costs T gathers a level instead
-of 69 T. For scoring lone samples the windows are summed directly.
+of 69 T.
 
 Shape letters: S samples, T behaviours of a batch, W windows, D vector width.
 """
@@ -76,34 +76,3 @@ def pool_runs_back(gradient: Floats, runs: Ints, bounds: Ints, out: Floats) -> N
         for d in range(width):
             total[d] += steps[t, d]
             out[t, d] = total[d]
-
-
-@numba.njit(fastmath=True, cache=True, nogil=True)
-def pool_windows(vectors: Floats, row_of_item: Ints, items: Ints, bounds: Ints, out: Floats) -> None:
-    """Pool the windows of lone samples on one level by direct sums.
-
-    Parameters
-    ----------
-    vectors : float32 array (rows of the table, D)
-    row_of_item : int64 array (num_items,)
-        By which row each item stands on this level.
-    items : int64 array (N,)
-        Flat histories.
-    bounds : int64 array (S, W + 1)
-        Windows as positions in ``items``.
-    out : float32 array (S, W * D)
-        Receives the means; 0 for empty windows.
-    """
-    width, num_windows = vectors.shape[1], bounds.shape[1] - 1
-    total = np.empty(width, dtype=np.float32)
-    for s in range(len(bounds)):
-        for w in range(num_windows):
-            low, high = bounds[s, w], bounds[s, w + 1]
-            total[:] = 0
-            for t in range(low, high):
-                row = row_of_item[items[t]]
-                for d in range(width):
-                    total[d] += vectors[row, d]
-            scale = np.float32(1.0 / max(high - low, 1))
-            for d in range(width):
-                out[s, w * width + d] = total[d] * scale

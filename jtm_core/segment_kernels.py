@@ -9,14 +9,17 @@ not depend on how samples are cut into chunks and shards. :class:`~jtm_core.segm
 Shape letters: S samples of a chunk, P pieces, V nodes of a level, W windows, D vector width, H units of the first layer.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from numba.extending import overload
 from numpy.typing import NDArray
 
+from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.kernels import HeadWeights
 from jtm_core.segment_users import PieceRows, UserSide, make_user_halves
+from jtm_core.vector_code import LANES, gather_lanes, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -103,12 +106,18 @@ def _outputs(hidden: Floats, vector: Floats, bias: Floats, out: Floats) -> None:
         out[i] = total + bias[0]
 
 
-class Tile(NamedTuple):
-    """Rows on their way through the head, and where their log-probabilities go."""
+class Layers(NamedTuple):
+    """A tile's activations of the three hidden layers in float32: (TILE_ROWS, their units) each."""
 
     first: Floats
     second: Floats
     third: Floats
+
+
+class Tile(NamedTuple):
+    """Rows on their way through the head, and where their log-probabilities go."""
+
+    layers: Layers | TileBuffers
     logits: Floats
     logarithms: Floats
     powers: Floats
@@ -117,12 +126,79 @@ class Tile(NamedTuple):
     sums: NDArray[np.float64]
 
 
+def make_layers(head: Any) -> Any:
+    """Zeroed activations of a tile as the head takes them, for nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(make_layers)
+def _make_layers_code(head: Any) -> Any:
+    def packed(head: Any) -> Any:
+        return tile_buffers(head)
+
+    def plain(head: Any) -> Any:
+        first, second = np.zeros((TILE_ROWS, len(head.slope_1)), np.float32), np.zeros((TILE_ROWS, len(head.slope_2)), np.float32)
+        return Layers(first, second, np.zeros((TILE_ROWS, len(head.slope_3)), np.float32))
+
+    return packed if head.instance_class is PackedHead else plain
+
+
+def score_layers(head: Any, layers: Any, logits: Any) -> None:
+    """Logits of all rows of a tile whose first layer is filled, for nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(score_layers)
+def _score_layers_code(head: Any, layers: Any, logits: Any) -> Any:
+    def packed(head: Any, layers: Any, logits: Any) -> Any:
+        head_tile(head, layers, logits)
+
+    def plain(head: Any, layers: Any, logits: Any) -> Any:
+        _score_plain(head, layers, logits)
+
+    return packed if head.instance_class is PackedHead else plain
+
+
 @numba.njit(cache=True, nogil=True)
-def _make_tile(head: HeadWeights, sums: NDArray[np.float64]) -> Tile:
+def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
+    first, second, third = layers
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
+    np.dot(first, matrix_2, second)
+    _activate(second, bias_2, slope_2)
+    np.dot(second, matrix_3, third)
+    _activate(third, bias_3, slope_3)
+    _outputs(third, vector_4, bias_4, logits)
+
+
+def fill_row(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> None:
+    """Activate a user half plus a node half into a row of the first layer; place: (user, node, row). For nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(fill_row, inline="always")
+def _fill_row_code(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
+    def rounded(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
+        user, node, row = place
+        whole = len(slopes) // LANES * LANES
+        for column in range(0, whole, LANES):
+            gather_lanes(users, nodes, slopes, first, (user, node, row, column))
+        for j in range(whole, len(slopes)):
+            value = users[user, j] + nodes[node, j]
+            first[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+
+    def same(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
+        user, node, row = place
+        for j in range(len(slopes)):
+            value = users[user, j] + nodes[node, j]
+            first[row, j] = value if value > 0 else value * slopes[j]
+
+    return rounded if first.dtype == numba.types.uint16 else same
+
+
+@numba.njit(cache=True, nogil=True)
+def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Tile:
     return Tile(
-        np.zeros((TILE_ROWS, len(head.slope_1)), np.float32),
-        np.zeros((TILE_ROWS, len(head.slope_2)), np.float32),
-        np.zeros((TILE_ROWS, len(head.slope_3)), np.float32),
+        make_layers(head),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
@@ -132,29 +208,22 @@ def _make_tile(head: HeadWeights, sums: NDArray[np.float64]) -> Tile:
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_tile(tile: Tile, count: int, head: HeadWeights) -> None:
+def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
     """Add the log-probabilities of the first ``count`` rows to their sums; the others only keep the products' shape."""
-    first, second, third, logits, logarithms, powers, targets, sums = tile
-    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
-    np.dot(first, matrix_2, second)
-    _activate(second, bias_2, slope_2)
-    np.dot(second, matrix_3, third)
-    _activate(third, bias_3, slope_3)
-    _outputs(third, vector_4, bias_4, logits)
+    layers, logits, logarithms, powers, targets, sums = tile
+    score_layers(head, layers, logits)
     log_sigmoid(logits, logarithms, powers)
     for i in range(count):
         sums[targets[i]] += logarithms[i]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, head: HeadWeights) -> int:
+def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, head: HeadWeights | PackedHead) -> int:
     """Put every pair of samples and nodes into the tile, add it up each time it is full; returns how many rows are waiting."""
-    first, waiting, slopes = tile.first, tile.targets, head.slope_1
+    first, waiting, slopes = tile.layers.first, tile.targets, head.slope_1
     for sample in range(len(users)):
         for node in range(len(nodes)):
-            for j in range(len(slopes)):
-                value = users[sample, j] + nodes[node, j]
-                first[filled, j] = value if value > 0 else value * slopes[j]
+            fill_row(users, nodes, slopes, first, (sample, node, filled))
             waiting[filled] = targets[node]
             filled += 1
             if filled == TILE_ROWS:
@@ -164,15 +233,17 @@ def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, 
 
 
 @numba.njit(cache=True, nogil=True)
-def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWeights, sums: NDArray[np.float64]) -> None:
+def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> None:
     """Sum log p over the samples of each piece, node by node, on one level.
 
     Parameters
     ----------
     pieces : PieceRows
         Pieces in leaf order: their nodes never fall.
-    users, nodes, head
+    users, nodes
         Of this level.
+    head : HeadWeights or PackedHead
+        The layers behind the first one; packed ones are multiplied in bfloat16.
     sums : float64 array (P, columns + 1)
         Is added to; the last column is that of the piece's own node.
     """

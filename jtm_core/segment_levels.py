@@ -17,7 +17,7 @@ Floats = NDArray[np.float32]
 LARGEST_PROJECTED = 1 << 25
 """Bytes of vectors multiplied ahead at most: about what the last cache of a processor holds."""
 FLOPS_PER_NUMBER = 16
-"""What adding one number of a projected row costs, in operations of a matrix product (measured)."""
+"""What adding one number of a projected row costs, in operations of a matrix product; an estimate."""
 _ROWS_PER_PART = 1024
 
 

@@ -16,8 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.bfloat16 import pack_head
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.codes import first_code
+from jtm_core.config import Precision
 from jtm_core.features import Samples
 from jtm_core.gradients import head_weights
 from jtm_core.kernels import run_chunks
@@ -51,6 +53,8 @@ class Problem:
         Sorted by target.
     shape : HistoryShape
         Of the samples.
+    precision : "float32" or "bfloat16"
+        Of the products behind the first layer.
     """
 
     network: JtmNetwork
@@ -58,6 +62,7 @@ class Problem:
     items: Ints
     samples: Samples
     shape: HistoryShape
+    precision: Precision = "float32"
 
 
 class Pass(Protocol):
@@ -82,8 +87,16 @@ class Pass(Protocol):
 
 
 def make_pass(problem: Problem, work: SegmentWork) -> Pass:
-    """The fastest pass for where the network lies and what it is."""
+    """The fastest pass for where the network lies and what it is.
+
+    Raises
+    ------
+    ValueError
+        If the precision is bfloat16 and there is attention, another device than the CPU, or a CPU that cannot multiply it.
+    """
     is_plain = problem.network.vectors.device.type == "cpu" and not problem.network.config.attention
+    if problem.precision != "float32" and not is_plain:
+        raise ValueError(f"precision is {problem.precision!r}; with attention or off the CPU tree learning allows 'float32' only")
     return FusedPass(problem, work) if is_plain else ScorerPass(problem, work)
 
 
@@ -92,7 +105,8 @@ class FusedPass:
 
     def __init__(self, problem: Problem, work: SegmentWork) -> None:
         self._problem, self._work = problem, work
-        self._head = head_weights(problem.network)
+        head = head_weights(problem.network)
+        self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._vectors = problem.network.vectors.detach().numpy()
         is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._finds_own = work.kind == "weigh" and work.measures_old and is_old

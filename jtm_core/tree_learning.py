@@ -66,21 +66,16 @@ class TreeLearner:
     samples : TargetSamples
     config : TreeLearningConfig
     first_level : int
-
-    Raises
-    ------
-    ValueError
-        If the configuration asks for another precision than float32.
     """
 
     def __init__(
         self, network: JtmNetwork, tree: TreeIndex, items: Ints, samples: TargetSamples, config: TreeLearningConfig, first_level: int
     ) -> None:
-        if config.precision != "float32":
-            raise ValueError(f"precision is {config.precision!r}; tree learning allows 'float32' only")
         self._tree, self._config, self._first_level, self._factors = tree, config, first_level, samples.factors
         self._offsets = np.searchsorted(samples.samples.targets, np.arange(tree.num_items + 1))
-        self._problem = Problem(network, tree, items, samples.samples, history_shape(network.config.window_sizes, samples.samples))
+        self._problem = Problem(
+            network, tree, items, samples.samples, history_shape(network.config.window_sizes, samples.samples), config.precision
+        )
         self._last: _Planned | None = None
 
     def learn(

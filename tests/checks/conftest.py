@@ -21,6 +21,10 @@ def plain(value: Any) -> Any:
     return None if pd.isna(value) else value.item() if hasattr(value, "item") else value
 
 
+def shown(value: Any) -> Any:
+    return str(value) if value in (float("inf"), -float("inf")) else value
+
+
 def is_met(condition: Condition, row: dict[str, Any]) -> bool:
     value, other = row[condition.column], row[columns_of(condition)[-1]]
     is_empty = value is None or other is None
@@ -47,7 +51,9 @@ def result_of(rule: Rule, subject: Subject, rows: list[dict[str, Any]]) -> RuleR
     bad = [row for row in rows if not is_met(rule.condition, row)]
     share = len(bad) / len(rows) if rows else 0.0
     names = dict.fromkeys([subject.key, *subject.shown, *columns_of(rule.condition)])
-    examples = tuple({name: str(row[name]) if row[name] == float("inf") else row[name] for name in names} for row in bad[:10])
+    examples = tuple(
+        {name: str(row[name]) if row[name] in (float("inf"), -float("inf")) else row[name] for name in names} for row in bad[:10]
+    )
     is_passed = share <= rule.allowed_share
     return RuleResult(rule.name, rule.is_hard, is_passed, len(rows), len(bad), share, "", examples, subject.unit, rule.why)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.behaviours import Ragged
+from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import TreeLearningConfig
 from jtm_core.features import all_samples
 from jtm_core.reassignment import PieceReader
@@ -189,6 +190,28 @@ def test_errors_say_what_came_and_what_is_allowed() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(work, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not has_bfloat16(), reason="this CPU multiplies no bfloat16 numbers")
+@pytest.mark.parametrize("kind", ["weigh", "measure"])
+def test_bfloat16_sums_are_near_those_of_float32(kind: str) -> None:
+    world = popular_world()
+    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
+    work = SegmentWork(kind, 1, 5, world.tree.leaf_of_item, True, 100)  # type: ignore[arg-type]
+    pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(22)), world.tree.leaf_of_item)
+    exact, near = (
+        FusedPass(dataclasses.replace(problem, precision=precision), work).add_up(pieces, list(work.levels))
+        for precision in ("float32", "bfloat16")
+    )
+    for one, other in zip(exact, near, strict=True):
+        assert (one != other).any()
+        assert np.allclose(one, other, rtol=5e-3, atol=1e-2)
+
+
+def test_bfloat16_with_attention_is_refused() -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=True))
     samples = target_samples(world.histories, "next_item", 1, None, 0, 1)
-    with pytest.raises(ValueError, match="precision is 'bfloat16'; tree learning allows 'float32' only"):
-        TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(precision="bfloat16"), 1)
+    config = TreeLearningConfig(precision="bfloat16")
+    with pytest.raises(ValueError, match="precision is 'bfloat16'; with attention or off the CPU tree learning allows 'float32' only"):
+        TreeLearner(world.network, world.tree, world.histories.values, samples, config, 1).learn()

@@ -1,8 +1,10 @@
 """What the benchmarks promise: own memory for each job, failures that are told, result files that are whole."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,24 @@ def test_a_job_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert failed(told)
     assert "not done after 1 s" in told["reason"]
     assert seconds["value"] < 10
+
+
+def test_ending_the_run_ends_the_measurement(tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("import os, time, pathlib; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(120)")
+    asks = (
+        "import pathlib, signal; from benchmarks import __main__ as command, runner; "
+        f"runner.ROOT = pathlib.Path({str(tmp_path)!r}); "
+        "signal.signal(signal.SIGTERM, command.stop); command.measured([runner.Job('endless', 'endless')])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", asks], cwd=Path(command.__file__).parents[1], start_new_session=True)
+    written = tmp_path / "pid"
+    for _ in range(200):
+        if written.exists() and written.read_text():
+            break
+        time.sleep(0.05)
+    parent.terminate()
+    assert parent.wait(timeout=20) == 128 + signal.SIGTERM
+    assert not Path("/proc", written.read_text()).exists()
 
 
 def test_a_theme_goes_on_after_a_failure_and_keeps_whole_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
