@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-RATES = ("preparation_rows_per_s", "train_rows_per_s", "tree_learning_scores_per_s", "beam_search_users_per_s")
+RATES = ("preparation_rows_per_s", "train_rows_per_s", "tree_learning_rows_per_s", "search_users_per_s")
 
 BEHAVIOURS_PER_ITEM, BEHAVIOURS_PER_USER = 24, 103
 NEGATIVES, GAP, BEAM, WINDOWS, WIDTH = 100, 7, 400, 10, 24
