@@ -168,6 +168,9 @@ class TreeLearningConfig:
 
     __pydantic_config__ = _PYDANTIC
 
+    method: Literal["joint", "two_means", "fixed"] = "joint"
+    """``joint``: Algorithm 2; ``two_means``: TDM's balanced 2-means on the model's item vectors; ``fixed`` keeps the tree and only
+    trains on, as a control. Dials below but the tolerance belong to ``joint``."""
     gap: Annotated[int, Ge(1), Le(12)] = 7
     """Levels re-assigned in one step, ``d`` of the paper (its example: 7)."""
     assignment: Literal["greedy", "regret", "exact"] = "regret"

@@ -1,5 +1,7 @@
 """Learn the tree for a fixed model: the second half of an iteration of Algorithm 1, with Algorithm 2 inside.
 
+Two other methods stand beside it for comparison: TDM's re-clustering, and keeping the tree.
+
 The work is cut into shards of about ``config.execution.shard_samples`` samples; finished ones are kept until the step is
 done (:mod:`tasks.shards`), so a killed tree learning loses one shard at most per process, and ends with the same tree.
 """
@@ -38,8 +40,34 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
     Returns
     -------
     GrownTree
-        Its report is JSON: objective before and after, in total and per segment, and moved shares per level.
+        Its report is JSON: objective before and after, in total and per segment, and moved shares per level. Methods other than
+        ``joint`` measure no objective and have no report.
     """
+    if config.tree_learning.method == "fixed":
+        return GrownTree(tree=tree, start=model, report=None)
+    if config.tree_learning.method == "two_means":
+        return _clustered(iteration, data, tree, model, config.seed)
+    return _learned(iteration, data, tree, model, config)
+
+
+def _clustered(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, seed: int) -> GrownTree:
+    """The tree of balanced 2-means on the model's item vectors (TDM, section 3.4)."""
+    from jtm_core.carry import carry_inner_vectors
+    from jtm_core.codes import first_code
+    from jtm_core.seeding import generator
+    from jtm_core.tree import tree_from_order
+    from jtm_core.two_means import two_means_order
+
+    store = open_store()
+    network, old = read_network(store, model), read_tree(store, tree)
+    item_vectors = network.vectors.detach().cpu().numpy()[first_code(old.height) :]
+    new = tree_from_order(two_means_order(item_vectors, generator(seed, "tree-clusters", iteration)), old.height)
+    carried = save_network(store, carry_inner_vectors(network, old, new))
+    return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=carried, report=None)
+
+
+def _learned(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, config: JtmConfig) -> GrownTree:
+    """The tree of Algorithm 2."""
     from jtm_core.carry import carry_inner_vectors
 
     store = open_store()
