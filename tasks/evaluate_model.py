@@ -6,6 +6,7 @@ from functools import partial
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, save_report
 from tasks.caching import step, step_logger
+from tasks.costs import count_work
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, ModelRef, ReportRef, TreeRef
 from tasks.store import open_store
@@ -32,6 +33,7 @@ def evaluate_model(iteration: int, data: DataReferences, tree: TreeRef, model: M
         for place, (role, users) in enumerate(judges.items()):
             asked = questions_of(behaviours, users, network.config.window_sizes)
             found = evaluate(network, index, asked, config.evaluation, config.first_level, partial(_show, progress, place, role)).metrics
+            count_work("users", len(users))
             metrics[role] = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}
             shown = [f"{name} {value:.4f}" for name, value in metrics[role].items() if name.startswith("recall_at_")]
             step_logger().info("%d %s users: %s", len(users), role, ", ".join(shown))

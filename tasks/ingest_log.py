@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jtm_core.config import JtmConfig
 from tasks.artefacts import save_log
 from tasks.caching import step
+from tasks.costs import count_work
 from tasks.references import IngestedLog, SourceRef
 from tasks.store import open_store
 
@@ -25,6 +26,7 @@ def ingest_log(source: SourceRef, config: JtmConfig) -> IngestedLog:
     store, summaries = open_store(), list["LogSummary"]()
     log = save_log(store, lambda path: summaries.append(_write(source, path, config)))
     summary = summaries[0]
+    count_work("rows", summary.num_rows)
     return IngestedLog(
         log=log,
         num_rows=summary.num_rows,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
 from tasks.caching import checkpoint_path, step, step_logger
+from tasks.costs import count_work
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, ModelRef, TreeRef
 from tasks.shard_runs import ShardRun, runs_elsewhere, submitting
@@ -98,6 +99,7 @@ def _learn(store: Store, job: LearningJob, folder: ShardFolder) -> "LearnedTree"
     with Progress(title, "samples") as progress, submitting(execution) as submit:
         run = ShardRun(learner, folder, job, submit)
         learned = learner.learn(lambda share: progress.show(share * num_samples, num_samples), run, execution.shard_samples)
+    count_work("samples", num_samples)
     if run.num_found:
         step_logger().info("%d shards were found finished", run.num_found)
     return learned

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_vocabulary, save_behaviours, save_report, save_split, save_vocabulary
 from tasks.caching import step, step_logger
+from tasks.costs import count_work
 from tasks.references import DataReferences, IngestedLog, VersionRef
 from tasks.store import Store, open_store
 
@@ -33,6 +34,7 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
 
     store = open_store()
     prepared = _prepare(store, ingested, config, parent)
+    count_work("rows", ingested.num_rows)
     split = split_users(prepared.behaviours, config.split, config.seed)
     filters = [asdict(count) for count in prepared.filters]
     for count in prepared.filters:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jtm_core.config import JtmConfig
 from tasks.artefacts import on_device, read_data, read_network, read_tree, save_network, save_report
 from tasks.caching import checkpoint_path, step, step_logger
+from tasks.costs import count_work
 from tasks.parallel_training import is_parallel, train_in_processes
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, TrainedModel
@@ -53,7 +54,7 @@ def train_model(iteration: int, data: DataReferences, grown: GrownTree, config: 
     store, checkpoint = open_store(), checkpoint_path()
     job = TrainingJob(iteration, data, grown, config, checkpoint.relative_to(store.home).as_posix())
     with Progress(artifact_key("train-model", data.name, f"{iteration:02d}"), "rows") as progress:
-        listener = _StepListener(progress)
+        listener = _StepListener(progress, is_resumed=checkpoint.is_file())
         if is_parallel(config.execution.training_processes):
             trained: TrainedModel | None = train_in_processes(store, job, listener)
         else:
@@ -64,12 +65,18 @@ def train_model(iteration: int, data: DataReferences, grown: GrownTree, config: 
 
 
 class _StepListener:
-    """Shows a training as this step's progress and in its log."""
+    """Shows a training as this step's progress and in its log, and counts its rows.
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    Of a resumed training the rows before the kill are not this step's; nor counted is the first batch after it, which cannot be told apart.
+    """
+
+    def __init__(self, progress: Progress, *, is_resumed: bool) -> None:
+        self._progress, self._counted = progress, None if is_resumed else 0
 
     def show(self, done: float, total: float, note: str) -> None:
+        if self._counted is not None:
+            count_work("rows", int(done) - self._counted)
+        self._counted = int(done)
         self._progress.show(done, total, note)
 
     def tell(self, level: int, text: str) -> None:

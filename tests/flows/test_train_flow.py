@@ -82,6 +82,9 @@ def test_time_memory_and_throughput_of_every_phase_are_logged(trained: State[Any
     of_kind = {run.data.tags["jtm.kind"] + run.data.tags.get("jtm.iteration", ""): run.data.metrics for run in runs}
     for name in ("phase/train_model/seconds", "phase/train_model/peak_memory_gb", "phase/learn_tree/seconds"):
         assert of_kind["iteration1"][name] == of_kind["experiment"][name] > 0
+    of_iteration = {name for name, value in of_kind["iteration1"].items() if value > 0}
+    assert {f"phase/{work}_per_second" for work in ("train_model/rows", "learn_tree/samples", "evaluate_model/users")} <= of_iteration
+    assert of_kind["experiment"]["phase/ingest_log/rows_per_second"] > 0 < of_kind["experiment"]["phase/prepare_behaviours/rows_per_second"]
     assert "phase/learn_tree/seconds" not in of_kind["iteration0"]
     assert of_kind["experiment"]["phase/ingest_log/seconds"] < of_kind["experiment"]["phase/total_seconds"]
     assert 0 < of_kind["experiment"]["phase/orchestration_share"] < 1
