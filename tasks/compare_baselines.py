@@ -1,4 +1,4 @@
-"""Popularity and Item-CF on the same data, users and metrics: the lines JTM has to lie above."""
+"""Popularity and Item-CF, by cosine and by BM25, on the same data, users and metrics: the lines JTM has to lie above."""
 
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ def compare_baselines(data: DataReferences, config: JtmConfig) -> ReportRef:
     makers: dict[str, Callable[[], Recommender]] = {
         "popularity": lambda: Popularity.fit(histories, behaviours.num_items),
         "item-cf": lambda: ItemCF.fit(histories, behaviours.num_items, wanted=asked),
+        "item-cf-bm25": lambda: ItemCF.fit(histories, behaviours.num_items, wanted=asked, weighting="bm25"),
     }
     judges = {"validation": split.validation, "test": split.test}
     systems = []

@@ -1,7 +1,14 @@
-"""Item-CF: items that the same users did, by cosine, summed over the history.
+"""Item-CF: items that the same users did, by cosine or BM25, summed over the history.
 
-``similarity(i, j) = users of both / sqrt(users of i * users of j)`` on the binary user-item matrix (Linden et al. 2003;
-Sarwar et al. 2001); each item keeps its nearest neighbours (an inverted index), and an item's score for a user is the sum of
+On the binary user-item matrix ``similarity(i, j)`` is, under
+
+* ``cosine``, ``users of both / sqrt(users of i * users of j)`` (Linden et al. 2003; Sarwar et al. 2001);
+* ``bm25``, the inner product of the items' BM25 vectors (Robertson and Zaragoza 2009), an item being a document whose terms are its
+  users: ``f(i) f(j) * sum over users u of both of idf(u)^2`` with ``f(i) = (K1 + 1) / (K1 (1 - B + B n_i / mean n) + 1)`` and
+  ``idf(u) = log(1 + (N - n_u + 0.5) / (n_u + 0.5))`` for N items, divided by the largest ``similarity(i, i)``. Users of few items
+  count for more, items of many users for a little less.
+
+Each item keeps its nearest neighbours (an inverted index), and an item's score for a user is the sum of
 its similarities to the distinct items of the history. Where the sum reaches fewer than M items popularity fills the list.
 
 Counting costs the sum of squared lengths of the histories, so of a very long one only the last :data:`LONGEST_HISTORY`
@@ -12,7 +19,7 @@ the order of summation, and ties go to the lower id.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numba import njit
@@ -25,10 +32,13 @@ from jtm_core.metrics import Floats
 
 LONGEST_HISTORY = 1000
 """Behaviours of one user that count, the last ones."""
+_SATURATION, _LENGTH_SHARE = 1.2, 0.75
+"""BM25's K1 and B, at their usual values."""
 _ROWS_PER_CHUNK = 512
 _QUANTA = 2.0**40
 
 Index = NDArray[np.int32]
+Weighting = Literal["cosine", "bm25"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +61,9 @@ class ItemCF:
     popularity: Popularity
 
     @classmethod
-    def fit(cls, histories: Ragged, num_items: int, num_neighbours: int = 500, wanted: Ints | None = None) -> Self:
+    def fit(
+        cls, histories: Ragged, num_items: int, num_neighbours: int = 500, wanted: Ints | None = None, weighting: Weighting = "cosine"
+    ) -> Self:
         """Find the most similar items, ties going to the lower id.
 
         Parameters
@@ -63,12 +75,21 @@ class ItemCF:
             Kept of each item.
         wanted : int64 array, optional
             Only these items get neighbours; others in a history then count for nothing. All by default.
+        weighting : "cosine" or "bm25"
+
+        Raises
+        ------
+        ValueError
+            If ``num_neighbours`` is below 1 or ``weighting`` is another.
         """
+        if weighting not in ("cosine", "bm25"):
+            raise ValueError(f"weighting is {weighting!r}; allowed are 'cosine' and 'bm25'")
         if num_neighbours < 1:
             raise ValueError(f"num_neighbours is {num_neighbours}; allowed are 1 and more")
         rows = np.arange(num_items) if wanted is None else np.unique(wanted)
         counted = _distinct_rows(histories)
-        parts = _neighbours(counted, num_items, rows, num_neighbours)
+        weights = (_cosine_weights if weighting == "cosine" else _bm25_weights)(*counted, num_items)
+        parts = _neighbours(counted, weights, rows, num_neighbours)
         lengths = np.zeros(num_items + 1, dtype=np.int64)
         lengths[rows + 1] = np.concatenate([part[2] for part in parts]) if parts else 0
         items = np.concatenate([np.empty(0, dtype=np.int32), *(part[0] for part in parts)])
@@ -113,6 +134,21 @@ def _distinct_rows(histories: Ragged) -> tuple[Index, Ints]:
     return items[: offsets[-1]], offsets
 
 
+def _cosine_weights(items: Index, offsets: Ints, num_items: int) -> tuple[Floats, Floats]:
+    """What a user counts, what an item's similarities are multiplied by: ones, and one over the root of its users."""
+    return np.ones(len(offsets) - 1), 1 / np.sqrt(np.maximum(np.bincount(items, minlength=num_items), 1))
+
+
+def _bm25_weights(items: Index, offsets: Ints, num_items: int) -> tuple[Floats, Floats]:
+    """As :func:`_cosine_weights`; similarities of items with themselves reach 1."""
+    lengths, sizes = np.diff(offsets), np.bincount(items, minlength=num_items)
+    users: Floats = np.log1p((num_items - lengths + 0.5) / (lengths + 0.5)) ** 2
+    norms = 1 - _LENGTH_SHARE + _LENGTH_SHARE * sizes / max(sizes.mean(), 1 / num_items)
+    factors = (_SATURATION + 1) / (_SATURATION * norms + 1)
+    own = np.bincount(items, weights=np.repeat(users, lengths), minlength=num_items) * factors**2
+    return users, factors / np.sqrt(own.max(initial=1e-300))
+
+
 @njit(cache=True, nogil=True)
 def _transpose(items: Index, offsets: Ints, num_items: int) -> tuple[Index, Ints]:
     """Users of each item, ascending, and where each item's begin."""
@@ -143,11 +179,11 @@ def _best(items: Index, values: Floats, num_best: int) -> tuple[Index, Floats]:
 
 @njit(cache=True, nogil=True)
 def _count_neighbours(
-    counted: tuple[Index, Ints], transposed: tuple[Index, Ints], rows: Ints, num_neighbours: int, lengths: Ints
+    lists: tuple[Index, Ints, Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int, lengths: Ints
 ) -> tuple[Index, Floats]:
     """Neighbours and similarities of some items, end to end; their numbers go to ``lengths``."""
-    (items, offsets), (users, starts) = counted, transposed
-    common, touched = np.zeros(len(starts) - 1, dtype=np.int32), np.empty(len(starts) - 1, dtype=np.int32)
+    (items, offsets, users, starts), (user_weights, factors) = lists, weights
+    common, touched = np.zeros(len(starts) - 1), np.empty(len(starts) - 1, dtype=np.int32)
     found, similarities, end = np.empty(len(rows) * num_neighbours, dtype=np.int32), np.empty(len(rows) * num_neighbours), 0
     for number, row in enumerate(rows):
         num_touched = 0
@@ -157,29 +193,31 @@ def _count_neighbours(
                     if common[item] == 0:
                         touched[num_touched] = item
                         num_touched += 1
-                    common[item] += 1
-        cosines = np.empty(num_touched)
+                    common[item] += user_weights[user]
+        values = np.empty(num_touched)
         for place in range(num_touched):
             item = touched[place]
-            size = np.sqrt(float(starts[row + 1] - starts[row]) * float(starts[item + 1] - starts[item]))
-            cosines[place] = np.rint(common[item] / size * _QUANTA) / _QUANTA
+            values[place] = np.rint(common[item] * (factors[row] * factors[item]) * _QUANTA) / _QUANTA
             common[item] = 0
-        nearest, values = _best(touched[:num_touched], cosines, num_neighbours)
+        nearest, best = _best(touched[:num_touched], values, num_neighbours)
         lengths[number] = len(nearest)
-        found[end : end + len(nearest)], similarities[end : end + len(nearest)] = nearest, values
+        found[end : end + len(nearest)], similarities[end : end + len(nearest)] = nearest, best
         end += len(nearest)
     return found[:end].copy(), similarities[:end].copy()
 
 
-def _neighbours(counted: tuple[Index, Ints], num_items: int, rows: Ints, num_neighbours: int) -> list[tuple[Index, Floats, Ints]]:
+def _neighbours(
+    counted: tuple[Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int
+) -> list[tuple[Index, Floats, Ints]]:
     """Neighbours, similarities and their numbers, chunk by chunk of the rows."""
-    transposed = _transpose(*counted, num_items)
+    num_items = len(weights[1])
+    lists = (*counted, *_transpose(*counted, num_items))
     chunks = [rows[first : first + _ROWS_PER_CHUNK] for first in range(0, len(rows), _ROWS_PER_CHUNK)]
     parts: list[tuple[Index, Floats, Ints]] = [(np.empty(0, np.int32), np.empty(0), np.zeros(len(chunk), np.int64)) for chunk in chunks]
 
     def count_chunk(chunk: int) -> None:
         lengths = parts[chunk][2]
-        found, similarities = _count_neighbours(counted, transposed, chunks[chunk], min(num_neighbours, num_items), lengths)
+        found, similarities = _count_neighbours(lists, weights, chunks[chunk], min(num_neighbours, num_items), lengths)
         parts[chunk] = found, similarities, lengths
 
     run_chunks(count_chunk, len(chunks))

@@ -1,7 +1,7 @@
 """Baselines: worked examples, slow twins, exact exclusion, full lists."""
 
 from collections import Counter
-from math import sqrt
+from math import log, sqrt
 
 import numpy as np
 import pytest
@@ -67,6 +67,47 @@ def test_item_cf_worked_example() -> None:
     assert model.items[first].tolist() == [1, 2]
     assert model.similarities[first] == pytest.approx([2 / sqrt(6), 2 / sqrt(6)])
     assert model.recommend(ragged([[0, 0]]), 4).tolist() == [[1, 2, 0, 3]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories)
+def test_bm25_similarities_are_inner_products_of_bm25_vectors(rows: list[list[int]]) -> None:
+    model = ItemCF.fit(ragged(rows), NUM_ITEMS, weighting="bm25")
+    users = {item: {user for user, row in enumerate(rows) if item in row} for item in range(NUM_ITEMS)}
+    mean = max(sum(map(len, users.values())) / NUM_ITEMS, 1e-9)
+
+    def vector(item: int) -> dict[int, float]:
+        factor = 2.2 / (1.2 * (0.25 + 0.75 * len(users[item]) / mean) + 1)
+        return {user: factor * log(1 + (NUM_ITEMS - len(set(rows[user])) + 0.5) / (len(set(rows[user])) + 0.5)) for user in users[item]}
+
+    def product(one: int, other: int) -> float:
+        left, right = vector(one), vector(other)
+        return sum(left[user] * right[user] for user in left.keys() & right.keys())
+
+    largest = max(product(item, item) for item in range(NUM_ITEMS))
+    for item in range(NUM_ITEMS):
+        part = slice(model.offsets[item], model.offsets[item + 1])
+        found = dict(zip(model.items[part].tolist(), model.similarities[part].tolist(), strict=True))
+        wanted = {other: product(item, other) / largest for other in range(NUM_ITEMS) if other != item and users[item] & users[other]}
+        assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def test_bm25_trusts_users_of_few_items_where_cosine_sees_no_difference() -> None:
+    """Items 1 and 2 each share one user with 0: item 1 a user of two items, item 2 one of all items."""
+    rows = ragged([[0, 1], [0, 2, 3, 4, 5, 6], [1], [2]])
+    cosine, bm25 = (neighbours_of_0(ItemCF.fit(rows, 7, weighting=weighting)) for weighting in ("cosine", "bm25"))
+    assert cosine[1] == cosine[2] == pytest.approx(1 / 2)
+    assert bm25[1] > 2 * bm25[2] > 0
+
+
+def neighbours_of_0(model: ItemCF) -> dict[int, float]:
+    part = slice(model.offsets[0], model.offsets[1])
+    return dict(zip(model.items[part].tolist(), model.similarities[part].tolist(), strict=True))
+
+
+def test_an_unknown_weighting_is_refused() -> None:
+    with pytest.raises(ValueError, match="weighting is 'tfidf'; allowed are 'cosine' and 'bm25'"):
+        ItemCF.fit(ragged([[0, 1]]), 2, weighting="tfidf")  # type: ignore[arg-type]
 
 
 @settings(max_examples=40, deadline=None)
