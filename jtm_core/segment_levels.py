@@ -19,6 +19,8 @@ LARGEST_PROJECTED = 1 << 25
 FLOPS_PER_NUMBER = 16
 """What adding one number of a projected row costs, in operations of a matrix product; an estimate."""
 _ROWS_PER_PART = 1024
+_LINE_BYTES = 64
+"""Of the cache."""
 
 
 def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: int) -> Floats:
@@ -125,13 +127,21 @@ def project_level(vectors: Floats, weight: Floats, shape: HistoryShape) -> Float
     num_windows = len(weight) // width
     is_cheaper = shape.mean_length * FLOPS_PER_NUMBER < 2 * len(weight) and 4 * len(vectors) < shape.num_samples
     is_small = 4 * len(vectors) * num_windows * num_units <= LARGEST_PROJECTED
-    projected = np.empty((len(vectors) if is_cheaper and is_small else 0, num_windows, num_units), dtype=np.float32)
-    bounds = [*range(0, len(projected), _ROWS_PER_PART), len(projected)]
+    rows = len(vectors) if is_cheaper and is_small else 0
+    projected = _aligned_rows(rows, num_windows * num_units)
+    side_by_side = np.ascontiguousarray(weight.reshape(num_windows, width, num_units).transpose(1, 0, 2)).reshape(width, -1)
+    bounds = [*range(0, rows, _ROWS_PER_PART), rows]
 
     def multiply(part: int) -> None:
-        rows = slice(bounds[part], bounds[part + 1])
-        for window in range(num_windows):
-            projected[rows, window] = vectors[rows] @ weight[window * width : (window + 1) * width]
+        own = slice(bounds[part], bounds[part + 1])
+        np.dot(vectors[own], side_by_side, out=projected[own])
 
     run_chunks(multiply, len(bounds) - 1)
-    return projected
+    return projected.reshape(rows, num_windows, num_units)
+
+
+def _aligned_rows(rows: int, columns: int) -> Floats:
+    """An array that begins where a cache line does, so that no vector of 16 numbers lies in two of them."""
+    memory = np.empty(4 * rows * columns + _LINE_BYTES, dtype=np.uint8)
+    first = -memory.ctypes.data % _LINE_BYTES
+    return memory[first : first + 4 * rows * columns].view(np.float32).reshape(rows, columns)

@@ -9,7 +9,7 @@ vectors are carried over from the old one (:mod:`jtm_core.carry`), a level at a 
 Shape letters: P pieces, C nodes of one level below one node.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
@@ -55,6 +55,8 @@ class Problem:
         Of the samples.
     precision : "float32" or "bfloat16"
         Of the products behind the first layer.
+    users : dict
+        Users' side by level, for passes to share: it is the old tree's throughout.
     """
 
     network: JtmNetwork
@@ -63,6 +65,7 @@ class Problem:
     samples: Samples
     shape: HistoryShape
     precision: Precision = "float32"
+    users: dict[int, UserSide] = field(default_factory=dict, compare=False)
 
 
 class Pass(Protocol):
@@ -108,10 +111,7 @@ class FusedPass:
         head = head_weights(problem.network)
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._vectors = problem.network.vectors.detach().numpy()
-        is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
-        self._finds_own = work.kind == "weigh" and work.measures_old and is_old
-        """On the old tree a piece's own node is among those that are weighed."""
-        self._users: dict[int, UserSide] = {}
+        self._is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._nodes: dict[int, NodeSide] = {}
 
     def add_up(self, pieces: Pieces, levels: list[int]) -> list[Sums]:
@@ -128,21 +128,27 @@ class FusedPass:
             place, chunk = divmod(task, num_chunks)
             part = slice(bounds[chunk], bounds[chunk + 1])
             own = PieceRows(*(array[part] for array in rows[place]))
-            add_chunk(own, self._users[levels[place]], self._nodes[levels[place]], self._head, sums[place][part])
+            add_chunk(own, self._problem.users[levels[place]], self._nodes[levels[place]], self._head, sums[place][part])
 
         run_chunks(add, num_chunks * len(levels))
-        if self._finds_own:
-            for level, level_sums in zip(levels, sums, strict=True):
+        for level, level_sums in zip(levels, sums, strict=True):
+            if self._finds_own(level):
                 own = level_positions(self._work.leaf_of_item[pieces.items], self._problem.tree.height, level)
                 level_sums[:, -1] = level_sums[np.arange(len(own)), own & (level_sums.shape[1] - 2)]
         return sums
+
+    def _finds_own(self, level: int) -> bool:
+        """Whether a piece's own node in the old tree is weighed anyway: any in the old tree, a leaf in all of them."""
+        work = self._work
+        return work.kind == "weigh" and work.measures_old and (self._is_old or level == self._problem.tree.height)
 
     def _num_columns(self, level: int) -> int:
         return 1 << (level - self._work.upper_level) if self._work.kind == "weigh" else 0
 
     def _prepare(self, level: int) -> None:
+        if level not in self._problem.users:
+            self._problem.users[level] = self._user_side(level)
         if level not in self._nodes:
-            self._users[level] = self._user_side(level)
             self._nodes[level] = self._node_side(level)
 
     def _user_side(self, level: int) -> UserSide:
@@ -193,7 +199,8 @@ class FusedPass:
         parents = level_positions(work.leaf_of_item[pieces.items], tree.height, work.upper_level)
         used = self._used_positions(level)
         firsts, lasts = (np.searchsorted(used, (parents + more) << (level - work.upper_level)) for more in (0, 1))
-        return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if work.measures_old and not self._finds_own else nothing - 1)
+        scores_own = work.measures_old and not self._finds_own(level)
+        return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1)
 
     def _used_positions(self, level: int) -> Ints:
         """Positions of the level's used nodes in the current tree, from left to right."""

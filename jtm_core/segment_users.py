@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.kernels import Floats
+from jtm_core.vector_code import LANES, make_row_sum
 
 Ints = NDArray[np.int64]
 Positions = NDArray[np.int32]
 
 POOLED_ROWS = 32
 """Samples whose windows are multiplied at once: BLAS has kernels for small products that beat those for large ones here."""
+
+
+_sum_8, _sum_1 = make_row_sum(8), make_row_sum(1)
 
 
 class UserSide(NamedTuple):
@@ -54,27 +58,58 @@ class PieceRows(NamedTuple):
     """(P,): row of ``own_table``, -1 for none."""
 
 
+class Terms(NamedTuple):
+    """Which projected vectors the halves of a chunk's samples are sums of."""
+
+    offsets: Ints
+    """(samples + 1,): sample ``s`` has the terms ``offsets[s] .. offsets[s + 1] - 1``."""
+    rows: Ints
+    factors: Floats
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _project(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
-    """User halves as sums of projected vectors: for short histories."""
-    items, starts, cuts, window_ends, leaf_positions, steps, _, _, bias, projected = users
+def _list_terms(pieces: PieceRows, users: UserSide) -> Terms:
+    """Go through the histories of all the pieces' samples."""
+    items, starts, cuts, window_ends, leaf_positions, steps, _, _, _, projected = users
     firsts, sizes = pieces.firsts, pieces.sizes
-    place = 0
+    num_samples, num_windows = sizes.sum(), projected.shape[1]
+    offsets = np.zeros(num_samples + 1, np.int64)
+    rows, factors = np.empty(num_samples * window_ends[0], np.int64), np.empty(num_samples * window_ends[0], np.float32)
+    place, count = 0, 0
     for piece in range(len(firsts)):
         for sample in range(firsts[piece], firsts[piece] + sizes[piece]):
-            half, cut, low = halves[place], cuts[sample], np.int64(starts[sample])
-            half[:] = bias
-            low = max(low, cut - window_ends[0])
-            for window in range(len(window_ends) - 1):
+            cut = cuts[sample]
+            low = max(np.int64(starts[sample]), cut - window_ends[0])
+            for window in range(num_windows):
                 high = max(low, cut - window_ends[window + 1])
-                scale = np.float32(1) / np.float32(max(high - low, 1))
+                factor = np.float32(1) / np.float32(max(high - low, 1))
                 for t in range(low, high):
                     position = items[t] if steps < 0 else leaf_positions[items[t]] >> steps
-                    row = projected[position, window]
-                    for j in range(len(half)):
-                        half[j] += scale * row[j]
+                    rows[count], factors[count] = position * num_windows + window, factor
+                    count += 1
                 low = high
             place += 1
+            offsets[place] = count
+    return Terms(offsets, rows[:count], factors[:count])
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _project(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
+    """User halves as sums of projected vectors: for short histories."""
+    bias, projected = users.bias, users.projected
+    table = projected.reshape(projected.shape[0] * projected.shape[1], projected.shape[2])
+    offsets, rows, factors = _list_terms(pieces, users)
+    wide, whole = len(bias) // (8 * LANES) * (8 * LANES), len(bias) // LANES * LANES
+    for place in range(len(offsets) - 1):
+        half, first, last = halves[place], offsets[place], offsets[place + 1]
+        half[:] = bias
+        for column in range(0, wide, 8 * LANES):
+            _sum_8(table, rows, factors, halves, (place, column, first, last))
+        for column in range(wide, whole, LANES):
+            _sum_1(table, rows, factors, halves, (place, column, first, last))
+        for k in range(first, last):
+            for j in range(whole, len(half)):
+                half[j] += factors[k] * table[rows[k], j]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

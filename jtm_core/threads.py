@@ -6,6 +6,7 @@ depend on how many threads there are: chunks are cut by the input alone, or wher
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -102,4 +103,14 @@ def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:
             for k in range(num_chunks):
                 work(k)
         else:
-            list(_THREADS.pool().map(work, range(num_chunks)))
+            numbers = iter(range(num_chunks))  # each thread takes the next one: cheaper than a future for every chunk
+
+            def take(_: int) -> None:
+                for k in numbers:
+                    try:
+                        work(k)
+                    except BaseException:
+                        deque(numbers, maxlen=0)  # nothing is left for the other threads
+                        raise
+
+            list(_THREADS.pool().map(take, range(min(num_threads(), num_chunks))))

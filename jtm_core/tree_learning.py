@@ -10,7 +10,8 @@ Where we leave the paper:
   belong to items that are gone; the paths below look bad, and the objective of the whole tree gains less or falls. So
   after each segment the items keep their old order below their new nodes and the vectors there are carried over, before
   the next segment is learned.
-* The objective is *measured* before (old tree, its vectors) and after (new tree, carried vectors). Within a node the
+* The objective is *measured* before (old tree, its vectors) and after (new tree, carried vectors); that of the leaves, whose
+  vectors move with their items, is any tree's and is measured once. Within a node the
   order the items came in is kept unless the new assignment weighs more; a tree whose objective is not above the old
   one's is not taken, and learning starts again one segment further down. So the objective never falls.
 * Items that were never a target have equal weights everywhere: they fill holes and keep their place if it is free.
@@ -99,7 +100,7 @@ class TreeLearner:
         steps: dict[int, Reassignment] = {}
         for start in range(len(borders) - 1):
             new, steps = self._learn_from(borders[start:], passes, before if start == 0 else None)
-            after = self._measure(new, passes)
+            after = self._measure(new, passes, before[height])
             if after.sum() > before.sum():
                 break
         else:
@@ -186,11 +187,17 @@ class TreeLearner:
             tree = steps[upper].tree
         return tree, steps
 
-    def _measure(self, tree: TreeIndex, passes: "_Passes") -> Floats:
-        """Sum over samples of log p of the target's ancestor on each level of a tree with carried vectors: float64 (height + 1,)."""
+    def _measure(self, tree: TreeIndex, passes: "_Passes", leaves: float) -> Floats:
+        """Sum over samples of log p of the target's ancestor on each level of a tree with carried vectors: float64 (height + 1,).
+
+        ``leaves`` is that of the old tree's leaves. An item takes its vector along and users stay as they are, so it is any tree's.
+        """
         totals = np.zeros(tree.height + 1)
-        for _ in passes.run(SegmentWork("measure", 0, tree.height, tree.leaf_of_item, False, passes.samples_per_shard), totals):
-            pass
+        if tree.height > 1:
+            work = SegmentWork("measure", 0, tree.height - 1, tree.leaf_of_item, False, passes.samples_per_shard)
+            for _ in passes.run(work, totals):
+                pass
+        totals[-1] = leaves
         return totals
 
 

@@ -175,6 +175,51 @@ def output_row(typing_context: Any, sums: Any, bias: Any, slopes: Any, vector: A
     return types.float32(sums, bias, slopes, vector, row), code
 
 
+def make_row_sum(vectors: int) -> Any:
+    """A weighted sum of some rows of a table, ``16 * vectors`` columns of it, as a function for nopython code.
+
+    Parameters
+    ----------
+    vectors : int
+        As many sums stay in registers while the rows run past.
+
+    Returns
+    -------
+    callable (table, rows, factors, out, place)
+        Adds ``factors[k] * table[rows[k]]``, first <= k < last, in order, to columns of a row of ``out``. ``rows`` is int64, the rest
+        float32 and C-contiguous; ``place``: (row, column, first, last). Nothing is checked.
+    """
+
+    @intrinsic
+    def row_sum(typing_context: Any, table: Any, rows: Any, factors: Any, out: Any, place: Any) -> Any:
+        return types.void(table, rows, factors, out, place), _row_sum_code(vectors)
+
+    return row_sum
+
+
+def _row_sum_code(vectors: int) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        table, rows, factors, out = arrays_of(context, builder, signature, arguments)
+        row, column, first, last = cgutils.unpack_tuple(builder, arguments[-1])
+        sums = [cgutils.alloca_once(builder, _FLOATS) for _ in range(vectors)]
+        columns = [builder.add(column, _LONG(LANES * n)) for n in range(vectors)]
+        for variable, at in zip(sums, columns, strict=True):
+            builder.store(_lanes(builder, out, at, row), variable)
+        with cgutils.for_range_slice(builder, first, last, _LONG(1), inc=True) as (k, _):
+            factor = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), builder.load(builder.gep(factors.data, [k])), _INT(0))
+            factor = builder.shuffle_vector(factor, factor, ir.Constant(_INTS, [0] * LANES))
+            source = builder.load(builder.gep(rows.data, [k]))
+            for variable, at in zip(sums, columns, strict=True):
+                term = builder.fmul(factor, _lanes(builder, table, at, source), ("contract",))
+                builder.store(builder.fadd(builder.load(variable), term, ("contract",)), variable)
+        for variable, at in zip(sums, columns, strict=True):
+            target = builder.gep(out.data, [builder.add(at, builder.mul(row, cgutils.unpack_tuple(builder, out.shape)[1]))])
+            builder.store(builder.load(variable), builder.bitcast(target, _FLOATS.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return code
+
+
 @intrinsic
 def round_bfloat16(typing_context: Any, value: Any) -> Any:
     """The nearest bfloat16 number's bits, ties to even: float32 -> uint16; loops over it become vector instructions."""

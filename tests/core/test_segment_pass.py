@@ -83,17 +83,18 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
             np.testing.assert_allclose(one[:, -1], other[:, -1], rtol=2e-5)
 
 
-def test_projected_and_pooled_user_halves_agree() -> None:
-    world = small_world(num_items=9, num_users=60)
+@pytest.mark.parametrize("units", [16, 150])  # of the first layer: one vector of 16; eight, one more and six units beyond
+def test_projected_and_pooled_user_halves_agree(units: int) -> None:
+    world = small_world(num_items=9, num_users=60, config=dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4)))
     samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
     shape = history_shape(SMALL_MODEL.window_sizes, samples)
     work = SegmentWork("measure", 0, 4, world.tree.leaf_of_item, False, 100)
     pieces, sums = cut_pieces(np.searchsorted(samples.targets, np.arange(10)), world.tree.leaf_of_item), []
     for mean_length, is_projected in ((0.0, True), (1e9, False)):
         forced = dataclasses.replace(shape, mean_length=mean_length)
-        scores = FusedPass(Problem(world.network, world.tree, world.histories.values, samples, forced), work)
-        sums.append(np.concatenate(scores.add_up(pieces, [1, 2, 3, 4])))
-        assert bool(len(scores._users[2].projected)) == is_projected
+        problem = Problem(world.network, world.tree, world.histories.values, samples, forced)
+        sums.append(np.concatenate(FusedPass(problem, work).add_up(pieces, [1, 2, 3, 4])))
+        assert bool(len(problem.users[2].projected)) == is_projected
     np.testing.assert_allclose(*sums, rtol=2e-5)
     assert not len(project_level(np.zeros((1000, 8), np.float32), np.zeros((32, 16), np.float32), shape))
 

@@ -32,6 +32,20 @@ def test_chunks_run_once_each_on_so_many_threads(number: int) -> None:
     assert len(threads) == number
 
 
+def test_after_an_error_no_chunk_is_begun() -> None:
+    begun: list[int] = []
+
+    def work(k: int) -> None:
+        begun.append(k)
+        time.sleep(0.002)
+        if k == 0:
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        run_chunks(work, 1000)
+    assert len(begun) < 1000
+
+
 def test_no_threads_are_refused() -> None:
     with pytest.raises(ValueError, match="the number of threads is 0; allowed are 1 and more"):
         set_num_threads(0)

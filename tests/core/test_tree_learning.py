@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
+from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import TreeLearningConfig
 from jtm_core.reassignment import reassign
-from jtm_core.scoring import make_scorer, sample_windows
+from jtm_core.scoring import NodeTable, make_scorer, sample_windows
 from jtm_core.segments import SegmentWork, ShardSums, cut_pieces
 from jtm_core.tree import TreeIndex
 from jtm_core.tree_learning import TreeLearner, target_samples
@@ -46,6 +47,22 @@ def test_the_objective_before_is_the_log_likelihood_of_the_old_paths() -> None:
             logit = scorer.score_level(windows.part(place, place + 1), level, np.array([code]))[0, 0]
             total += -np.log1p(np.exp(-float(logit)))
     assert learned.objective_before == pytest.approx(total, rel=1e-4)
+
+
+def test_the_objective_after_is_the_log_likelihood_of_the_new_paths_with_carried_vectors() -> None:
+    world = small_world()
+    learned = learner(world, TreeLearningConfig(gap=2)).learn()
+    assert learned.is_new
+    new, height = learned.tree, world.tree.height
+    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
+    carried = NodeTable(carry_inner_vectors(world.network, world.tree, new), new)
+    scorer, totals = make_scorer(world.network, world.tree, carried), np.zeros(height + 1)
+    for level in range(1, height + 1):
+        logits = scorer.score_level(windows, level, new.ancestors(level)[samples.targets][:, None])
+        totals[level] = -np.logaddexp(0, -logits.astype(np.float64)).sum()
+    assert learned.objective_after == pytest.approx(totals.sum(), rel=1e-5)
+    assert learned.segments[-1].objective_after == pytest.approx(totals[learned.segments[-1].upper_level + 1 :].sum(), rel=1e-5)
 
 
 def all_sums(learner: TreeLearner, work: SegmentWork) -> ShardSums:
