@@ -73,12 +73,53 @@ def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) ->
     return Ragged(items[positions], offsets), bounds + (offsets[:-1] - low)[run_of_sample][:, None]
 
 
+class NodeRows:
+    """Which rows of the table stand for nodes and behaviours on the trained levels of one tree."""
+
+    def __init__(self, tree: TreeIndex, levels: range, features: str) -> None:
+        self._tree, self._levels, self._is_flat, self._item_of_leaf = tree, levels, features == "flat", tree.item_of_leaf()
+
+    def lift(self, items: Ints) -> Ints:
+        """Codes of the items' ancestors on every trained level: int64 (L, len(items))."""
+        leaves = self._tree.leaf_of_item[items]
+        return np.stack([ancestors_up(leaves, self._tree.height - level) for level in self._levels])
+
+    def of_behaviours(self, items: Ints) -> Ints:
+        """Table row by which each behaviour stands on every trained level: int64 (L, len(items))."""
+        behaviours = items + first_code(self._tree.height)
+        if self._is_flat:
+            return np.broadcast_to(behaviours, (len(self._levels), len(items)))
+        lifted = self.lift(items)
+        lifted[-1] = behaviours
+        return lifted
+
+    def of_nodes(self, codes: Ints) -> Ints:
+        """Table rows of used nodes: by code, on the leaf level by item."""
+        first, rows = first_code(self._tree.height), codes.copy()
+        is_leaf = codes >= first
+        rows[is_leaf] = first + self._item_of_leaf[codes[is_leaf] - first]
+        return rows
+
+
+def chunk_edges(num_samples: int, block: int, rows_per_sample: int) -> NDArray[np.int64]:
+    """Borders of chunks of rows: whole blocks of samples, :data:`CHUNK_SAMPLES` samples or a little more."""
+    size = block * -(-CHUNK_SAMPLES // block)
+    return np.append(np.arange(0, num_samples, size), num_samples) * rows_per_sample
+
+
+def equal_share(num_samples: int, block: int, rank: int, size: int) -> slice:
+    """The ``rank``-th of ``size`` equal shares of a batch's samples, in whole blocks; perhaps empty."""
+    num_blocks = -(-num_samples // block)
+    first, last = (min(num_blocks * part // size * block, num_samples) for part in (rank, rank + 1))
+    return slice(first, last)
+
+
 class BatchMaker:
     """Turns samples into :class:`TrainingBatch`; what depends only on tree and settings is computed once."""
 
     def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, window_sizes: tuple[int, ...], block: int) -> None:
-        self._tree, self._sampler, self._window_sizes, self._block = tree, sampler, window_sizes, block
-        self._is_flat, self._item_of_leaf = features == "flat", tree.item_of_leaf()
+        self._sampler, self._window_sizes, self._block = sampler, window_sizes, block
+        self._table = NodeRows(tree, sampler.levels, features)
         counts = np.array(sampler.counts)
         self._level_of_row = np.repeat(np.arange(len(counts)), counts + 1)
         self._place_of_row = np.concatenate([np.arange(-1, count) for count in counts])
@@ -90,9 +131,7 @@ class BatchMaker:
 
     def share(self, num_samples: int, rank: int, size: int) -> slice:
         """Which of a batch's samples are the ``rank``-th of ``size`` equal shares: whole blocks of negatives, perhaps none."""
-        num_blocks = -(-num_samples // self._block)
-        first, last = (min(num_blocks * part // size * self._block, num_samples) for part in (rank, rank + 1))
-        return slice(first, last)
+        return equal_share(num_samples, self._block, rank, size)
 
     def make(self, items: Ints, samples: Samples, rng: np.random.Generator, share: slice | None = None) -> TrainingBatch:
         """Build the batch of some samples over the flat ``items``, drawing its negatives from ``rng``.
@@ -112,25 +151,10 @@ class BatchMaker:
             samples = samples.part(share)
             negatives = [codes[share.start // self._block : -(-share.stop // self._block)] for codes in negatives]
         runs, bounds = gather_runs(items, samples, self._window_sizes)
-        leaves, height = self._tree.leaf_of_item, self._tree.height
-        positives = self._lift(leaves[samples.targets])
+        positives = self._table.lift(samples.targets)
         codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
-        behaviours = runs.values + first_code(height)
-        lifted = np.broadcast_to(behaviours, (len(positives), len(behaviours))) if self._is_flat else self._lift(leaves[runs.values])
-        if not self._is_flat:
-            lifted[-1] = behaviours
-        return TrainingBatch(runs.offsets, bounds, lifted, self._rows_of(codes), self._make_rows(positives, negatives, codes))
-
-    def _lift(self, leaves: Ints) -> Ints:
-        """Ancestors of leaves on every trained level: int64 (L, len(leaves))."""
-        return np.stack([ancestors_up(leaves, self._tree.height - level) for level in self._sampler.levels])
-
-    def _rows_of(self, codes: Ints) -> Ints:
-        """Table rows of nodes: by code, on the leaf level by item."""
-        first, rows = first_code(self._tree.height), codes.copy()
-        is_leaf = codes >= first
-        rows[is_leaf] = first + self._item_of_leaf[codes[is_leaf] - first]
-        return rows
+        behaviours, nodes = self._table.of_behaviours(runs.values), self._table.of_nodes(codes)
+        return TrainingBatch(runs.offsets, bounds, behaviours, nodes, self._make_rows(positives, negatives, codes))
 
     def _make_rows(self, positives: Ints, negatives: list[Ints], codes: Ints) -> Rows:
         num_levels, num_samples = positives.shape
@@ -143,8 +167,5 @@ class BatchMaker:
         labels = np.where(codes[nodes] == positives.T[:, level], np.float32(MASKED), np.float32(0))
         labels[:, is_positive] = 1
         users = level * num_samples + np.arange(num_samples)[:, None]
-        return Rows(users.astype(np.int32).ravel(), nodes.astype(np.int32).ravel(), labels.ravel(), self._chunks(num_samples))
-
-    def _chunks(self, num_samples: int) -> NDArray[np.int64]:
-        size = self._block * -(-CHUNK_SAMPLES // self._block)
-        return np.append(np.arange(0, num_samples, size), num_samples) * self.rows_per_sample
+        chunks = chunk_edges(num_samples, self._block, self.rows_per_sample)
+        return Rows(users.astype(np.int32).ravel(), nodes.astype(np.int32).ravel(), labels.ravel(), chunks)

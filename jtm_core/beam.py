@@ -7,6 +7,7 @@ beam never prune, so the search starts at ``floor(log2(beam_width))``, or lower 
 """
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import cast
 
@@ -99,7 +100,7 @@ class BeamSearch:
             if level < self.levels[-1]:
                 kept, kept_logits = _best(codes, logits, self._beam_width)
                 yield level, kept, kept_logits
-                codes = self._candidates_below(kept, level + 1)
+                codes = self.candidates_below(kept, level + 1)
             else:
                 yield level, codes, logits
 
@@ -131,6 +132,13 @@ class BeamSearch:
             kept[level] = _best(codes, logits, self._beam_width)[0]
         return _ranked(codes, logits, self._leaf_items), kept
 
+    def renewed(self, scorer: Scorer) -> "BeamSearch":
+        """The same search by another scorer of the same tree, say after the weights changed; what depends on the tree alone is kept."""
+        search = copy(self)
+        search._scorer, search._fused = scorer, None
+        search._fused = search._make_fused() if isinstance(scorer, FusedScorer) else None
+        return search
+
     @property
     def most_scores(self) -> int:
         """Nodes that a walk scores for a user at most."""
@@ -144,7 +152,8 @@ class BeamSearch:
         """The tree searched."""
         return self._scorer.tree
 
-    def _candidates_below(self, codes: Ints, level: int) -> Ints:
+    def candidates_below(self, codes: Ints, level: int) -> Ints:
+        """Children, on ``level``, of what the level above kept: int64 (S, 2 * C), -1 where there is none that may be searched."""
         children = children_of(codes).reshape(len(codes), -1)
         is_used = np.repeat(codes >= 0, 2, axis=1) & self._is_used[np.maximum(children, first_code(level))]
         return np.where(is_used, children, -1)

@@ -146,6 +146,14 @@ class TrainingConfig:
     """Negatives per sample, summed over all levels, more near the leaves (paper: 100 or 200)."""
     negatives_block: PositiveInt = 64
     """Samples that share one draw of negatives; 1 draws for each sample alone as the paper does."""
+    nodes: Literal["uniform", "beam"] = "uniform"
+    """Negatives come from all nodes of a level or, ``beam``, from those that a beam visits; inner targets are re-estimated then (OTM)."""
+    training_beam: PositiveInt = 400
+    """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows depend on ``negatives`` alone."""
+    searches: Literal["user", "sample"] = "user"
+    """``beam``: search once for all samples that a batch has of a user, or for every sample (OTM), at a multiple of the time."""
+    even_share: Share = 0.5
+    """``beam``: share of the negatives still drawn from all nodes of a level, so that none is left unseen (OTM: 0)."""
     first_level: Annotated[int, Ge(0)] = 0
     """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
@@ -156,9 +164,19 @@ class TrainingConfig:
     """Of the products behind the first layer; weights, sums and moments stay float32."""
 
     def __post_init__(self) -> None:
-        for name in ("minimum_history", "epochs", "later_epochs", "batch_samples", "negatives", "negatives_block", "patience"):
+        for name in (
+            "minimum_history",
+            "epochs",
+            "later_epochs",
+            "batch_samples",
+            "negatives",
+            "negatives_block",
+            "training_beam",
+            "patience",
+        ):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed are 1 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
+        _require(0 <= self.even_share <= 1, f"even_share is {self.even_share}; allowed are 0 .. 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
 
 
@@ -209,14 +227,9 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         _require(len(self.cutoffs) > 0 and min(self.cutoffs) >= 1, f"cutoffs is {self.cutoffs}; give 1 or more, each at least 1")
         _require(list(self.cutoffs) == sorted(set(self.cutoffs)), f"cutoffs is {self.cutoffs}; they must ascend")
-        _require(
-            self.beam_width >= self.cutoffs[-1],
-            f"beam_width is {self.beam_width}; it must be at least the largest cut-off {self.cutoffs[-1]}",
-        )
-        _require(
-            1 <= self.small_beam_width <= self.beam_width,
-            f"small_beam_width is {self.small_beam_width}; allowed are 1 .. {self.beam_width}",
-        )
+        beam, small, last = self.beam_width, self.small_beam_width, self.cutoffs[-1]
+        _require(beam >= last, f"beam_width is {beam}; it must be at least the largest cut-off {last}")
+        _require(1 <= small <= beam, f"small_beam_width is {small}; allowed are 1 .. {beam}")
 
 
 @dataclass(frozen=True, kw_only=True)

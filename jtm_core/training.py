@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from jtm_core.batches import BatchMaker
+from jtm_core.beam_batches import BeamBatchMaker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import undertraining_signs
@@ -138,9 +139,7 @@ class Training:
         self._best: dict[str, Tensor] = {}  # empty as long as the network itself is the best
         self._peers: Peers = Alone()
         self._optimiser = Adam(self._network, config.learning_rate)
-        sampler = NegativeSampler(tree, min(plan.first_level, tree.height), config.negatives)
-        model = network.config
-        self._maker = BatchMaker(tree, sampler, model.features, model.window_sizes, config.negatives_block)
+        self._maker = _make_maker(self._network, tree, config, min(plan.first_level, tree.height))
         self._gradients = make_gradients(self._network, config.precision)
         self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
         self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()
@@ -280,3 +279,11 @@ class Training:
     def _rows_done(self) -> int:
         in_epoch = min(self._batch * self._config.batch_samples, self._num_samples)
         return (self._epoch * self._num_samples + in_epoch) * self._maker.rows_per_sample
+
+
+def _make_maker(network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int) -> BatchMaker | BeamBatchMaker:
+    """What makes batches of the nodes that the settings ask for."""
+    if config.nodes == "beam":
+        return BeamBatchMaker(network, tree, config, first_level)
+    sampler = NegativeSampler(tree, first_level, config.negatives)
+    return BatchMaker(tree, sampler, network.config.features, network.config.window_sizes, config.negatives_block)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -123,9 +124,11 @@ def test_the_shares_of_a_batch_sum_to_its_gradients(features: str) -> None:
         torch.testing.assert_close(sums, dense, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "block"), [(2, 4), (3, 4), (3, 16), (5, 8)])
-def test_peers_learn_what_one_process_learns(size: int, block: int) -> None:
-    world, config = small_world(num_users=40), replace(CONFIG, negatives_block=block)
+@pytest.mark.parametrize(
+    ("size", "block", "nodes"), [(2, 4, "uniform"), (3, 4, "uniform"), (3, 16, "uniform"), (5, 8, "uniform"), (2, 4, "beam")]
+)
+def test_peers_learn_what_one_process_learns(size: int, block: int, nodes: Literal["uniform", "beam"]) -> None:
+    world, config = small_world(num_users=40), replace(CONFIG, negatives_block=block, nodes=nodes, training_beam=3)
     alone = trained(world, 1, config)[0]
     together = trained(world, size, config)
     assert len(together) == size

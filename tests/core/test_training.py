@@ -12,6 +12,7 @@ from jtm_core.model import JtmNetwork
 from jtm_core.training import Training, TrainingPlan, Validation
 
 CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
+BEAM = dataclasses.replace(CONFIG, nodes="beam", training_beam=3)
 PLAN = TrainingPlan(first_level=1, num_epochs=3, seed=5, iteration=2)
 
 
@@ -30,12 +31,12 @@ def finished(train: Training) -> dict[str, torch.Tensor]:
     return train.result().network.state_dict()
 
 
-@pytest.mark.parametrize("stop_after", [1, 5, 7, 13])
-def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int) -> None:
+@pytest.mark.parametrize(("stop_after", "config"), [(1, CONFIG), (5, CONFIG), (7, CONFIG), (13, CONFIG), (7, BEAM)])
+def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int, config: TrainingConfig) -> None:
     world = small_world()
-    straight = training(world)
+    straight = training(world, config)
     expected = finished(straight)
-    stopped, resumed = training(world), training(world)
+    stopped, resumed = training(world, config), training(world, config)
     for done, _ in enumerate(stopped.steps(), 1):
         if done == stop_after:
             break
@@ -52,6 +53,13 @@ def test_the_seed_decides() -> None:
     assert torch.equal(first["vectors"], again["vectors"])
     other = Training(world.network, world.tree, world.histories, CONFIG, dataclasses.replace(PLAN, seed=6), judged)
     assert not torch.equal(first["vectors"], finished(other)["vectors"])
+
+
+def test_nodes_of_the_beam_are_another_training_and_seeded_too() -> None:
+    world = small_world()
+    first, again = finished(training(world, BEAM)), finished(training(world, BEAM))
+    assert torch.equal(first["vectors"], again["vectors"])
+    assert not torch.equal(first["vectors"], finished(training(world))["vectors"])
 
 
 def test_the_start_is_not_changed_and_the_loss_falls() -> None:

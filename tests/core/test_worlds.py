@@ -1,6 +1,6 @@
 """The whole loop on worlds whose truth is known: what is there is learnt, what is not is not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ class Outcome:
     popularity: float
 
 
-def run(world: World, iterations: int, epochs: int) -> Outcome:
+def run(world: World, iterations: int, epochs: int, training: TrainingConfig = TRAINING) -> Outcome:
     behaviours = world.behaviours
     split = split_users(behaviours, SplitConfig(num_validation_users=100, num_test_users=100), seed=1)
     histories, rng = training_histories(behaviours, split), generator(1, "test")
@@ -45,12 +45,12 @@ def run(world: World, iterations: int, epochs: int) -> Outcome:
     recalls = []
     for iteration in range(iterations + 1):
         if iteration:
-            samples = target_samples(histories, TRAINING.target, 1, None, 1, iteration)
+            samples = target_samples(histories, training.target, 1, None, 1, iteration)
             learned = TreeLearner(network, tree, histories.values, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
             network, tree = carry_inner_vectors(network, tree, learned.tree), learned.tree
         plan = TrainingPlan(FIRST_LEVEL, epochs if not iteration else 2, 1, iteration)
         current = tree
-        train = Training(network, tree, histories, TRAINING, plan, lambda net: validate(net, current, asked, EVALUATION, FIRST_LEVEL))  # noqa: B023
+        train = Training(network, tree, histories, training, plan, lambda net: validate(net, current, asked, EVALUATION, FIRST_LEVEL))  # noqa: B023
         for _ in train.steps():
             pass
         network = train.result().network
@@ -77,6 +77,13 @@ def test_a_planted_world_is_learnt(planted: tuple[World, Outcome]) -> None:
     assert outcome.recalls[-1] > 0.6 * outcome.true_recall
     assert outcome.recalls[-1] > outcome.recalls[0]
     assert outcome.recalls[-1] > 2 * outcome.popularity, "taste, not popularity, is what was planted"
+
+
+def test_a_planted_world_is_learnt_from_the_nodes_of_the_beam() -> None:
+    world = planted_world(generator(7, "world"), num_users=400, num_items=256, num_groups=8)
+    outcome = run(world, iterations=0, epochs=6, training=replace(TRAINING, nodes="beam", training_beam=20))
+    assert outcome.recalls[-1] > 0.55 * outcome.true_recall
+    assert outcome.recalls[-1] > 1.3 * outcome.popularity
 
 
 def test_planted_groups_are_recovered_better_than_by_chance(planted: tuple[World, Outcome]) -> None:

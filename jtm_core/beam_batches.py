@@ -1,0 +1,201 @@
+"""Batches of the nodes that beam search really visits, with targets re-estimated for it: OTM's training (section 4.3).
+
+A network trained on evenly drawn nodes hardly sees those between which a beam has to choose. Here the negatives of a
+sample are drawn, evenly and without replacement, from the *visited* nodes of each level: the children of the beam that
+the network, as it is now, keeps on the level above; on levels that no beam prunes, from all of them. No gradient passes
+through the search. Targets of inner nodes are re-estimated from the leaves up (:mod:`jtm_core.pseudo_targets`): of the
+target's ancestors only those are positives, *wanted*, from which the network's own scores lead down to it; the others
+are nodes like any other and may be drawn as negatives.
+
+Where we leave OTM: wanted ancestors always take part, visited or not, or else what fell off the beam would never come
+back; a share of the negatives is drawn from all nodes of a level (OTM, section 4.3, names that as the way to keep its
+optimality); visited nodes are drawn within the budget of negatives that :class:`~jtm_core.batches.BatchMaker` has, and
+by default the samples of a user share one search. Where fewer nodes are visited than drawn, rows are masked.
+
+Shape letters: S samples, L trained levels, C candidates of a level, U searches, R rows per sample.
+"""
+
+from itertools import pairwise
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.batches import NodeRows, TrainingBatch, chunk_edges, equal_share, gather_runs
+from jtm_core.beam import BeamSearch
+from jtm_core.behaviours import Ints
+from jtm_core.codes import children_of, first_code
+from jtm_core.config import TrainingConfig
+from jtm_core.features import Samples
+from jtm_core.kernels import MASKED, Rows
+from jtm_core.model import JtmNetwork
+from jtm_core.pseudo_targets import targets_of_parents
+from jtm_core.sampling import NegativeSampler, negatives_per_level
+from jtm_core.scoring import CACHE_BYTES, Scorer, Windows, make_scorer, sample_windows
+from jtm_core.tree import TreeIndex
+
+Floats = NDArray[np.float32]
+
+_SCORES_PER_KEPT_HALF = 4
+"""A node's half is worth making for all to read if a batch scores that many times as many nodes as there are."""
+
+_SAMPLES_PER_USER = 16
+"""So many samples a user has in a batch, about; only decides how many halves are kept."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _draw_visited(visited: tuple[Ints, Ints], excluded: Ints, uniforms: NDArray[np.float64], out: Ints) -> None:
+    """Fill each row of ``out`` with distinct visited nodes but the excluded one, every subset equally likely; -1 behind."""
+    codes, searches = visited
+    pool = np.empty(codes.shape[1], np.int64)
+    for s in range(len(out)):
+        size = 0
+        for code in codes[searches[s]]:
+            if code >= 0 and code != excluded[s]:
+                pool[size] = code
+                size += 1
+        count = min(out.shape[1], size)
+        for k in range(count):
+            pick = k + min(int(uniforms[s, k] * (size - k)), size - k - 1)
+            pool[k], pool[pick] = pool[pick], pool[k]
+            out[s, k] = pool[k]
+        out[s, count:] = -1
+
+
+def searched_samples(samples: Samples) -> Ints:
+    """Whose search serves each sample if users are searched for once: the middle one of a user's neighbouring samples; int64 (S,)."""
+    first = np.flatnonzero(np.append(True, samples.starts[1:] != samples.starts[:-1]))
+    lengths = np.diff(np.append(first, len(samples)))
+    return np.repeat(first + lengths // 2, lengths)
+
+
+class BeamBatchMaker:
+    """Turns samples into :class:`~jtm_core.batches.TrainingBatch` by the network as it is when asked.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        The one that is trained; its weights are read anew for every batch.
+    tree : TreeIndex
+    config : TrainingConfig
+    first_level : int
+        First level trained.
+    """
+
+    def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int) -> None:
+        self._network, self._tree, self._config = network, tree, config
+        self.levels = range(first_level, tree.height + 1)
+        self._table = NodeRows(tree, self.levels, network.config.features)
+        self._used = [tree.used_nodes(level) for level in self.levels]
+        self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)
+        self._is_used[np.concatenate(self._used)] = True
+        self._search = BeamSearch(make_scorer(network, tree, cache_bytes=0), config.training_beam, first_level)
+        num_even = min(round(config.negatives * config.even_share), config.negatives - 1)
+        self._even = NegativeSampler(tree, first_level, num_even) if num_even else None
+        pruned = range(self._search.levels[0] + 1, tree.height + 1)
+        most = [2 * config.training_beam if level in pruned else len(used) for level, used in zip(self.levels, self._used, strict=True)]
+        limits = [min(count, len(used)) for count, used in zip(most, self._used, strict=True)]
+        self.counts = negatives_per_level(config.negatives - num_even, [limit + 1 for limit in limits])
+        even_counts = np.array(self._even.counts if self._even else [0] * len(self.counts))
+        self._level_of_row = np.repeat(np.arange(len(self.levels)), np.array(self.counts) + even_counts + 1)
+        searches = config.batch_samples // (1 if config.searches == "sample" else _SAMPLES_PER_USER)
+        scores = self._search.most_scores * searches
+        self._cache_bytes = min(CACHE_BYTES, 4 * network.config.hidden_widths[0] * scores // _SCORES_PER_KEPT_HALF)
+
+    @property
+    def rows_per_sample(self) -> int:
+        """(sample, node) rows of one sample, masked ones included."""
+        return len(self._level_of_row)
+
+    def share(self, num_samples: int, rank: int, size: int) -> slice:
+        """As :meth:`jtm_core.batches.BatchMaker.share`."""
+        return equal_share(num_samples, self._config.negatives_block, rank, size)
+
+    def make(self, items: Ints, samples: Samples, rng: np.random.Generator, share: slice | None = None) -> TrainingBatch:
+        """Build the batch of some samples, as :meth:`jtm_core.batches.BatchMaker.make` does: a share has the nodes of the whole batch."""
+        share = share or slice(0, len(samples))
+        even = self._draw_even(rng, len(samples), share)
+        uniforms = [rng.random((len(samples), count))[share] for count in self.counts]
+        asked = searched_samples(samples) if self._config.searches == "user" else np.arange(len(samples))
+        asked, search_of_sample = np.unique(asked[share], return_inverse=True)
+        sizes, own = self._network.config.window_sizes, samples.part(share)
+        scorer = make_scorer(self._network, self._tree, cache_bytes=self._cache_bytes)
+        visited = self.visited_nodes(scorer, sample_windows(items, samples.take(asked), sizes))
+        positives = self._table.lift(own.targets)
+        wanted = self.wanted_ancestors(scorer, sample_windows(items, own, sizes), positives)
+        negatives = []
+        for place, codes in enumerate(visited):
+            drawn = np.empty(uniforms[place].shape, dtype=np.int64)
+            excluded = np.where(wanted[place], positives[place], -1)
+            _draw_visited((codes, search_of_sample % len(codes)), excluded, uniforms[place], drawn)
+            negatives.append(np.concatenate([drawn, even[place]], axis=1))
+        rows, nodes = self._rows(positives, wanted, negatives)
+        runs, bounds = gather_runs(items, own, sizes)
+        return TrainingBatch(runs.offsets, bounds, self._table.of_behaviours(runs.values), self._table.of_nodes(nodes), rows)
+
+    def visited_nodes(self, scorer: Scorer, windows: Windows) -> list[Ints]:
+        """What a beam's choice lies between, per trained level.
+
+        Parameters
+        ----------
+        scorer : Scorer
+        windows : Windows
+            U users.
+
+        Returns
+        -------
+        list of int64 array (U, C)
+            Children of the beam kept above, -1 where there is no item under one; (1, C) on levels where all used nodes are visited.
+        """
+        search = self._search.renewed(scorer)
+        kept = search.rank_with_levels(windows)[1]
+        return [
+            search.candidates_below(kept[level - 1], level) if level > search.levels[0] else used[None]
+            for level, used in zip(self.levels, self._used, strict=True)
+        ]
+
+    def wanted_ancestors(self, scorer: Scorer, windows: Windows, positives: Ints) -> NDArray[np.bool_]:
+        """Re-estimated targets of the targets' ancestors (OTM, eq. 15): bool (L, S).
+
+        Parameters
+        ----------
+        scorer : Scorer
+        windows : Windows
+            S samples.
+        positives : int64 array (L, S)
+            The targets' ancestors on every trained level; on the last one their leaves, which are always wanted.
+        """
+        wanted = np.ones(positives.shape, dtype=np.bool_)
+        for place in reversed(range(len(positives) - 1)):
+            children = children_of(positives[place])
+            logits = scorer.score_level(windows, self.levels[place + 1], np.where(self._is_used[children], children, -1))
+            targets = (children == positives[place + 1][:, None]) & wanted[place + 1][:, None]
+            wanted[place] = targets_of_parents(targets, logits)
+        return wanted
+
+    def _draw_even(self, rng: np.random.Generator, num_samples: int, share: slice) -> list[Ints]:
+        """Evenly drawn negatives of the samples of a share, per level (S, count), as many columns as there are."""
+        block = self._config.negatives_block
+        if self._even is None:
+            return [np.empty((share.stop - share.start, 0), dtype=np.int64)] * len(self.levels)
+        block_of_sample = np.arange(share.start, share.stop) // block
+        return [codes[block_of_sample] for codes in self._even.draw(rng, -(-num_samples // block))]
+
+    def _rows(self, positives: Ints, wanted: NDArray[np.bool_], negatives: list[Ints]) -> tuple[Rows, Ints]:
+        """Rows, and the codes of the nodes that they point at; a chunk has each of its nodes once."""
+        num_samples, codes, labels = positives.shape[1], [], []
+        for own, is_wanted, drawn in zip(positives[:, :, None], wanted[:, :, None], negatives, strict=True):
+            is_none = (drawn < 0) | (is_wanted & (drawn == own))
+            codes += [own, np.where(is_none, own, drawn)]
+            labels += [np.where(is_wanted, np.float32(1), np.float32(MASKED)), np.where(is_none, np.float32(MASKED), np.float32(0))]
+        flat = np.concatenate(codes, axis=1).ravel()
+        chunks = chunk_edges(num_samples, 1, self.rows_per_sample)
+        places, nodes, count = np.empty(len(flat), dtype=np.int32), list[Ints](), 0
+        for low, high in pairwise(chunks):
+            distinct, inverse = np.unique(flat[low:high], return_inverse=True)
+            places[low:high] = inverse + count
+            nodes.append(distinct)
+            count += len(distinct)
+        users = self._level_of_row * num_samples + np.arange(num_samples)[:, None]
+        rows = Rows(users.astype(np.int32).ravel(), places, np.concatenate(labels, axis=1).ravel(), chunks)
+        return rows, np.concatenate(nodes)
