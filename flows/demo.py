@@ -3,7 +3,8 @@
 from prefect import flow
 
 from flows.train_jtm import train_jtm
-from jtm_core.config import JtmConfig, demo_config
+from jtm_core.config import JtmConfig
+from jtm_core.presets import demo_config
 from tasks.choose_example import choose_example
 
 DEMO = demo_config()

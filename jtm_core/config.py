@@ -156,8 +156,13 @@ class TrainingConfig:
     """``beam``: share of the negatives still drawn from all nodes of a level, so that none is left unseen (OTM: 0)."""
     first_level: Annotated[int, Ge(0)] = 0
     """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
+    order_noise: Annotated[float, Ge(0)] = 0.0
+    """Disorder of the histories in training, drawn anew each epoch: a behaviour may slip back by up to this share of its history's
+    length. Serves logs whose order says little, such as ratings given in one sitting; 0 keeps the order of time."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Adam's step size (paper: 1e-3)."""
+    rate_schedule: Literal["constant", "linear"] = "constant"
+    """``linear``: the rate falls evenly to a fiftieth over the epochs of an iteration."""
     patience: PositiveInt = 2
     """Epochs without a better validation recall before an iteration's training stops; the best epoch's weights are kept."""
     precision: Precision = "float32"
@@ -175,6 +180,7 @@ class TrainingConfig:
             "patience",
         ):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed are 1 and more")
+        _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
         _require(0 <= self.even_share <= 1, f"even_share is {self.even_share}; allowed are 0 .. 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
@@ -275,24 +281,3 @@ class JtmConfig:
         """First level that is trained and searched."""
         smallest = min(self.evaluation.beam_width, self.evaluation.small_beam_width)
         return self.training.first_level or max(1, smallest.bit_length() - 1)
-
-
-def paper_config() -> JtmConfig:
-    """The paper's settings where it gives them: next item, own negatives for every sample, greedy with rebalance."""
-    return JtmConfig(
-        training=TrainingConfig(target="next_item", negatives=100, negatives_block=1, first_level=1),
-        tree_learning=TreeLearningConfig(assignment="greedy"),
-        split=SplitConfig(num_validation_users=10_000, num_test_users=10_000),
-        iterations=10,
-    )
-
-
-def demo_config() -> JtmConfig:
-    """ML-100K in a few minutes, at a beam small against its 1,682 items; small batches, as there are few samples."""
-    return JtmConfig(
-        data=DataConfig(name="ml-100k", path="recbole:ml-100k", format="recbole"),
-        split=SplitConfig(num_validation_users=94, num_test_users=94),
-        training=TrainingConfig(batch_samples=256, learning_rate=3e-3, negatives=40, epochs=8, later_epochs=3),
-        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20, filter_seen=True),
-        iterations=3,
-    )

@@ -9,7 +9,9 @@ Shape letters: S samples, W windows, N behaviours of all users end to end.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.seeding import generator
@@ -122,6 +124,38 @@ def draw_samples(
     if horizon is not None:
         cuts = starts + minimum_history + horizon.integers(0, positions - starts - minimum_history + 1)
     return Samples(starts, cuts, histories.values[positions])
+
+
+def disordered(histories: Ragged, noise: float, rng: np.random.Generator) -> Ragged:
+    """Histories in which behaviours have slipped back at random, as if the log knew their times only roughly.
+
+    Each behaviour is ordered by its position plus an even draw from 0 to ``noise`` times the history's length: 0 keeps the order, 1 mixes
+    neighbourhoods as wide as the history, large values forget it.
+
+    Parameters
+    ----------
+    histories : Ragged
+        Not changed.
+    noise : float
+        0 and more.
+    rng : Generator
+
+    Returns
+    -------
+    Ragged
+        The same rows with the same values each.
+    """
+    values = np.empty_like(histories.values)
+    _slip(histories.values, histories.offsets, noise, rng.random(len(values), dtype=np.float32), values)
+    return Ragged(values, histories.offsets)
+
+
+@numba.njit(cache=True, nogil=True)
+def _slip(values: Ints, offsets: Ints, noise: float, draws: NDArray[np.float32], out: Ints) -> None:
+    for row in range(len(offsets) - 1):
+        first, length = offsets[row], offsets[row + 1] - offsets[row]
+        keys = np.arange(length) + draws[first : first + length] * (noise * length)
+        out[first : first + length] = values[first : first + length][np.argsort(keys, kind="mergesort")]
 
 
 def all_samples(histories: Ragged, target: str, minimum_history: int, seed: int, *counters: int) -> Samples:

@@ -23,6 +23,12 @@ Floats = NDArray[np.float32]
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
 _CHUNK_ROWS = 1024
+_LAST_SHARE = 0.02
+
+
+def linear_share(done: float) -> float:
+    """Share of the learning rate that is left after ``done`` (0 .. 1) of the steps: falling evenly to a fiftieth."""
+    return max(_LAST_SHARE, 1 - done)
 
 
 def _adam_step(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: float, step: int) -> None:
@@ -63,21 +69,22 @@ class Adam:
         self._row_moments = torch.zeros(len(network.vectors), 2, network.vectors.shape[1], device=network.vectors.device)
 
     @torch.no_grad()
-    def step(self, gradients: Gradients) -> None:
-        """Apply one batch's gradients."""
+    def step(self, gradients: Gradients, part: float = 1.0) -> None:
+        """Apply one batch's gradients, with ``part`` of the learning rate."""
         self.num_steps += 1
+        rate = part * self._rate
         for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
             first, second = self._moments[2 * place : 2 * place + 2]
-            _adam_step(parameter, gradient, first, second, self._rate, self.num_steps)
+            _adam_step(parameter, gradient, first, second, rate, self.num_steps)
         if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
-            self._update_on_cpu(gradients)
+            self._update_on_cpu(gradients, rate)
         else:
-            self._update_by_torch(gradients)
+            self._update_by_torch(gradients, rate)
 
-    def _update_on_cpu(self, gradients: Gradients) -> None:
+    def _update_on_cpu(self, gradients: Gradients, rate: float) -> None:
         values, moments = self._network.vectors.detach().numpy(), self._row_moments.numpy()
         row_gradients = gradients.row_gradients.numpy()
-        size, correction = self._rate / (1 - FIRST_DECAY**self.num_steps), 1 - SECOND_DECAY**self.num_steps
+        size, correction = rate / (1 - FIRST_DECAY**self.num_steps), 1 - SECOND_DECAY**self.num_steps
 
         def update(k: int) -> None:
             part = slice(k * _CHUNK_ROWS, (k + 1) * _CHUNK_ROWS)
@@ -85,10 +92,10 @@ class Adam:
 
         run_chunks(update, -(-len(gradients.rows) // _CHUNK_ROWS))
 
-    def _update_by_torch(self, gradients: Gradients) -> None:
+    def _update_by_torch(self, gradients: Gradients, rate: float) -> None:
         rows = torch.from_numpy(gradients.rows).to(self._network.vectors.device)
         values, moments = self._network.vectors[rows], self._row_moments[rows]
-        _adam_step(values, gradients.row_gradients, moments[:, 0], moments[:, 1], self._rate, self.num_steps)
+        _adam_step(values, gradients.row_gradients, moments[:, 0], moments[:, 1], rate, self.num_steps)
         self._network.vectors[rows], self._row_moments[rows] = values, moments
 
     def state(self) -> dict[str, Tensor]:

@@ -18,10 +18,10 @@ from jtm_core.beam_batches import BeamBatchMaker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import undertraining_signs
-from jtm_core.features import SampleOrder, draw_samples, sample_order
+from jtm_core.features import SampleOrder, disordered, draw_samples, sample_order
 from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
-from jtm_core.optimiser import Adam
+from jtm_core.optimiser import Adam, linear_share
 from jtm_core.peers import Alone, Peers, no_gradients
 from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
@@ -171,12 +171,12 @@ class Training:
             If the networks of several peers differ at the end of an epoch.
         """
         while not self._is_done():
-            order = sample_order(self._histories, self._config.minimum_history, self._generator("order"))
+            histories, order = self._ordered()
             while self._batch < self._num_batches:
                 first = self._batch * self._config.batch_samples
                 last = min(first + self._config.batch_samples, order.num_samples)
-                gradients = self._batch_gradients(order, first, last)
-                self._optimiser.step(gradients)
+                gradients = self._batch_gradients(histories, order, first, last)
+                self._optimiser.step(gradients, self._rate_share())
                 self._batch_losses.append(gradients.loss)
                 self._batch += 1
                 yield TrainingProgress(self._epoch + 1, self._batch, self._num_batches, self._rows_done(), gradients.loss)
@@ -237,15 +237,26 @@ class Training:
         best, signs = int(np.argmax(recalls)) + 1, undertraining_signs(self._losses, recalls, last.score_spread, last.list_overlap)
         return TrainingResult(self._network, self._losses, self._loss_curve, self._validations, best, self._rows_done(), signs)
 
-    def _batch_gradients(self, order: SampleOrder, first: int, last: int) -> Gradients:
+    def _ordered(self) -> tuple[Ragged, SampleOrder]:
+        """The histories of this epoch and the order in which their samples pass by."""
+        noise = self._config.order_noise
+        histories = disordered(self._histories, noise, self._generator("order-noise")) if noise else self._histories
+        return histories, sample_order(histories, self._config.minimum_history, self._generator("order"))
+
+    def _rate_share(self) -> float:
+        """Share of the learning rate that the next step takes."""
+        done = (self._epoch * self._num_batches + self._batch) / (self._plan.num_epochs * self._num_batches)
+        return linear_share(done) if self._config.rate_schedule == "linear" else 1.0
+
+    def _batch_gradients(self, histories: Ragged, order: SampleOrder, first: int, last: int) -> Gradients:
         """Gradients of the samples ``first .. last - 1``, of which this process computes its share."""
         horizon = self._generator("horizon", self._batch) if self._config.target == "random_horizon" else None
-        samples = draw_samples(self._histories, order, first, last, self._config.minimum_history, horizon)
+        samples = draw_samples(histories, order, first, last, self._config.minimum_history, horizon)
         share = self._maker.share(len(samples), self._peers.rank, self._peers.size)
         part = (share.stop - share.start) / len(samples)
         if not part:
             return self._peers.add(no_gradients(self._network), 0.0)
-        batch = self._maker.make(self._histories.values, samples, self._generator("negatives", self._batch), share)
+        batch = self._maker.make(histories.values, samples, self._generator("negatives", self._batch), share)
         return self._peers.add(self._gradients(self._network, batch), part)
 
     def _large_state(self) -> dict[str, Tensor]:

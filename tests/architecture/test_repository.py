@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from jtm_core.config import JtmConfig, demo_config
+from jtm_core.config import JtmConfig
+from jtm_core.presets import demo_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = {"run", "serve-ui", "test", "check", "bench", "bench-quick", "help", "setup"}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small_worlds import small_world
 
 from jtm_core.behaviours import Ragged
-from jtm_core.features import all_samples, draw_samples, sample_order, window_bounds
+from jtm_core.features import all_samples, disordered, draw_samples, sample_order, window_bounds
 from jtm_core.seeding import generator
 
 
@@ -56,3 +56,31 @@ def test_batches_of_an_order_join_to_the_whole() -> None:
     whole = draw_samples(histories, order, 0, order.num_samples, 1, None)
     parts = [draw_samples(histories, order, low, min(low + 7, order.num_samples), 1, None) for low in range(0, order.num_samples, 7)]
     assert np.array_equal(np.concatenate([part.targets for part in parts]), whole.targets)
+
+
+def test_disordered_rows_are_sorted_by_position_plus_noise() -> None:
+    histories, noise = small_world(num_users=30).histories, 0.6
+    draws = generator(4, "noise").random(len(histories.values), dtype=np.float32)
+    rows = [histories.row(user) for user in range(len(histories))]
+    keys = [
+        np.arange(len(row)) + draws[start : start + len(row)] * noise * len(row)
+        for row, start in zip(rows, histories.offsets, strict=False)
+    ]
+    expected = np.concatenate([row[np.argsort(key, kind="stable")] for row, key in zip(rows, keys, strict=True)])
+    found = disordered(histories, noise, generator(4, "noise"))
+    assert np.array_equal(found.values, expected)
+    assert np.array_equal(found.offsets, histories.offsets)
+    assert not np.array_equal(found.values, histories.values)
+
+
+def test_without_noise_the_order_stays() -> None:
+    histories = small_world().histories
+    assert np.array_equal(disordered(histories, 0.0, generator(1, "noise")).values, histories.values)
+
+
+def test_noise_moves_no_behaviour_further_than_its_share_of_the_history() -> None:
+    histories = Ragged(np.arange(50), np.array([0, 40, 50]))
+    found = disordered(histories, 0.1, generator(2, "noise"))
+    first, second = found.row(0), found.row(1)
+    assert np.abs(first - np.arange(40)).max() <= 4
+    assert np.array_equal(second, np.arange(40, 50))

@@ -13,6 +13,7 @@ from jtm_core.training import Training, TrainingPlan, Validation
 
 CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
 BEAM = dataclasses.replace(CONFIG, nodes="beam", training_beam=3)
+DISORDERED = dataclasses.replace(CONFIG, order_noise=0.5, rate_schedule="linear")
 PLAN = TrainingPlan(first_level=1, num_epochs=3, seed=5, iteration=2)
 
 
@@ -31,7 +32,7 @@ def finished(train: Training) -> dict[str, torch.Tensor]:
     return train.result().network.state_dict()
 
 
-@pytest.mark.parametrize(("stop_after", "config"), [(1, CONFIG), (5, CONFIG), (7, CONFIG), (13, CONFIG), (7, BEAM)])
+@pytest.mark.parametrize(("stop_after", "config"), [(1, CONFIG), (5, CONFIG), (7, CONFIG), (13, CONFIG), (7, BEAM), (7, DISORDERED)])
 def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int, config: TrainingConfig) -> None:
     world = small_world()
     straight = training(world, config)
@@ -131,3 +132,19 @@ def test_the_best_weights_are_copied_only_where_they_are_not_the_last(recalls: l
     assert not copies[0], "nothing is kept before the first validation"
     assert any(name.startswith("best.") for name in train.state()) == has_copy
     assert train.result().best_epoch == 1 + int(np.argmax(recalls))
+
+
+def test_a_linear_schedule_takes_what_is_left_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, parts = training(small_world(), dataclasses.replace(CONFIG, rate_schedule="linear")), []
+    step = train._optimiser.step
+    monkeypatch.setattr(train._optimiser, "step", lambda gradients, part: (parts.append(part), step(gradients, part)))
+    num_batches = max(progress.num_batches for progress in train.steps())
+    expected = 1 - np.arange(3 * num_batches) / (3 * num_batches)
+    assert np.allclose(parts, np.maximum(expected, 0.02))
+
+
+def test_disorder_and_schedule_change_what_is_learnt() -> None:
+    world = small_world()
+    first = finished(training(world))
+    for change in ({"order_noise": 0.5}, {"rate_schedule": "linear"}):
+        assert not torch.equal(first["vectors"], finished(training(world, dataclasses.replace(CONFIG, **change)))["vectors"])

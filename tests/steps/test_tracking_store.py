@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from jtm_core.config import demo_config
+from jtm_core.presets import demo_config
 from tasks.tracking import client as client_module
 from tasks.tracking import iterations as iterations_module
 from tasks.tracking.client import compare_url, ensure_experiment, run_url, tracking_client

@@ -1,0 +1,34 @@
+"""Settings under names: the paper's, the ones that serve users best, and those of the demo."""
+
+from jtm_core.config import DataConfig, EvaluationConfig, JtmConfig, SplitConfig, TrainingConfig, TreeLearningConfig
+
+
+def paper_config() -> JtmConfig:
+    """The paper's settings where it gives them: next item, own negatives for every sample, greedy with rebalance."""
+    return JtmConfig(
+        training=TrainingConfig(target="next_item", negatives=100, negatives_block=1, first_level=1),
+        tree_learning=TreeLearningConfig(assignment="greedy"),
+        split=SplitConfig(num_validation_users=10_000, num_test_users=10_000),
+        iterations=10,
+    )
+
+
+def best_config() -> JtmConfig:
+    """What served users best so far, each choice made on validation users (``docs/LOG.md``); epochs and rate suit mid-sized logs.
+
+    Beside the defaults (random horizon, regret) it trains on the nodes that beam search visits (OTM) with a falling rate. For logs
+    whose order says little, such as ratings given in one sitting, add ``training.order_noise``.
+    """
+    training = TrainingConfig(nodes="beam", learning_rate=2e-3, rate_schedule="linear", batch_samples=512, epochs=6, later_epochs=2)
+    return JtmConfig(training=training)
+
+
+def demo_config() -> JtmConfig:
+    """ML-100K in a few minutes, at a beam small against its 1,682 items; small batches, as there are few samples."""
+    return JtmConfig(
+        data=DataConfig(name="ml-100k", path="recbole:ml-100k", format="recbole"),
+        split=SplitConfig(num_validation_users=94, num_test_users=94),
+        training=TrainingConfig(batch_samples=256, learning_rate=3e-3, negatives=40, epochs=8, later_epochs=3),
+        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20, filter_seen=True),
+        iterations=3,
+    )
