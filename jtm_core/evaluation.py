@@ -154,7 +154,7 @@ def _scan(scorer: Scorer, asked: Questions, config: EvaluationConfig, advance: _
 
 
 def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: EvaluationConfig, first_level: int) -> Validation:
-    """The short judgement that decides: recall at the last cut-off, spread of scores, overlap of lists."""
+    """The short judgement that decides: recall as :func:`jtm_core.gate.deciding_metric` has it, spread of scores, overlap of lists."""
     search, last = BeamSearch(make_scorer(network, tree), config.beam_width, first_level), config.cutoffs[-1]
     lists, spreads = [], []
     for low, part in blocks_of(asked.windows):
@@ -163,9 +163,8 @@ def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: Eva
         lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
         spreads.append(np.nanstd(np.where(np.isfinite(ranking.logits), ranking.logits, np.nan)[:, :last], axis=1))
     items = np.concatenate(lists)
-    recall = metrics_at(items, asked.truths, asked.histories, [min(last, items.shape[1])], config.truth)[
-        f"recall_at_{min(last, items.shape[1])}"
-    ]
+    cutoff = next((cutoff for cutoff in reversed(config.cutoffs) if cutoff <= items.shape[1]), items.shape[1])
+    recall = metrics_at(items, asked.truths, asked.histories, [cutoff], config.truth)[f"recall_at_{cutoff}"]
     return Validation(float(recall.mean()), float(np.concatenate(spreads).mean()), list_overlap(items))
 
 

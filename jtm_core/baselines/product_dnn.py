@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import gather_runs
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import ModelConfig, TrainingConfig
@@ -194,8 +195,7 @@ class ProductDNN:
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the items of largest inner product by exhaustive search; see :class:`jtm_core.baselines.protocol.Recommender`."""
-        if excluded is not None and len(excluded) != len(histories):
-            raise ValueError(f"{len(excluded)} rows of excluded items for {len(histories)} users; there must be one each")
+        check_query(histories, num_recommended, excluded, len(self.item_vectors))
         items, users = self.item_vectors, self.user_vectors(histories)
         lists = np.full((len(users), num_recommended), -1, dtype=np.int64)
         for first in range(0, len(users), step := max(1, _SCORES_PER_BLOCK // len(items))):
