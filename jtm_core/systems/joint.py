@@ -13,7 +13,7 @@ from jtm_core.experiment import clustered_tree, learning_samples, make_training,
 from jtm_core.model import JtmNetwork, on_device
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.rounds import Report, Round, learn_in_rounds
-from jtm_core.training import TrainingPlan
+from jtm_core.systems.schedules import Schedule
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner
 
@@ -48,7 +48,7 @@ class JointLearning:
     """
 
     def __init__(self, lessons: Lessons, config: JtmConfig, report: Report) -> None:
-        self._lessons, self._config, self._report = lessons, config, report
+        self._lessons, self._config, self._schedule = lessons, config, Schedule(config, report)
         self._asked: Questions = lessons.questions(config.model.window_sizes)
 
     def run(self) -> tuple[Grown, tuple[Round, ...]]:
@@ -76,7 +76,7 @@ class JointLearning:
         histories = self._lessons.histories
         samples = learning_samples(iteration, histories, config)
         learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
-            lambda share: self._show(iteration, 0, f"tree learning, {100 * share:.0f} % done")
+            lambda share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % done")
         )
         moved = learned.moved_shares[-1], learned.raw_moved_shares[-1]
         step = _TreeStep(learned.objective_before, learned.objective_after, *map(float, moved))
@@ -85,12 +85,11 @@ class JointLearning:
     def _trained(self, iteration: int, start: Grown, recall_before: float, step: _TreeStep) -> tuple[Grown, Round]:
         """Train on a tree; the network of the best epoch, and the record of the iteration."""
         config, lessons = self._config, self._lessons
-        num_epochs = config.training.later_epochs if iteration else config.training.epochs
-        plan = TrainingPlan(config.first_level, num_epochs, config.seed, iteration)
+        plan = self._schedule.plan(iteration)
         training = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config)
         for state in training.steps():
             done = state.epoch - 1 + state.batch / state.num_batches
-            self._show(iteration, done, f"epoch {state.epoch} of {num_epochs}, loss {state.loss:.4f}")
+            self._schedule.show(iteration, done, f"epoch {state.epoch} of {plan.num_epochs}, loss {state.loss:.4f}")
         result = training.result()
         made = Round(
             iteration=iteration,
@@ -103,9 +102,3 @@ class JointLearning:
             raw_moved_share=step.raw_moved_share,
         )
         return Grown(result.network, start.tree), made
-
-    def _show(self, iteration: int, done: float, note: str) -> None:
-        """Report epochs done of this iteration as epochs of all."""
-        epochs, later = self._config.training.epochs, self._config.training.later_epochs
-        before = epochs + (iteration - 1) * later if iteration else 0
-        self._report(before + done, epochs + self._config.iterations * later, f"iteration {iteration}: {note}")

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jtm_core.baselines.protocol import Recommender
 from jtm_core.behaviours import Behaviours, Ints, Ragged, Split, evaluation_histories, evaluation_truths, training_histories
+from jtm_core.config import EvaluationConfig
 from jtm_core.evaluation import Questions
+from jtm_core.metrics import metrics_at
 from jtm_core.scoring import windows_of
 
 
@@ -55,6 +58,12 @@ class Lessons:
     def questions(self, window_sizes: tuple[int, ...]) -> Questions:
         """The validation users as the search sees them."""
         return Questions(self.known, self.asked, windows_of(self.known, window_sizes))
+
+    def recall_of(self, recommender: Recommender, evaluation: EvaluationConfig) -> float:
+        """Recall that decides, for any recommender: at the last cut-off, seen items left in or out as ``filter_seen`` says."""
+        last = evaluation.cutoffs[-1]
+        lists = recommender.recommend(self.known, last, self.known if evaluation.filter_seen else None)
+        return float(metrics_at(lists, self.asked, self.known, [last], evaluation.truth)[f"recall_at_{last}"].mean())
 
 
 def lessons_of(behaviours: Behaviours, split: Split, categories: Ints) -> Lessons:
