@@ -128,6 +128,15 @@ class Ragged:
         """One row (a view)."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def rows(self, low: int, high: int) -> "Ragged":
+        """Rows ``low .. high - 1``."""
+        offsets = self.offsets[low : high + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, rows: Ints) -> "Ragged":
+        """Some rows, in the order given."""
+        return take_slices(self.values, self.offsets[rows], np.diff(self.offsets)[rows])
+
 
 def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
     """Cut ``len(starts)`` slices out of a flat array and lay them end to end.

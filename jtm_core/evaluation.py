@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.beam import BeamSearch, blocks_of, full_scan, without_items
-from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths, take_slices
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
 from jtm_core.codes import ancestors_up
 from jtm_core.config import EvaluationConfig
 from jtm_core.metrics import mean_metrics, metrics_at
@@ -62,12 +62,11 @@ class Questions:
 
     def part(self, low: int, high: int) -> "Questions":
         """Users ``low .. high - 1``."""
-        return Questions(_rows(self.histories, low, high), _rows(self.truths, low, high), self.windows.part(low, high))
+        return Questions(self.histories.rows(low, high), self.truths.rows(low, high), self.windows.part(low, high))
 
     def take(self, users: Ints) -> "Questions":
         """Some users, in the order given."""
-        known, wanted = (take_slices(r.values, r.offsets[users], np.diff(r.offsets)[users]) for r in (self.histories, self.truths))
-        return Questions(known, wanted, Windows(self.windows.items, self.windows.bounds[users]))
+        return Questions(self.histories.take(users), self.truths.take(users), Windows(self.windows.items, self.windows.bounds[users]))
 
 
 def questions_of(behaviours: Behaviours, users: EvaluationUsers, window_sizes: tuple[int, ...]) -> Questions:
@@ -145,7 +144,7 @@ def _scan(scorer: Scorer, asked: Questions, config: EvaluationConfig, advance: _
     for low, windows in blocks_of(asked.windows):
         items = full_scan(scorer, windows, count).items
         plain.append(items[:, :last])
-        filtered.append(without_items(items, _rows(asked.histories, low, low + len(windows)), num_items, last))
+        filtered.append(without_items(items, asked.histories.rows(low, low + len(windows)), num_items, last))
         advance(len(windows) * num_items)
     return {
         "full_scan/": _measure(np.concatenate(plain), asked, config),
@@ -154,18 +153,17 @@ def _scan(scorer: Scorer, asked: Questions, config: EvaluationConfig, advance: _
 
 
 def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: EvaluationConfig, first_level: int) -> Validation:
-    """The short judgement that decides: recall at the last cut-off, spread of scores, overlap of lists."""
+    """The short judgement that decides: recall as :func:`jtm_core.gate.deciding_metric` has it, spread of scores, overlap of lists."""
     search, last = BeamSearch(make_scorer(network, tree), config.beam_width, first_level), config.cutoffs[-1]
     lists, spreads = [], []
     for low, part in blocks_of(asked.windows):
         ranking = search.rank(part)
-        seen = _rows(asked.histories, low, low + len(part))
+        seen = asked.histories.rows(low, low + len(part))
         lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
         spreads.append(np.nanstd(np.where(np.isfinite(ranking.logits), ranking.logits, np.nan)[:, :last], axis=1))
     items = np.concatenate(lists)
-    recall = metrics_at(items, asked.truths, asked.histories, [min(last, items.shape[1])], config.truth)[
-        f"recall_at_{min(last, items.shape[1])}"
-    ]
+    cutoff = next((cutoff for cutoff in reversed(config.cutoffs) if cutoff <= items.shape[1]), items.shape[1])
+    recall = metrics_at(items, asked.truths, asked.histories, [cutoff], config.truth)[f"recall_at_{cutoff}"]
     return Validation(float(recall.mean()), float(np.concatenate(spreads).mean()), list_overlap(items))
 
 
@@ -173,11 +171,6 @@ def list_overlap(items: Ints) -> float:
     """Mean share of items that neighbouring users' lists have in common, over at most 500 pairs; int64 (E, M) lists."""
     pairs = [np.intersect1d(one, other).size / items.shape[1] for one, other in pairwise(items[: MOST_LIST_PAIRS + 1])]
     return float(np.mean(pairs)) if pairs else 0.0
-
-
-def _rows(ragged: Ragged, low: int, high: int) -> Ragged:
-    offsets = ragged.offsets[low : high + 1]
-    return Ragged(ragged.values[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 def _search(search: BeamSearch, asked: Questions, count: int, advance: _Advance) -> tuple[tuple[Ints, Ints], dict[int, float]]:

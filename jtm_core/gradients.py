@@ -87,26 +87,46 @@ def make_gradients(network: JtmNetwork, precision: Precision = "float32") -> Cal
     return partial(autograd_gradients, precision=precision)
 
 
-def autograd_gradients(network: JtmNetwork, batch: TrainingBatch, precision: Precision = "float32") -> Gradients:
-    """Gradients by torch's autograd, on the network's device; with bfloat16 its matrix products are left to autocast."""
+def node_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
+    """Binary cross-entropy of every row that counts, over the number of samples."""
+    labels = torch.from_numpy(batch.rows.labels).to(logits)
+    counted = labels >= 0
+    return binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum") / batch.num_samples
+
+
+def autograd_gradients(
+    network: JtmNetwork,
+    batch: TrainingBatch,
+    precision: Precision = "float32",
+    loss_of: Callable[[Tensor, TrainingBatch], Tensor] = node_loss,
+) -> Gradients:
+    """Gradients by torch's autograd, on the network's device; with bfloat16 its matrix products are left to autocast.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Not changed.
+    batch : TrainingBatch
+    precision : "float32" or "bfloat16"
+    loss_of : callable (logits, batch)
+        The loss, a tensor (), of the float32 logits of all rows.
+    """
     device = network.vectors.device
     touched, inverse = np.unique(np.concatenate([batch.behaviours.ravel(), batch.nodes]), return_inverse=True)
     local = network.vectors.detach()[torch.from_numpy(touched).to(device)].requires_grad_()
     index = torch.from_numpy(inverse).to(device)
     behaviours, nodes = local[index[: batch.behaviours.size]].view(*batch.behaviours.shape, -1), local[index[batch.behaviours.size :]]
-    scorer = _attended_logits if network.config.attention else _split_logits
+    scorer = _attended_logits if network.config.attention else split_logits
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         logits = scorer(network, batch, behaviours, nodes)
     if precision == "bfloat16":
         logits = logits.float()
-    labels = torch.from_numpy(batch.rows.labels).to(logits)
-    counted = labels >= 0
-    loss = binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum") / batch.num_samples
+    loss = loss_of(logits, batch)
     gradients = torch.autograd.grad(loss, [local, *network.dense_parameters()])
     return Gradients(float(loss.detach()), touched, gradients[0], list(gradients[1:]))
 
 
-def _split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
+def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
     """Logits of all rows through the split first layer."""
     device = nodes_VD.device
     sums = torch.cat([torch.zeros_like(behaviours_LTD[:, :1]), behaviours_LTD], dim=1).double().cumsum(dim=1)

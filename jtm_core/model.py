@@ -97,6 +97,11 @@ def make_network(config: ModelConfig, num_items: int, height: int, rng: np.rando
     return network
 
 
+def on_device(network: JtmNetwork) -> JtmNetwork:
+    """Move a network to CUDA if there is a GPU; the core computes where the network lies."""
+    return network.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def node_rows(tree: TreeIndex, codes: Ints, level: int) -> Ints:
     """Rows of the table that hold the vectors of used nodes, all of one level; same shape as ``codes``."""
     if level < tree.height:

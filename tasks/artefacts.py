@@ -79,15 +79,9 @@ def save_tree(store: Store, tree: TreeIndex, keys: Sequence[Any] | None = None) 
 def read_network(store: Store, reference: ModelRef) -> JtmNetwork:
     """A trained network, on the GPU if there is one."""
     from jtm_core.formats.weights import read_weights
+    from jtm_core.model import on_device
 
     return on_device(read_weights(store.path(reference)))
-
-
-def on_device(network: JtmNetwork) -> JtmNetwork:
-    """Move a network to CUDA if there is a GPU; the core computes where the network lies."""
-    import torch
-
-    return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def save_network(store: Store, network: JtmNetwork) -> ModelRef:

@@ -54,15 +54,11 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
 def _clustered(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, seed: int) -> GrownTree:
     """The tree of balanced 2-means on the model's item vectors (TDM, section 3.4)."""
     from jtm_core.carry import carry_inner_vectors
-    from jtm_core.codes import first_code
-    from jtm_core.seeding import generator
-    from jtm_core.tree import tree_from_order
-    from jtm_core.two_means import two_means_order
+    from jtm_core.experiment import clustered_tree
 
     store = open_store()
     network, old = read_network(store, model), read_tree(store, tree)
-    item_vectors = network.vectors.detach().cpu().numpy()[first_code(old.height) :]
-    new = tree_from_order(two_means_order(item_vectors, generator(seed, "tree-clusters", iteration)), old.height)
+    new = clustered_tree(iteration, network, old, seed)
     carried = save_network(store, carry_inner_vectors(network, old, new))
     return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=carried, report=None)
 

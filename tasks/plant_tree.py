@@ -9,7 +9,6 @@ from tasks.references import DataReferences, GrownTree, VersionRef
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jtm_core.behaviours import Ints
     from jtm_core.tree import TreeIndex
 
 
@@ -53,23 +52,7 @@ def _extended(store: Store, data: DataReferences, config: JtmConfig, parent: Ver
 
 
 def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeIndex":
-    from jtm_core.codes import height_for
-    from jtm_core.tree import tree_from_order
-
-    return tree_from_order(_order(store, data, config), height_for(data.num_items))
-
-
-def _order(store: Store, data: DataReferences, config: JtmConfig) -> "Ints":
     from jtm_core.behaviours import training_histories
-    from jtm_core.cooccurrence import cooccurrence_vectors
-    from jtm_core.first_tree import order_by_category, random_order
-    from jtm_core.seeding import generator
-    from jtm_core.two_means import two_means_order
+    from jtm_core.experiment import planted_tree
 
-    rng = generator(config.seed, "first_tree")
-    if config.first_tree.method == "category":
-        return order_by_category(read_categories(store, data), rng)
-    if config.first_tree.method == "random":
-        return random_order(data.num_items, rng)
-    histories = training_histories(*read_data(store, data))
-    return two_means_order(cooccurrence_vectors(histories, data.num_items, config.model.embedding_width, rng), rng)
+    return planted_tree(read_categories(store, data), lambda: training_histories(*read_data(store, data)), config)

@@ -1,12 +1,12 @@
 """The validation gate and the manifest: what an iteration leaves for good."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from jtm_core.config import EvaluationConfig, JtmConfig
+from jtm_core.config import JtmConfig
+from jtm_core.gate import deciding_metric, is_within_tolerance
 from tasks.artefacts import save_report
 from tasks.caching import step_logger
 from tasks.fingerprints import key_part, library_versions, package_fingerprint
@@ -71,44 +71,11 @@ def record_version(
     return version
 
 
-def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) -> str:
-    """Name of the metric that decides between versions: recall at the last cut-off that the data has items for.
-
-    Parameters
-    ----------
-    evaluation : EvaluationConfig
-        Its ``filter_seen`` tells whether seen items are filtered.
-    metrics : mapping
-        What was measured.
-
-    Raises
-    ------
-    ValueError
-        If no recall was measured.
-    """
-    prefix = "filtered/" if evaluation.filter_seen else ""
-    for cutoff in reversed(evaluation.cutoffs):
-        if f"{prefix}recall_at_{cutoff}" in metrics:
-            return f"{prefix}recall_at_{cutoff}"
-    raise ValueError(f"no recall was measured at the cut-offs {evaluation.cutoffs}; there are fewer items than the first of them")
-
-
-def is_within_tolerance(recall: float, best: float, tolerance: float) -> bool:
-    """Whether a recall falls short of the best by at most a share of it.
-
-    Examples
-    --------
-    >>> is_within_tolerance(0.98, best=1.0, tolerance=0.02), is_within_tolerance(0.97, best=1.0, tolerance=0.02)
-    (True, False)
-    """
-    return recall >= best * (1 - tolerance)
-
-
 def _gate(validation: dict[str, float], standing: Standing | None, config: JtmConfig) -> dict[str, Any]:
     name = deciding_metric(config.evaluation, validation)
     recall, tolerance = validation[name], config.tree_learning.validation_tolerance
     best = standing.best.deciding_recall if standing else None
-    is_accepted = best is None or is_within_tolerance(recall, best, tolerance)
+    is_accepted = is_within_tolerance(recall, best, tolerance)
     return {"is_accepted": is_accepted, "metric": f"validation/{name}", "recall": recall, "best_before": best, "tolerance": tolerance}
 
 

@@ -8,6 +8,8 @@ people and stay out of cache keys.
 from dataclasses import dataclass, field
 from typing import Any, NewType
 
+from jtm_core import gate
+
 LABEL: dict[str, Any] = {"in_key": False}
 """Metadata of fields that name or locate something without changing what is computed."""
 
@@ -154,29 +156,8 @@ class VersionRef:
     """False if the gate refused the tree; the loop then goes on from the best version."""
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the loop stands: the version it goes on from and the best one so far."""
-
-    current: VersionRef
-    best: VersionRef
-
-    @staticmethod
-    def after_version(before: "Standing | None", version: VersionRef) -> "Standing":
-        """Go on from an accepted version, from the best one where the gate refused.
-
-        Parameters
-        ----------
-        before : Standing or None
-            None before the first version, which is always accepted.
-        version : VersionRef
-            The version just recorded.
-        """
-        if before is None:
-            return Standing(version, version)
-        if not version.is_accepted:
-            return Standing(before.best, before.best)
-        return Standing(version, max(before.best, version, key=lambda candidate: candidate.deciding_recall))
+Standing = gate.Standing[VersionRef]
+"""Where the loop stands: the version it goes on from and the best one so far."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,12 +168,10 @@ def job_text(job: LearningJob) -> str:
 def drawn_samples(store: Store, job: LearningJob) -> "tuple[Any, TargetSamples]":
     """Draw and sort the samples of an iteration: the flat items that they point into, and the samples."""
     from jtm_core.behaviours import training_histories
-    from jtm_core.tree_learning import target_samples
+    from jtm_core.experiment import learning_samples
 
-    histories, training = training_histories(*read_data(store, job.data)), job.config.training
-    maximum = job.config.tree_learning.maximum_samples_per_item
-    samples = target_samples(histories, training.target, training.minimum_history, maximum, job.config.seed, job.iteration)
-    return histories.values, samples
+    histories = training_histories(*read_data(store, job.data))
+    return histories.values, learning_samples(job.iteration, histories, job.config)
 
 
 def make_learner(store: Store, job: LearningJob, items: Any, samples: "TargetSamples") -> "TreeLearner":

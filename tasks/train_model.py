@@ -8,12 +8,11 @@ weights as if never stopped. Several processes can train together (:mod:`tasks.p
 import logging
 import math
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jtm_core.config import JtmConfig
-from tasks.artefacts import on_device, read_data, read_network, read_tree, save_network, save_report
+from tasks.artefacts import read_data, read_network, read_tree, save_network, save_report
 from tasks.caching import checkpoint_path, step, step_logger
 from tasks.costs import count_work
 from tasks.parallel_training import is_parallel, train_in_processes
@@ -24,10 +23,8 @@ from tasks.store import Store, open_store
 from tasks.training_jobs import Listener, TrainingJob
 
 if TYPE_CHECKING:
-    from jtm_core.model import JtmNetwork
     from jtm_core.peers import Peers
     from jtm_core.training import Training, TrainingResult
-    from jtm_core.tree import TreeIndex
 
 SAVING_SHARE = 0.05
 """Share of the time that may go into checkpoints."""
@@ -104,24 +101,18 @@ def train_here(store: Store, job: TrainingJob, listener: Listener, peers: "Peers
 
 def _new_training(store: Store, job: TrainingJob) -> "Training":
     from jtm_core.behaviours import training_histories
-    from jtm_core.evaluation import questions_of, validate
-    from jtm_core.training import Training, TrainingPlan
+    from jtm_core.evaluation import questions_of
+    from jtm_core.experiment import make_training, new_network
+    from jtm_core.model import on_device
+    from jtm_core.training import TrainingPlan
 
     config = job.config
     behaviours, split = read_data(store, job.data)
     tree = read_tree(store, job.grown.tree)
-    network = read_network(store, job.grown.start) if job.grown.start else _new_network(tree, config)
+    network = read_network(store, job.grown.start) if job.grown.start else on_device(new_network(tree, config))
     asked = questions_of(behaviours, split.validation, network.config.window_sizes)
-    judge = partial(validate, tree=tree, asked=asked, config=config.evaluation, first_level=config.first_level)
     plan = TrainingPlan(first_level=config.first_level, num_epochs=job.num_epochs, seed=config.seed, iteration=job.iteration)
-    return Training(network, tree, training_histories(behaviours, split), config.training, plan, judge)
-
-
-def _new_network(tree: "TreeIndex", config: JtmConfig) -> "JtmNetwork":
-    from jtm_core.model import make_network
-    from jtm_core.seeding import generator
-
-    return on_device(make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network")))
+    return make_training(network, tree, training_histories(behaviours, split), asked, plan, config)
 
 
 def _restore(training: "Training", checkpoint: Path, listener: Listener) -> None:

@@ -26,6 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from jtm_core.baselines.popularity import Popularity
+from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.kernels import run_chunks
 from jtm_core.metrics import Floats
@@ -98,8 +99,7 @@ class ItemCF:
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the items of largest summed similarity; see :class:`jtm_core.baselines.protocol.Recommender`."""
-        if excluded is not None and len(excluded) != len(histories):
-            raise ValueError(f"{len(excluded)} rows of excluded items for {len(histories)} users; there must be one each")
+        check_query(histories, num_recommended, excluded, len(self.offsets) - 1)
         banned = excluded or Ragged(histories.values[:0], np.zeros(len(histories) + 1, dtype=np.int64))
         lists = np.full((len(histories), num_recommended), -1, dtype=np.int64)
 

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
 
 _USERS_PER_BLOCK = 4096
@@ -37,14 +38,13 @@ class Popularity:
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the most popular items that are not excluded; see :class:`jtm_core.baselines.protocol.Recommender`."""
+        check_query(histories, num_recommended, excluded, len(self.items_by_popularity))
         num_users = len(histories)
         lists = np.full((num_users, num_recommended), -1, dtype=np.int64)
         if excluded is None:
             top = self.items_by_popularity[:num_recommended]
             lists[:, : len(top)] = top
             return lists
-        if len(excluded) != num_users:
-            raise ValueError(f"{len(excluded)} rows of excluded items for {num_users} users; there must be one each")
         for first in range(0, num_users, _USERS_PER_BLOCK):
             last = min(first + _USERS_PER_BLOCK, num_users)
             self._fill_block(lists[first:last], excluded, first)

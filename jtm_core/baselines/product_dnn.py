@@ -2,8 +2,8 @@
 
 Covington et al. 2016, in the form that JTM compares with (JTM, section 4.2; TDM, section 4.2): the windows are JTM's, the
 tower 240 -> 128 -> 64 -> 24 has JTM's widths with PReLU between, samples, targets and the budget of negatives are JTM's too.
-Retrieval is exact or approximate search for the largest inner products, for which :attr:`ProductDNN.item_vectors` and
-:meth:`ProductDNN.user_vectors` are public.
+Retrieval is exact search for the largest inner products (:mod:`jtm_core.baselines.inner_products`); for approximate search
+:attr:`ProductDNN.item_vectors` and :meth:`ProductDNN.user_vectors` are public.
 
 Trained with the sampled softmax: of each sample's target and negatives the target shall win. Negatives are drawn by how
 often items occur in training (plus one, so that every item can be drawn); subtracting ``log Q`` of that draw from each
@@ -13,7 +13,10 @@ so often as negatives, would be pushed down. A negative that is the sample's own
 Shape letters: S samples, T behaviours, W windows, D vector width, N negatives, B blocks of samples that share negatives.
 """
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Self
 
 import numpy as np
@@ -22,15 +25,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
+from jtm_core.baselines.inner_products import ProductIndex
+from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import gather_runs
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import ModelConfig, TrainingConfig
-from jtm_core.features import Samples, draw_samples, sample_order, window_bounds
+from jtm_core.features import Samples, window_bounds
 from jtm_core.seeding import generator
+from jtm_core.training import TrainingPlan
 
 Floats = NDArray[np.float32]
-
-_SCORES_PER_BLOCK = 1 << 24
 
 
 class ProductNetwork(nn.Module):
@@ -71,6 +76,11 @@ class ProductNetwork(nn.Module):
         pooled_SWD = sums_TD[bounds_S].diff(dim=1) / counts_SW[:, :, None]
         users: Tensor = self.tower(pooled_SWD.flatten(1).to(vectors_TD.dtype))
         return users
+
+
+def new_product_network(model: ModelConfig, num_items: int, seed: int) -> ProductNetwork:
+    """A network that nothing has trained yet."""
+    return ProductNetwork(model, num_items, generator(seed, "product-dnn"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +137,65 @@ def sampled_softmax(network: ProductNetwork, users_SD: Tensor, targets_S: Tensor
     return cross_entropy(logits, torch.zeros(count, dtype=torch.int64))
 
 
-@dataclass(frozen=True, slots=True)
-class ProductDNN:
-    """A trained product-DNN.
+def train_product_dnn(
+    network: ProductNetwork,
+    histories: Ragged,
+    training: TrainingConfig,
+    plan: TrainingPlan,
+    judge: Callable[[ProductNetwork], float] | None = None,
+) -> tuple[ProductNetwork, Curve]:
+    """Train a copy of the network.
+
+    Of ``training`` the target, minimum_history, batch_samples, negatives, negatives_block, learning_rate and patience count.
+    Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give equal
+    bits, on one machine and number of threads.
 
     Parameters
     ----------
     network : ProductNetwork
+        Start; not changed.
+    histories : Ragged
+        What may be learned from, one row a user.
+    training : TrainingConfig
+    plan : TrainingPlan
+        Its ``first_level`` plays no part.
+    judge : callable, optional
+        Validation recall of a network, for early stopping; without it all epochs are run.
+
+    Raises
+    ------
+    ValueError
+        If no behaviour has enough behaviours before it.
+    """
+    trained = copy.deepcopy(network)
+    law = ItemDraw.fit(histories, len(trained.items.weight))
+    sparse = torch.optim.SparseAdam([trained.behaviours.weight, trained.items.weight], lr=training.learning_rate)
+    dense = torch.optim.Adam(trained.tower.parameters(), lr=training.learning_rate)
+
+    def train_epoch(epoch: int) -> float:
+        rng, losses = generator(plan.seed, "product-dnn-epoch", plan.iteration, epoch), []
+        for samples in sample_batches(histories, training, rng):
+            loss = _batch_loss(trained, histories.values, samples, law, training, rng)
+            sparse.zero_grad()
+            dense.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            sparse.step()  # type: ignore[no-untyped-call]
+            dense.step()
+            losses.append(float(loss.detach()))
+        return float(np.mean(losses))
+
+    judged = None if judge is None else partial(judge, trained)
+    return trained, train_patiently(trained, plan.num_epochs, training.patience, train_epoch, judged)
+
+
+@dataclass(frozen=True, eq=False)
+class ProductDNN:
+    """A trained product-DNN, searched exhaustively by faiss.
+
+    Parameters
+    ----------
+    network : ProductNetwork
+        Must not change once it was asked.
     losses : tuple of float
         Mean loss per batch of each epoch.
     """
@@ -143,40 +205,10 @@ class ProductDNN:
 
     @classmethod
     def fit(cls, histories: Ragged, num_items: int, model: ModelConfig, training: TrainingConfig, seed: int) -> Self:
-        """Train for ``training.epochs`` epochs.
-
-        Of ``training`` the target, minimum_history, epochs, batch_samples, negatives, negatives_block and learning_rate count.
-        Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give
-        equal bits, on one machine and number of threads.
-
-        Raises
-        ------
-        ValueError
-            If no behaviour has enough behaviours before it.
-        """
-        network = ProductNetwork(model, num_items, generator(seed, "product-dnn"))
-        law = ItemDraw.fit(histories, num_items)
-        sparse = torch.optim.SparseAdam([network.behaviours.weight, network.items.weight], lr=training.learning_rate)
-        dense = torch.optim.Adam(network.tower.parameters(), lr=training.learning_rate)
-        losses = []
-        for epoch in range(training.epochs):
-            rng, total, num_batches = generator(seed, "product-dnn-epoch", epoch), 0.0, 0
-            order = sample_order(histories, training.minimum_history, rng)
-            if not order.num_samples:
-                raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
-            for first in range(0, order.num_samples, training.batch_samples):
-                last = min(first + training.batch_samples, order.num_samples)
-                horizon = rng if training.target == "random_horizon" else None
-                samples = draw_samples(histories, order, first, last, training.minimum_history, horizon)
-                loss = _batch_loss(network, histories.values, samples, law, training, rng)
-                sparse.zero_grad()
-                dense.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                sparse.step()  # type: ignore[no-untyped-call]
-                dense.step()
-                total, num_batches = total + float(loss.detach()), num_batches + 1
-            losses.append(total / num_batches)
-        return cls(network, tuple(losses))
+        """Train a new network for ``training.epochs`` epochs; see :func:`train_product_dnn`."""
+        plan = TrainingPlan(first_level=0, num_epochs=training.epochs, seed=seed, iteration=0)
+        network, curve = train_product_dnn(new_product_network(model, num_items, seed), histories, training, plan)
+        return cls(network, curve.losses)
 
     @property
     def item_vectors(self) -> Floats:
@@ -193,19 +225,13 @@ class ProductDNN:
         return vectors
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
-        """List the items of largest inner product by exhaustive search; see :class:`jtm_core.baselines.protocol.Recommender`."""
-        if excluded is not None and len(excluded) != len(histories):
-            raise ValueError(f"{len(excluded)} rows of excluded items for {len(histories)} users; there must be one each")
-        items, users = self.item_vectors, self.user_vectors(histories)
-        lists = np.full((len(users), num_recommended), -1, dtype=np.int64)
-        for first in range(0, len(users), step := max(1, _SCORES_PER_BLOCK // len(items))):
-            scores = users[first : first + step] @ items.T
-            if excluded is not None:
-                for row in range(len(scores)):
-                    scores[row, excluded.row(first + row)] = -np.inf
-            best = _best_items(scores, num_recommended)
-            lists[first : first + step, : best.shape[1]] = best
-        return lists
+        """List the items of largest inner product; see :class:`jtm_core.baselines.protocol.Recommender`."""
+        check_query(histories, num_recommended, excluded, len(self.item_vectors))
+        return self._index.largest(self.user_vectors(histories), num_recommended, excluded)
+
+    @cached_property
+    def _index(self) -> ProductIndex:
+        return ProductIndex(self.item_vectors)
 
 
 def _batch_loss(
@@ -217,14 +243,3 @@ def _batch_loss(
     num_blocks = -(-len(samples) // training.negatives_block)
     negatives = torch.from_numpy(law.draw(rng, (num_blocks, training.negatives)))
     return sampled_softmax(network, users, torch.from_numpy(samples.targets), negatives, law.log_shares)
-
-
-def _best_items(scores: Floats, count: int) -> Ints:
-    """Columns of the ``count`` largest scores of each row, largest first, the lower column first among equals; -1 for ``-inf``."""
-    count = min(count, scores.shape[1])
-    best = np.argpartition(-scores, count - 1, axis=1)[:, :count] if 0 < count < scores.shape[1] else np.arange(scores.shape[1])[None]
-    best = np.broadcast_to(best, (len(scores), best.shape[1]))[:, :count]
-    values = np.take_along_axis(scores, best, axis=1)
-    order = np.lexsort((best, -values), axis=1)
-    ranked: Ints = np.take_along_axis(best, order, axis=1).astype(np.int64)
-    return np.where(np.take_along_axis(values, order, axis=1) == -np.inf, -1, ranked)

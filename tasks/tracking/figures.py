@@ -5,19 +5,15 @@ there is nothing to draw.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tasks.tracking.drawing import GRID, INK, LEGEND, PANEL_TITLE, make_panels, put_title, shade, share_legend
 from tasks.tracking.records import TRAINING_LOSS, VALIDATION_RECALL, Experiment, Iteration, TreeLearning
 from tasks.tracking.series import SEARCHES, Points, layer_recall, over_iterations, recall_cutoffs, spread_out
 
-INK = "#35373a"
-GRID = "#c8cacd"
-PAPER = "#fbfbfa"
 _SEARCH_LINES = {"": ("#0072b2", "o", "-"), "small_beam/": ("#56b4e9", "s", "-"), "full_scan/": ("#009e73", "^", "--")}
 _BASELINE_LINES = (("#d55e00", "--"), ("#cc79a7", "-."), ("#8a8d91", ":"), ("#e69f00", (0, (5, 1))))
 _MOST_MARKERS = 25
@@ -48,15 +44,15 @@ def recall_figure(experiment: Experiment) -> Figure | None:
     cutoffs = recall_cutoffs(experiment)
     if not cutoffs:
         return None
-    figure, panels = _panels(len(cutoffs))
+    figure, panels = make_panels(len(cutoffs))
     for panel, cutoff in zip(panels, cutoffs, strict=True):
         _draw_recall(panel, experiment, f"recall_at_{cutoff}")
-        panel.set_title(f"Recall@{cutoff}", **_PANEL_TITLE)
+        panel.set_title(f"Recall@{cutoff}", **PANEL_TITLE)
         panel.set_xlabel("joint iteration")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel(f"recall, {experiment.users} users (%)")
-    _share_legend(figure, panels[0])
-    _title(figure, f"Recall over joint iterations, {experiment.data_name}")
+    share_legend(figure, panels[0])
+    put_title(figure, f"Recall over joint iterations, {experiment.data_name}")
     return figure
 
 
@@ -114,20 +110,20 @@ def objective_figure(experiment: Experiment) -> Figure | None:
     learned = [iteration for iteration in experiment.iterations if iteration.learning]
     if not learned:
         return None
-    figure, (total, gains) = _panels(2)
+    figure, (total, gains) = make_panels(2)
     numbers = [iteration.number for iteration in learned]
     before = [_learning(iteration).objective_before for iteration in learned]
     after = [_learning(iteration).objective_after for iteration in learned]
     total.vlines(numbers, before, after, color=GRID, linewidth=3)
     total.plot(numbers, before, color=_BEFORE, marker="o", linestyle="none", label="old assignment")
     total.plot(numbers, after, color=_AFTER, marker="^", linestyle="none", label="new assignment")
-    total.set_title("In total", **_PANEL_TITLE)
+    total.set_title("In total", **PANEL_TITLE)
     total.set(xlabel="joint iteration", ylabel="sum of log p over samples and levels")
     total.set_xticks(numbers[:: max(1, len(numbers) // 10)])
     total.margins(x=0.2)
-    total.legend(**_LEGEND)
+    total.legend(**LEGEND)
     _draw_gains(gains, learned)
-    _title(figure, f"Objective of tree learning, {experiment.data_name}")
+    put_title(figure, f"Objective of tree learning, {experiment.data_name}")
     return figure
 
 
@@ -140,58 +136,27 @@ def _draw_gains(panel: Axes, learned: Sequence[Iteration]) -> None:
             for step in _learning(iteration).segments
             if (step.level_from, step.level_to) == (top, bottom)
         ]
-        panel.plot(*_columns(points), color=_shade(place, len(steps)), marker="o", label=f"levels {top} to {bottom}")
+        panel.plot(*_columns(points), color=shade(place, len(steps)), marker="o", label=f"levels {top} to {bottom}")
     panel.axhline(0, color=INK, linewidth=0.8)
-    panel.set_title("Gain of each step (never below 0)", **_PANEL_TITLE)
+    panel.set_title("Gain of each step (never below 0)", **PANEL_TITLE)
     panel.set(xlabel="joint iteration", ylabel="new minus old objective")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     if steps:
-        panel.legend(**_LEGEND)
+        panel.legend(**LEGEND)
 
 
 def _line_per_iteration(lines: list[tuple[str, tuple[list[int], list[float]]]], title: str, labels: tuple[str, str]) -> Figure | None:
     if not lines:
         return None
-    figure, (panel,) = _panels(1)
+    figure, (panel,) = make_panels(1)
     for place, (label, (steps, values)) in enumerate(lines):
         marker = "o" if len(steps) <= _MOST_MARKERS else ""
-        panel.plot(steps, values, color=_shade(place, len(lines)), marker=marker, markersize=4, label=label)
+        panel.plot(steps, values, color=shade(place, len(lines)), marker=marker, markersize=4, label=label)
     panel.set(xlabel=labels[0], ylabel=labels[1])
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panel.legend(**_LEGEND)
-    _title(figure, title)
+    panel.legend(**LEGEND)
+    put_title(figure, title)
     return figure
-
-
-_PANEL_TITLE: dict[str, Any] = {"color": INK, "fontsize": 10}
-_LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 8}
-
-
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(max(7.0, 3.6 * count), 4.2), layout="constrained", facecolor=PAPER)
-    axes: list[Axes] = list(figure.subplots(1, count, squeeze=False)[0])
-    for panel in axes:
-        panel.set_facecolor(PAPER)
-        panel.grid(color=GRID, linewidth=0.6)
-        panel.tick_params(colors=INK, labelsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.spines[["left", "bottom"]].set_color(INK)
-        for label in (panel.xaxis.label, panel.yaxis.label):
-            label.set(color=INK, fontsize=9)
-    return figure, axes
-
-
-def _share_legend(figure: Figure, panel: Axes) -> None:
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, **_LEGEND)
-
-
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(text, color=INK, fontsize=11, parse_math=False)  # a data set may be called a$b$c
-
-
-def _shade(place: int, count: int) -> Any:
-    return colormaps["viridis"](0.3 + 0.5 * place / max(1, count - 1))
 
 
 def _learning(iteration: Iteration) -> TreeLearning:

@@ -9,7 +9,7 @@ import re
 import matplotlib
 from matplotlib.figure import Figure
 
-from tasks.tracking.figures import GRID, INK, PAPER
+from tasks.tracking.drawing import GRID, INK, PAPER
 
 matplotlib.rcParams.update({"svg.hashsalt": "jtm", "svg.fonttype": "none"})  # read only while saving; text stays text
 

@@ -7,15 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL
 
-from jtm_core.baselines import product_dnn
+from jtm_core.baselines import inner_products
 from jtm_core.baselines.popularity import Popularity
-from jtm_core.baselines.product_dnn import ItemDraw, ProductDNN, ProductNetwork, sampled_softmax
+from jtm_core.baselines.product_dnn import (
+    ItemDraw,
+    ProductDNN,
+    ProductNetwork,
+    new_product_network,
+    sampled_softmax,
+    train_product_dnn,
+)
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.behaviours import Ragged, evaluation_histories, evaluation_truths, training_histories
 from jtm_core.config import ModelConfig, SplitConfig, TrainingConfig
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.splitting import split_users
 from jtm_core.synthetic import World, noise_world, planted_world
+from jtm_core.training import TrainingPlan
 
 NUM_ITEMS = 9
 QUICK = TrainingConfig(epochs=1, batch_samples=16, negatives=4, negatives_block=8)
@@ -104,7 +112,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     rows = ragged([rng.integers(0, 30, 6).tolist() for _ in range(20)])
     model: Recommender = ProductDNN(network(30), ())
     whole, alone = model.recommend(rows, 8, rows), [model.recommend(ragged([rows.row(user).tolist()]), 8) for user in range(20)]
-    monkeypatch.setattr(product_dnn, "_SCORES_PER_BLOCK", 7 * 30)
+    monkeypatch.setattr(inner_products, "_USERS_PER_BLOCK", 7)
     assert (model.recommend(rows, 8, rows) == whole).all()
     assert (model.recommend(rows, 8) == np.concatenate(alone)).all()
 
@@ -121,9 +129,27 @@ def test_same_seed_same_bits_another_seed_others() -> None:
     assert (rows.values == kept).all()
 
 
+def test_patience_ends_a_training_and_the_best_epoch_stays() -> None:
+    rng = np.random.default_rng(0)
+    rows = ragged([rng.integers(0, NUM_ITEMS, 12).tolist() for _ in range(20)])
+    start, recalls, snapshots = new_product_network(SMALL_MODEL, NUM_ITEMS, 1), iter([0.1, 0.3, 0.3, 0.2, 0.9]), []
+    kept = start.items.weight.detach().clone()
+
+    def judge(network: ProductNetwork) -> float:
+        snapshots.append(network.items.weight.detach().clone())
+        return next(recalls)
+
+    plan = TrainingPlan(first_level=0, num_epochs=9, seed=1, iteration=0)
+    trained, curve = train_product_dnn(start, rows, QUICK, plan, judge)
+    assert curve.recalls == (0.1, 0.3, 0.3, 0.2)
+    assert torch.equal(trained.items.weight, snapshots[1])
+    assert not torch.equal(snapshots[1], snapshots[3])
+    assert torch.equal(start.items.weight, kept), "the start is not changed"
+
+
 def test_a_batch_moves_only_the_rows_it_touched() -> None:
     rows = ragged([[0, 1, 2]])
-    before = ProductNetwork(SMALL_MODEL, 4000, product_dnn.generator(5, "product-dnn"))
+    before = new_product_network(SMALL_MODEL, 4000, 5)
     after = ProductDNN.fit(rows, 4000, SMALL_MODEL, QUICK, seed=5).network
     moved = (before.behaviours.weight != after.behaviours.weight).any(dim=1)
     assert not moved[3:].any()

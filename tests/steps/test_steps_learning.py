@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
+from jtm_core.gate import deciding_metric
 from tasks.artefacts import read_network, read_tree
 from tasks.evaluate_model import evaluate_model
 from tasks.fetch_log import fetch_log
@@ -18,7 +19,7 @@ from tasks.iteration_records import iteration_of
 from tasks.learn_tree import learn_tree
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
-from tasks.record_version import deciding_metric, record_version
+from tasks.record_version import record_version
 from tasks.references import Candidate, DataReferences, GrownTree, Standing, TrainedModel, VersionRef
 from tasks.report_results import best_version, results_rows, table_text
 from tasks.store import open_store

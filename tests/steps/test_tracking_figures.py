@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.tracking.figures import layer_recall_figure, loss_figure, make_figures, moved_share_figure, objective_figure, recall_figure
-from tasks.tracking.html_report import cell_text, iteration_rows, make_html_report
+from tasks.tracking.html_report import iteration_rows, make_html_report
+from tasks.tracking.pages import cell_text
 from tasks.tracking.records import TRAINING_LOSS, VALIDATION_RECALL, Experiment, Iteration, Segment, TreeLearning
 from tasks.tracking.rendering import inline_svg, png_bytes, svg_bytes
 from tasks.tracking.series import layer_recall, recall_cutoffs, segment_rows, spread_out

@@ -1,0 +1,77 @@
+"""Epochs with early stopping, for baselines whose training is short enough not to need checkpoints.
+
+As in :mod:`jtm_core.training`: validation users judge after every epoch, ``patience`` epochs without a better recall end the
+training, and the best epoch's weights are kept.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from jtm_core.behaviours import Ragged
+from jtm_core.config import TrainingConfig
+from jtm_core.features import Samples, draw_samples, sample_order
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Mean loss per batch and validation recall of each epoch; no recalls where nobody was asked."""
+
+    losses: tuple[float, ...]
+    recalls: tuple[float, ...]
+
+
+def sample_batches(histories: Ragged, training: TrainingConfig, rng: np.random.Generator) -> Iterator[Samples]:
+    """All samples once, users shuffled, in batches of ``training.batch_samples``; ``rng`` draws order and horizons as they come.
+
+    Raises
+    ------
+    ValueError
+        If no behaviour has enough behaviours before it.
+    """
+    order = sample_order(histories, training.minimum_history, rng)
+    if not order.num_samples:
+        raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
+    horizon = rng if training.target == "random_horizon" else None
+    for first in range(0, order.num_samples, training.batch_samples):
+        last = min(first + training.batch_samples, order.num_samples)
+        yield draw_samples(histories, order, first, last, training.minimum_history, horizon)
+
+
+def train_patiently(
+    network: nn.Module, num_epochs: int, patience: int, train_epoch: Callable[[int], float], judge: Callable[[], float] | None
+) -> Curve:
+    """Run epochs until they or patience are over, and leave the network with the weights of the best one.
+
+    Parameters
+    ----------
+    network : Module
+        Trained in place by ``train_epoch``.
+    num_epochs : int
+        At most.
+    patience : int
+        Epochs without a better recall before training stops.
+    train_epoch : callable (epoch)
+        Trains one epoch, counted from 0; its mean loss.
+    judge : callable, optional
+        Validation recall of the network as it is. Without it all epochs are run and the last one's weights stay.
+    """
+    losses: list[float] = []
+    recalls: list[float] = []
+    best: dict[str, Tensor] = {}
+    for epoch in range(num_epochs):
+        losses.append(train_epoch(epoch))
+        if judge is None:
+            continue
+        recall = judge()
+        if not recalls or recall > max(recalls):
+            best = copy.deepcopy(network.state_dict())
+        recalls.append(recall)
+        if len(recalls) - 1 - int(np.argmax(recalls)) >= patience:
+            break
+    if best:
+        network.load_state_dict(best)
+    return Curve(tuple(losses), tuple(recalls))

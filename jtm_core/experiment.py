@@ -1,0 +1,82 @@
+"""The pieces of Algorithm 1 as one experiment's config asks for them.
+
+The flow's steps and the systems that are compared in memory (:mod:`jtm_core.systems`) call the same functions here, so that
+both run the same experiment: the same seeds, purposes and settings, and in the end the same bits.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from jtm_core.behaviours import Ints, Ragged
+from jtm_core.codes import first_code, height_for
+from jtm_core.config import JtmConfig
+from jtm_core.cooccurrence import cooccurrence_vectors
+from jtm_core.evaluation import Questions, validate
+from jtm_core.first_tree import order_by_category, random_order
+from jtm_core.model import JtmNetwork, make_network
+from jtm_core.seeding import generator
+from jtm_core.target_samples import TargetSamples, target_samples
+from jtm_core.training import Training, TrainingPlan
+from jtm_core.tree import TreeIndex, tree_from_order
+from jtm_core.two_means import two_means_order
+
+
+def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config: JtmConfig) -> TreeIndex:
+    """The first tree over all items.
+
+    Parameters
+    ----------
+    categories : int64 array (num_items,)
+        Category of every item, -1 unknown.
+    read_histories : callable
+        Gives the training histories; called only where the tree depends on them.
+    config : JtmConfig
+        Of it ``first_tree``, ``model.embedding_width`` and ``seed`` count.
+    """
+    rng, num_items = generator(config.seed, "first_tree"), len(categories)
+    if config.first_tree.method == "category":
+        order = order_by_category(categories, rng)
+    elif config.first_tree.method == "random":
+        order = random_order(num_items, rng)
+    else:
+        order = two_means_order(cooccurrence_vectors(read_histories(), num_items, config.model.embedding_width, rng), rng)
+    return tree_from_order(order, height_for(num_items))
+
+
+def new_network(tree: TreeIndex, config: JtmConfig) -> JtmNetwork:
+    """A network that nothing has trained yet; of the config ``model`` and ``seed`` count."""
+    return make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network"))
+
+
+def make_training(
+    network: JtmNetwork, tree: TreeIndex, histories: Ragged, asked: Questions, plan: TrainingPlan, config: JtmConfig
+) -> Training:
+    """The training of one iteration, judged by validation users after each epoch.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Start; not changed.
+    tree : TreeIndex
+    histories : Ragged
+        Training histories.
+    asked : Questions
+        Validation users.
+    plan : TrainingPlan
+    config : JtmConfig
+        Of it ``training`` and ``evaluation`` count.
+    """
+    judge = partial(validate, tree=tree, asked=asked, config=config.evaluation, first_level=plan.first_level)
+    return Training(network, tree, histories, config.training, plan, judge)
+
+
+def learning_samples(iteration: int, histories: Ragged, config: JtmConfig) -> TargetSamples:
+    """The samples that tree learning weighs; of the config ``training``, ``tree_learning`` and ``seed`` count."""
+    training, maximum = config.training, config.tree_learning.maximum_samples_per_item
+    return target_samples(histories, training.target, training.minimum_history, maximum, config.seed, iteration)
+
+
+def clustered_tree(iteration: int, network: JtmNetwork, old: TreeIndex, seed: int) -> TreeIndex:
+    """The tree of balanced 2-means on a model's item vectors (TDM, section 3.4), as high as the old one."""
+    item_vectors = network.vectors.detach().cpu().numpy()[first_code(old.height) :]
+    return tree_from_order(two_means_order(item_vectors, generator(seed, "tree-clusters", iteration)), old.height)

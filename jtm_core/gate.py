@@ -1,0 +1,82 @@
+"""The validation gate: which versions the loop of Algorithm 1 goes on from, and which one it ends with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from jtm_core.config import EvaluationConfig
+
+
+class Judged(Protocol):
+    """A version whose recall was measured and about which the gate decided."""
+
+    @property
+    def deciding_recall(self) -> float:
+        """Validation recall that decides between versions."""
+        ...
+
+    @property
+    def is_accepted(self) -> bool:
+        """False if the gate refused it."""
+        ...
+
+
+Version = TypeVar("Version", bound=Judged)
+
+
+@dataclass(frozen=True)
+class Standing(Generic[Version]):
+    """Where the loop stands: the version it goes on from and the best one so far."""
+
+    current: Version
+    best: Version
+
+    @staticmethod
+    def after_version(before: "Standing[Version] | None", version: Version) -> "Standing[Version]":
+        """Go on from an accepted version, from the best one where the gate refused.
+
+        Parameters
+        ----------
+        before : Standing or None
+            None before the first version, which is always accepted.
+        version : Version
+            The version just judged.
+        """
+        if before is None:
+            return Standing(version, version)
+        if not version.is_accepted:
+            return Standing(before.best, before.best)
+        return Standing(version, max(before.best, version, key=lambda candidate: candidate.deciding_recall))
+
+
+def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) -> str:
+    """Name of the metric that decides between versions: recall at the last cut-off that the data has items for.
+
+    Parameters
+    ----------
+    evaluation : EvaluationConfig
+        Its ``filter_seen`` tells whether seen items are filtered.
+    metrics : mapping
+        What was measured.
+
+    Raises
+    ------
+    ValueError
+        If no recall was measured.
+    """
+    prefix = "filtered/" if evaluation.filter_seen else ""
+    for cutoff in reversed(evaluation.cutoffs):
+        if f"{prefix}recall_at_{cutoff}" in metrics:
+            return f"{prefix}recall_at_{cutoff}"
+    raise ValueError(f"no recall was measured at the cut-offs {evaluation.cutoffs}; there are fewer items than the first of them")
+
+
+def is_within_tolerance(recall: float, best: float | None, tolerance: float) -> bool:
+    """Whether a recall falls short of the best by at most a share of it; without a best every recall does.
+
+    Examples
+    --------
+    >>> is_within_tolerance(0.98, best=1.0, tolerance=0.02), is_within_tolerance(0.97, best=1.0, tolerance=0.02)
+    (True, False)
+    """
+    return best is None or recall >= best * (1 - tolerance)

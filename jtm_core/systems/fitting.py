@@ -1,0 +1,63 @@
+"""Fit a system by its name."""
+
+from typing import Literal
+
+from jtm_core.baselines.als import ImplicitALS
+from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.popularity import Popularity
+from jtm_core.baselines.protocol import Recommender
+from jtm_core.config import JtmConfig
+from jtm_core.systems.fitted import FittedSystem, PlainSystem, TreeSystem
+from jtm_core.systems.joint import JointLearning
+from jtm_core.systems.lessons import Lessons
+from jtm_core.systems.naming import SystemName
+from jtm_core.systems.retrieval import ScanRecommender
+from jtm_core.systems.rounds import Report
+from jtm_core.systems.softmaxes import fit_hsm, fit_product_dnn
+
+
+def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report) -> FittedSystem:
+    """Fit one system.
+
+    Parameters
+    ----------
+    name : SystemName
+    lessons : Lessons
+    config : JtmConfig
+        The system's own settings, see :func:`jtm_core.systems.naming.settings_of`.
+    report : callable
+        Progress of learned systems, see :data:`jtm_core.systems.rounds.Report`.
+
+    Returns
+    -------
+    FittedSystem
+        A :class:`~jtm_core.systems.fitted.TreeSystem` for TDM, JTM and its ablations. Equal lessons and settings give equal bits.
+    """
+    match name:
+        case "popularity" | "item-cf" | "item-cf-bm25" | "als":
+            return PlainSystem(_fit_by_counts(name, lessons, config.seed))
+        case "product-dnn":
+            return fit_product_dnn(lessons, config, report)
+        case "hsm":
+            return fit_hsm(lessons, config, report)
+        case _:
+            return _fit_on_a_tree(name, lessons, config, report)
+
+
+def _fit_by_counts(name: Literal["popularity", "item-cf", "item-cf-bm25", "als"], lessons: Lessons, seed: int) -> Recommender:
+    match name:
+        case "popularity":
+            return Popularity.fit(lessons.histories, lessons.num_items)
+        case "item-cf":
+            return ItemCF.fit(lessons.histories, lessons.num_items)
+        case "item-cf-bm25":
+            return ItemCF.fit(lessons.histories, lessons.num_items, weighting="bm25")
+        case "als":
+            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed)
+
+
+def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report) -> FittedSystem:
+    grown, rounds = JointLearning(lessons, config, report).run()
+    if name == "dnn":
+        return PlainSystem(ScanRecommender(grown.network, grown.tree), rounds)
+    return TreeSystem(grown.network, grown.tree, min(config.first_level, grown.tree.height), config.evaluation.beam_width, rounds)

@@ -1,0 +1,104 @@
+"""Algorithm 1 in memory: the systems on a tree, JTM with its ablations and TDM, and the DNN.
+
+Each round is the flow's (``flows/train_jtm.py``) with the same core calls, so the same settings give the same bits.
+"""
+
+from dataclasses import dataclass
+from math import nan
+
+from jtm_core.carry import carry_inner_vectors
+from jtm_core.config import JtmConfig
+from jtm_core.evaluation import Questions, validate
+from jtm_core.experiment import clustered_tree, learning_samples, make_training, new_network, planted_tree
+from jtm_core.model import JtmNetwork, on_device
+from jtm_core.systems.lessons import Lessons
+from jtm_core.systems.rounds import Report, Round, learn_in_rounds
+from jtm_core.systems.schedules import Schedule
+from jtm_core.tree import TreeIndex, match_siblings, moved_shares
+from jtm_core.tree_learning import TreeLearner
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grown:
+    """A network and its tree."""
+
+    network: JtmNetwork
+    tree: TreeIndex
+
+
+@dataclass(frozen=True, slots=True)
+class _TreeStep:
+    """What learning a tree did: objective before and after (nan if not measured), share of items moved up to siblings, and raw."""
+
+    objective_before: float = nan
+    objective_after: float = nan
+    moved_share: float = 0.0
+    raw_moved_share: float = 0.0
+
+
+class JointLearning:
+    """Algorithm 1 over lessons.
+
+    Parameters
+    ----------
+    lessons : Lessons
+    config : JtmConfig
+    report : callable
+        See :data:`jtm_core.systems.rounds.Report`.
+    """
+
+    def __init__(self, lessons: Lessons, config: JtmConfig, report: Report) -> None:
+        self._lessons, self._config, self._schedule = lessons, config, Schedule(config, report)
+        self._asked: Questions = lessons.questions(config.model.window_sizes)
+
+    def run(self) -> tuple[Grown, tuple[Round, ...]]:
+        """All iterations; the network and the tree of the best one, and the record of all."""
+        return learn_in_rounds(self._learn, self._config.iterations, self._config.tree_learning.validation_tolerance)
+
+    def _learn(self, iteration: int, start: Grown | None) -> tuple[Grown, Round]:
+        """One iteration: a tree and a network to start from, training, what both did."""
+        if start is None:
+            tree = planted_tree(self._lessons.categories, lambda: self._lessons.histories, self._config)
+            return self._trained(iteration, Grown(on_device(new_network(tree, self._config)), tree), nan, _TreeStep())
+        grown, step = self._grown(iteration, start)
+        before = validate(grown.network, grown.tree, self._asked, self._config.evaluation, self._config.first_level)
+        return self._trained(iteration, grown, before.recall, step)
+
+    def _grown(self, iteration: int, start: Grown) -> tuple[Grown, _TreeStep]:
+        """The next tree with the network's inner vectors carried over to it."""
+        config, network, old = self._config, start.network, start.tree
+        if config.tree_learning.method == "fixed":
+            return start, _TreeStep()
+        if config.tree_learning.method == "two_means":
+            new = clustered_tree(iteration, network, old, config.seed)
+            moved = moved_shares(old, match_siblings(old, new))[-1], moved_shares(old, new)[-1]
+            return Grown(carry_inner_vectors(network, old, new), new), _TreeStep(nan, nan, *map(float, moved))
+        histories = self._lessons.histories
+        samples = learning_samples(iteration, histories, config)
+        learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
+            lambda share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % done")
+        )
+        moved = learned.moved_shares[-1], learned.raw_moved_shares[-1]
+        step = _TreeStep(learned.objective_before, learned.objective_after, *map(float, moved))
+        return Grown(carry_inner_vectors(network, old, learned.tree), learned.tree), step
+
+    def _trained(self, iteration: int, start: Grown, recall_before: float, step: _TreeStep) -> tuple[Grown, Round]:
+        """Train on a tree; the network of the best epoch, and the record of the iteration."""
+        config, lessons = self._config, self._lessons
+        plan = self._schedule.plan(iteration)
+        training = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config)
+        for state in training.steps():
+            done = state.epoch - 1 + state.batch / state.num_batches
+            self._schedule.show(iteration, done, f"epoch {state.epoch} of {plan.num_epochs}, loss {state.loss:.4f}")
+        result = training.result()
+        made = Round(
+            iteration=iteration,
+            losses=tuple(result.losses),
+            recalls=tuple(validation.recall for validation in result.validations),
+            recall_before=recall_before,
+            objective_before=step.objective_before,
+            objective_after=step.objective_after,
+            moved_share=step.moved_share,
+            raw_moved_share=step.raw_moved_share,
+        )
+        return Grown(result.network, start.tree), made

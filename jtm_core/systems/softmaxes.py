@@ -1,0 +1,74 @@
+"""Product-DNN and HSM, trained in the same rounds as the systems of Algorithm 1, though nothing but weights changes in them.
+
+So all learned systems have the same epochs, start every round with new moments from the accepted weights, and are stopped and
+judged by the same validation users.
+"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import TypeVar
+
+from jtm_core.baselines.epochs import Curve
+from jtm_core.baselines.hsm import HierarchicalSoftmax, train_hsm
+from jtm_core.baselines.product_dnn import ProductDNN, ProductNetwork, new_product_network, train_product_dnn
+from jtm_core.config import JtmConfig
+from jtm_core.experiment import new_network, planted_tree
+from jtm_core.model import JtmNetwork, on_device
+from jtm_core.systems.fitted import PlainSystem
+from jtm_core.systems.lessons import Lessons
+from jtm_core.systems.rounds import Report, Round, learn_in_rounds
+from jtm_core.systems.schedules import Schedule
+
+Network = TypeVar("Network")
+
+
+def fit_product_dnn(lessons: Lessons, config: JtmConfig, report: Report) -> PlainSystem:
+    """Fit YouTube's product-DNN; see :func:`jtm_core.systems.fitting.fit_system`."""
+    schedule = Schedule(config, report)
+
+    def recall_of(network: ProductNetwork) -> float:
+        return lessons.recall_of(ProductDNN(network, ()), config.evaluation)
+
+    def learn(iteration: int, start: ProductNetwork | None) -> tuple[ProductNetwork, Round]:
+        judge = _told(recall_of, schedule, iteration)
+        begun = start or new_product_network(config.model, lessons.num_items, config.seed)
+        network, curve = train_product_dnn(begun, lessons.histories, config.training, schedule.plan(iteration), judge)
+        return network, _round(iteration, curve)
+
+    network, rounds = learn_in_rounds(learn, config.iterations, config.tree_learning.validation_tolerance)
+    losses = tuple(loss for made in rounds for loss in made.losses)
+    return PlainSystem(ProductDNN(network, losses), rounds)
+
+
+def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report) -> PlainSystem:
+    """Fit HSM on the first tree; see :func:`jtm_core.systems.fitting.fit_system`."""
+    schedule, width = Schedule(config, report), config.evaluation.beam_width
+    tree = planted_tree(lessons.categories, lambda: lessons.histories, config)
+
+    def recall_of(network: JtmNetwork) -> float:
+        return lessons.recall_of(HierarchicalSoftmax(network, tree, width), config.evaluation)
+
+    def learn(iteration: int, start: JtmNetwork | None) -> tuple[JtmNetwork, Round]:
+        judge = _told(recall_of, schedule, iteration)
+        begun = start or on_device(new_network(tree, config))
+        network, curve = train_hsm(begun, tree, lessons.histories, config.training, schedule.plan(iteration), judge)
+        return network, _round(iteration, curve)
+
+    network, rounds = learn_in_rounds(learn, config.iterations, config.tree_learning.validation_tolerance)
+    return PlainSystem(HierarchicalSoftmax(network, tree, width), rounds)
+
+
+def _round(iteration: int, curve: Curve) -> Round:
+    return Round(iteration=iteration, losses=curve.losses, recalls=curve.recalls)
+
+
+def _told(judge: Callable[[Network], float], schedule: Schedule, iteration: int) -> Callable[[Network], float]:
+    """The judge of one iteration, who tells of every epoch that he has judged."""
+    epochs = count(1)
+
+    def judge_and_tell(network: Network) -> float:
+        recall = judge(network)
+        schedule.show(iteration, next(epochs), f"validation recall {recall:.4f}")
+        return recall
+
+    return judge_and_tell
