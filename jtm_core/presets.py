@@ -1,6 +1,6 @@
 """Settings under names: the paper's, the ones that serve users best, and those of the demo."""
 
-from jtm_core.config import DataConfig, EvaluationConfig, JtmConfig, SplitConfig, TrainingConfig, TreeLearningConfig
+from jtm_core.config import DataConfig, EvaluationConfig, JtmConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
 
 
 def paper_config() -> JtmConfig:
@@ -24,11 +24,25 @@ def best_config() -> JtmConfig:
 
 
 def demo_config() -> JtmConfig:
-    """ML-100K in a few minutes, at a beam small against its 1,682 items; small batches, as there are few samples."""
+    """ML-100K in a few minutes, at a beam small against its 1,682 items.
+
+    Small batches and a high rate, as there are few samples; windows over whole histories in no strict order, as the ratings of a user were
+    mostly given in one sitting.
+    """
     return JtmConfig(
         data=DataConfig(name="ml-100k", path="recbole:ml-100k", format="recbole"),
         split=SplitConfig(num_validation_users=94, num_test_users=94),
-        training=TrainingConfig(batch_samples=256, learning_rate=3e-3, negatives=40, epochs=8, later_epochs=3),
+        model=ModelConfig(window_sizes=(150, 100, 50, 40, 20, 10, 5, 3, 1, 1)),
+        training=TrainingConfig(
+            batch_samples=256,
+            learning_rate=5e-3,
+            rate_schedule="linear",
+            order_noise=1.0,
+            nodes="beam",
+            negatives=40,
+            epochs=6,
+            later_epochs=3,
+        ),
         evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20, filter_seen=True),
         iterations=3,
     )
