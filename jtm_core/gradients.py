@@ -4,6 +4,8 @@
 numbers several times faster on a CPU. Both leave the network unchanged. With ``precision`` "bfloat16" the products behind
 the first layer take rounded inputs (on CUDA by autocast); weights, sums over rows, gradients and moments stay float32.
 
+Rows are taken by ``embedding`` and not by ``[]``: on a CPU only its gradient adds up in one order, whatever the threads do.
+
 Loss: binary cross-entropy of each sample's positive and negatives on each trained level (TDM, eq. 3-4; JTM, eq. 2),
 divided by the number of samples.
 """
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, embedding
 
 from jtm_core.batches import TrainingBatch
 from jtm_core.behaviours import Ints
@@ -114,8 +116,8 @@ def autograd_gradients(
     device = network.vectors.device
     touched, inverse = np.unique(np.concatenate([batch.behaviours.ravel(), batch.nodes]), return_inverse=True)
     local = network.vectors.detach()[torch.from_numpy(touched).to(device)].requires_grad_()
-    index = torch.from_numpy(inverse).to(device)
-    behaviours, nodes = local[index[: batch.behaviours.size]].view(*batch.behaviours.shape, -1), local[index[batch.behaviours.size :]]
+    index, count = torch.from_numpy(inverse).to(device), batch.behaviours.size
+    behaviours, nodes = embedding(index[:count], local).view(*batch.behaviours.shape, -1), embedding(index[count:], local)
     scorer = _attended_logits if network.config.attention else split_logits
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         logits = scorer(network, batch, behaviours, nodes)
@@ -130,12 +132,13 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     """Logits of all rows through the split first layer."""
     device = nodes_VD.device
     sums = torch.cat([torch.zeros_like(behaviours_LTD[:, :1]), behaviours_LTD], dim=1).double().cumsum(dim=1)
-    edges = sums[:, torch.from_numpy(batch.bounds).to(device)]
+    starts = torch.arange(len(sums), device=device).view(-1, 1, 1) * sums.shape[1]
+    edges = embedding(starts + torch.from_numpy(batch.bounds).to(device), sums.flatten(0, 1))
     counts = torch.from_numpy(np.maximum(np.diff(batch.bounds, axis=1), 1)).to(device)
     pooled = ((edges[:, :, 1:] - edges[:, :, :-1]) / counts[None, :, :, None]).to(nodes_VD.dtype)
     halves = network.user_half(pooled.flatten(0, 1)), network.node_half(nodes_VD)
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
-    return network.logits(halves[0][users] + halves[1][nodes])
+    return network.logits(embedding(users, halves[0]) + embedding(nodes, halves[1]))
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
@@ -147,7 +150,7 @@ def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: 
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
     logits = [
-        attended_scores(network, behaviours_LTD[level][index], present, nodes_VD[nodes[:, levels[0] == level]])
+        attended_scores(network, embedding(index, behaviours_LTD[level]), present, embedding(nodes[:, levels[0] == level], nodes_VD))
         for level in range(batch.num_levels)
     ]
     return torch.cat(logits, dim=1).flatten()

@@ -16,11 +16,10 @@ def paper_config() -> JtmConfig:
 def best_config() -> JtmConfig:
     """What served users best so far, each choice made on validation users (``docs/LOG.md``); epochs and rate suit mid-sized logs.
 
-    Beside the defaults (random horizon, regret) it trains on the nodes that beam search visits (OTM) with a falling rate. For logs
-    whose order says little, such as ratings given in one sitting, add ``training.order_noise``.
+    Beside the defaults (random horizon, regret) it trains on the nodes that beam search visits (OTM). For logs whose order says
+    little, such as ratings given in one sitting, try ``training.order_noise``; where epochs are many, a falling rate.
     """
-    training = TrainingConfig(nodes="beam", learning_rate=2e-3, rate_schedule="linear", batch_samples=512, epochs=6, later_epochs=2)
-    return JtmConfig(training=training)
+    return JtmConfig(training=TrainingConfig(nodes="beam", learning_rate=2e-3, batch_samples=512, epochs=6, later_epochs=3))
 
 
 def demo_config() -> JtmConfig:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.references import BehavioursRef, DataReferences, LogRef, ModelRef, ReportRef, SplitRef, TreeRef, VocabularyRef
+from tasks.references import BehavioursRef, DataReferences, ListsRef, LogRef, ModelRef, ReportRef, SplitRef, TreeRef, VocabularyRef
 from tasks.store import Store
 
 if TYPE_CHECKING:
     from jtm_core.behaviours import Behaviours, Ints, Split
+    from jtm_core.formats.arrays import Arrays
     from jtm_core.formats.vocabularies import Vocabulary
     from jtm_core.model import JtmNetwork
     from jtm_core.tree import TreeIndex
@@ -99,3 +100,17 @@ def save_report(store: Store, kind: str, value: Any) -> ReportRef:
 def save_log(store: Store, write: Callable[[Path], object]) -> LogRef:
     """Store a canonical log that ``write(path)`` produces."""
     return LogRef(store.save("log", "parquet", write))
+
+
+def save_lists(store: Store, lists: Arrays) -> ListsRef:
+    """Store recommended lists by name: int32 (E, M)."""
+    from jtm_core.formats.arrays import write_arrays
+
+    return ListsRef(store.save("lists", "safetensors", lambda path: write_arrays(path, lists, {"kind": "lists"})))
+
+
+def read_lists(store: Store, reference: ListsRef) -> Arrays:
+    """Recommended lists by name."""
+    from jtm_core.formats.arrays import read_arrays
+
+    return read_arrays(store.path(reference))[0]

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from jtm_core.comparison_config import ComparisonConfig, TuningConfig
 from jtm_core.config import JtmConfig
 from tasks.store import canonical_json, digest_of_text
 
@@ -54,6 +55,6 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in _NUMERIC_LIBRARIES}
 
 
-def config_digest(config: JtmConfig) -> str:
+def config_digest(config: JtmConfig | ComparisonConfig | TuningConfig) -> str:
     """sha256 of a whole config: which experiment this is."""
     return digest_of_text(canonical_json(key_part(config)))

@@ -38,6 +38,8 @@ SplitRef = NewType("SplitRef", ArtefactRef)
 VocabularyRef = NewType("VocabularyRef", ArtefactRef)
 TreeRef = NewType("TreeRef", ArtefactRef)
 ModelRef = NewType("ModelRef", ArtefactRef)
+ListsRef = NewType("ListsRef", ArtefactRef)
+"""Recommended lists of evaluation users."""
 ReportRef = NewType("ReportRef", ArtefactRef)
 """JSON: curves, a tree learning, an evaluation, a check report, a manifest."""
 
@@ -167,3 +169,44 @@ class RunRef:
     run_id: str
     url: str
     """Its page in MLflow's UI."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedRun:
+    """One system of a comparison, fitted under one seed."""
+
+    system: str
+    seed: int
+    variation: str
+    """Empty, or the one dial that was set otherwise, e.g. ``tree_learning.gap=3``."""
+    lists: ListsRef
+    """int32 lists of validation and test users, with and without seen items."""
+    rounds: ReportRef
+    """JSON: rounds of training, and the settings."""
+    tree: TreeRef | None
+    """None for a system whose tree, if any, JTM's beam does not search."""
+    model: ModelRef | None
+    first_level: int | None
+    """First level trained and searched."""
+    timings: ReportRef = field(metadata=LABEL)
+    """JSON: seconds and memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedTree:
+    """A fitted system's tree searched in several ways; empty reports where there is none."""
+
+    metrics: ReportRef
+    """JSON: recall by beam width, full scan, search loss, layer-wise recall."""
+    timings: ReportRef = field(metadata=LABEL)
+    """JSON: milliseconds a user by beam width."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRun:
+    """A finished run of a comparison."""
+
+    fitted: FittedRun
+    searched: SearchedTree
+    judgement: ReportRef
+    """JSON: metrics of its lists."""

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from prefect import runtime
 from prefect.artifacts import create_link_artifact
 from prefect.logging import get_run_logger
 
+from jtm_core.comparison_config import ComparisonConfig, TuningConfig
 from jtm_core.config import JtmConfig
 from tasks.costs import collected_costs, cost_metrics, costs_so_far, orchestration_share
 from tasks.fingerprints import config_digest, package_fingerprint
@@ -18,11 +20,53 @@ from tasks.progress import artifact_key
 from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
 from tasks.store import digest_of_text, open_store
 
-EXPERIMENT = "jtm"
+EXPERIMENT, COMPARISONS, TUNINGS = "jtm", "jtm-comparisons", "jtm-tunings"
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What is tracked as one run.
+
+    Parameters
+    ----------
+    experiment : str
+        MLflow's experiment.
+    title : str
+        Run name in the UI.
+    data_name : str
+    config : JtmConfig, ComparisonConfig or TuningConfig
+    start_from : str
+        Version started warm from, empty for none.
+    """
+
+    experiment: str
+    title: str
+    data_name: str
+    config: JtmConfig | ComparisonConfig | TuningConfig
+    start_from: str = ""
+
+
+def tracked_run(config: JtmConfig, source: SourceRef, start_from: str) -> AbstractContextManager[RunRef]:
+    """Track one experiment, see :func:`tracked`."""
+    name = config.data.name
+    return tracked(Tracked(EXPERIMENT, f"{name} seed {config.seed}", name, config, start_from), source)
+
+
+def tracked_comparison(config: ComparisonConfig, source: SourceRef) -> AbstractContextManager[RunRef]:
+    """Track a comparison of systems, see :func:`tracked`."""
+    name = config.shared.data.name
+    title = f"{name}: {len(config.systems)} systems, {len(config.seeds)} seeds"
+    return tracked(Tracked(COMPARISONS, title, name, config), source)
+
+
+def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextManager[RunRef]:
+    """Track a search for settings, see :func:`tracked`."""
+    name = config.shared.data.name
+    return tracked(Tracked(TUNINGS, f"{name}: {len(config.systems)} systems, {config.trials} trials", name, config), source)
 
 
 @contextmanager
-def tracked_run(config: JtmConfig, source: SourceRef, start_from: str) -> Iterator[RunRef]:
+def tracked(what: Tracked, source: SourceRef) -> Iterator[RunRef]:
     """Open the run of this experiment, or continue the unfinished one, and end it as the block ends.
 
     A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it.
@@ -31,7 +75,7 @@ def tracked_run(config: JtmConfig, source: SourceRef, start_from: str) -> Iterat
 
     open_store().remove_abandoned()
     begun = time.perf_counter()
-    run = open_run(config, source, start_from)
+    run = open_run(what, source)
     try:
         with collected_costs(), record_system_metrics(run.run_id):
             yield run
@@ -50,21 +94,20 @@ def _close_failed(run: RunRef) -> None:
         get_run_logger().warning("MLflow run %s could not be marked as failed: %s", run.run_id, error)
 
 
-@outside_task("open-run-{config.data.name}")
-def open_run(config: JtmConfig, source: SourceRef, start_from: str) -> RunRef:
+@outside_task("open-run-{what.data_name}")
+def open_run(what: Tracked, source: SourceRef) -> RunRef:
     """Open or continue the MLflow run, and link it with the Prefect run both ways."""
     from tasks.tracking.client import ensure_experiment, run_url
     from tasks.tracking.runs import link_to_prefect, open_parent_run
 
-    fingerprint = package_fingerprint("jtm_core")
-    key = digest_of_text("/".join([config_digest(config), source.sha256, source.category_sha256, start_from, fingerprint]))
-    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": config_digest(config), "jtm.start_from": start_from or "none"}
-    name = f"{config.data.name} seed {config.seed}"
-    run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=name, config=config, tags=tags)
+    fingerprint, digest = package_fingerprint("jtm_core"), config_digest(what.config)
+    key = digest_of_text("/".join([digest, source.sha256, source.category_sha256, what.start_from, fingerprint]))
+    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": digest, "jtm.start_from": what.start_from or "none"}
+    run_id = open_parent_run(ensure_experiment(what.experiment), key=key, name=what.title, config=what.config, tags=tags)
     if runtime.flow_run.id:
         link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
     url = run_url(run_id)
-    create_link_artifact(url, link_text=f"MLflow: {name}", key=artifact_key("mlflow", config.data.name))
+    create_link_artifact(url, link_text=f"MLflow: {what.title}", key=artifact_key("mlflow", what.data_name))
     return RunRef(run_id=run_id, url=url)
 
 

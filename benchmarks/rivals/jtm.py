@@ -3,78 +3,63 @@
 import argparse
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.records import Record, emit
 from benchmarks.rivals.judging import built, judge
 from benchmarks.rivals.settings import training_config
 from benchmarks.rivals.world import CUTOFFS, RivalsWorld, read_world
-from jtm_core.beam import full_scan
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.carry import carry_inner_vectors
-from jtm_core.codes import height_for
-from jtm_core.config import EvaluationConfig, ModelConfig, Precision, TreeLearningConfig
-from jtm_core.evaluation import Questions, validate
-from jtm_core.first_tree import order_by_category
-from jtm_core.model import JtmNetwork, make_network
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.config import EvaluationConfig, JtmConfig, Precision, TreeLearningConfig
 from jtm_core.serving import Retriever
-from jtm_core.training import Training, TrainingPlan, Validation
-from jtm_core.tree import TreeIndex, tree_from_order
-from jtm_core.tree_learning import TreeLearner, target_samples
+from jtm_core.systems.fitted import TreeSystem
+from jtm_core.systems.fitting import fit_system
+from jtm_core.systems.lessons import Lessons
+from jtm_core.systems.naming import settings_of
 
-FIRST_LEVEL = 7
 EVALUATION = EvaluationConfig(cutoffs=CUTOFFS, beam_width=400, small_beam_width=200)
 MOST_SAMPLES_PER_ITEM = 8
 """Samples of an item that tree learning weighs."""
 
 
-@dataclass(frozen=True)
-class Version:
-    """A network and the tree it belongs to."""
+class Stopwatch:
+    """Hears how the fitting goes on; seconds of the first training and of tree learning, what is around it included."""
 
-    network: JtmNetwork
-    tree: TreeIndex
+    def __init__(self) -> None:
+        self.first_training, self.tree_learning = 0.0, 0.0
+        self._begun = self._last = time.perf_counter()
+        self._phase = ""
 
-
-def train(version: Version, world: RivalsWorld, epochs: int, iteration: int) -> Version:
-    """Train on the version's tree."""
-    asked = Questions(
-        world.validation.histories, world.validation.truths, windows_of(world.validation.histories, version.network.config.window_sizes)
-    )
-
-    def judged(network: JtmNetwork) -> Validation:
-        return validate(network, version.tree, asked, EVALUATION, FIRST_LEVEL)
-
-    training = Training(
-        version.network, version.tree, world.histories, training_config(epochs), TrainingPlan(FIRST_LEVEL, epochs, 1, iteration), judged
-    )
-    for progress in training.steps():
-        if progress.batch == progress.num_batches:
-            sys.stderr.write(f"jtm: iteration {iteration}, epoch {progress.epoch}, loss {progress.loss:.3f}\n")
-    result = training.result()
-    sys.stderr.write(f"jtm: validation recall {[round(validation.recall, 4) for validation in result.validations]}\n")
-    return Version(result.network, version.tree)
+    def __call__(self, done: float, total: float, note: str) -> None:
+        """Hear of some epochs of all, and what is being done."""
+        now, phase = time.perf_counter(), "tree" if "tree learning" in note else "training"
+        if phase == "tree" and not self.first_training:
+            self.first_training = now - self._begun
+        if self._phase == "tree":
+            self.tree_learning += now - self._last
+        if self._phase != phase:
+            sys.stderr.write(f"jtm: {done:.1f} of {total:.0f} epochs, {note}\n")
+        self._last, self._phase = now, phase
 
 
-def learn_tree(version: Version, world: RivalsWorld, iteration: int) -> Version:
-    """Learn a tree for the version's network, and let the inner vectors follow."""
-    samples = target_samples(world.histories, "random_horizon", 1, MOST_SAMPLES_PER_ITEM, 1, iteration)
-    learner = TreeLearner(version.network, version.tree, world.histories.values, samples, TreeLearningConfig(), FIRST_LEVEL)
-    tree = learner.learn().tree
-    return Version(carry_inner_vectors(version.network, version.tree, tree), tree)
+def fit(world: RivalsWorld, config: JtmConfig, watch: Stopwatch) -> TreeSystem:
+    """JTM as the comparison of systems has it."""
+    asked = world.validation
+    system = fit_system("jtm", Lessons(world.histories, world.num_items, world.categories, asked.histories, asked.truths), config, watch)
+    assert isinstance(system, TreeSystem)
+    for made in system.rounds:
+        losses, recalls = ([round(value, 4) for value in values] for values in (made.losses, made.recalls))
+        sys.stderr.write(f"jtm: iteration {made.iteration}, losses {losses}, validation recall {recalls}\n")
+    return system
 
 
-def ask_beam(version: Version, precision: Precision, world: RivalsWorld) -> None:
+def ask_beam(system: TreeSystem, precision: Precision, world: RivalsWorld) -> None:
     """Judge the beam search."""
-    system = "jtm, beam 400" if precision == "float32" else f"jtm, beam 400, {precision}"
+    name = "jtm, beam 400" if precision == "float32" else f"jtm, beam 400, {precision}"
     try:
-        retriever = Retriever(version.network, version.tree, EVALUATION.beam_width, FIRST_LEVEL, precision=precision)
+        retriever = Retriever(system.network, system.tree, EVALUATION.beam_width, system.first_level, precision=precision)
     except ValueError as refusal:  # the processor has no instructions for it
-        emit(Record("users_per_s", None, "users/s", {"system": system, "reason": str(refusal)}))
+        emit(Record("users_per_s", None, "users/s", {"system": name, "reason": str(refusal)}))
         return
 
     def recommend(histories: Ragged, length: int) -> Ints:
@@ -82,17 +67,7 @@ def ask_beam(version: Version, precision: Precision, world: RivalsWorld) -> None
             return retriever.recommend(histories.values, length)[0][None]
         return retriever.recommend_batch(histories, length)[0]
 
-    judge(system, recommend, world)
-
-
-def ask_scan(version: Version, world: RivalsWorld) -> None:
-    """Judge the exhaustive scan of the same network."""
-    scorer = make_scorer(version.network, version.tree)
-
-    def recommend(histories: Ragged, length: int) -> Ints:
-        return full_scan(scorer, windows_of(histories, version.network.config.window_sizes), length).items
-
-    judge("jtm's network, full scan", recommend, world)
+    judge(name, recommend, world)
 
 
 def main(arguments: list[str]) -> None:
@@ -104,23 +79,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--iterations", type=int, default=1)
     chosen = parser.parse_args(arguments)
     world = read_world(chosen.folder)
-    rng, height = np.random.default_rng(1), height_for(world.num_items)
-    begun = time.perf_counter()
-    tree = tree_from_order(order_by_category(world.categories, rng), height)
-    version = train(Version(make_network(ModelConfig(), world.num_items, height, rng), tree), world, chosen.epochs, 0)
-    trained, tree_seconds = time.perf_counter() - begun, 0.0
-    for iteration in range(1, chosen.iterations + 1):
-        before = time.perf_counter()
-        version = learn_tree(version, world, iteration)
-        tree_seconds += time.perf_counter() - before
-        version = train(version, world, chosen.later_epochs, iteration)
+    shared = JtmConfig(
+        training=training_config(chosen.epochs, chosen.later_epochs),
+        tree_learning=TreeLearningConfig(maximum_samples_per_item=MOST_SAMPLES_PER_ITEM),
+        evaluation=EVALUATION,
+        iterations=chosen.iterations,
+    )
+    begun, watch = time.perf_counter(), Stopwatch()
+    system = fit(world, settings_of("jtm", shared), watch)
     total = time.perf_counter() - begun
     built("jtm, beam 400", total, epochs=chosen.epochs + chosen.iterations * chosen.later_epochs, iterations=chosen.iterations)
-    emit(Record("first_training_s", trained, "s", {"system": "jtm, beam 400"}))
-    emit(Record("tree_learning_s", tree_seconds, "s", {"system": "jtm, beam 400"}))
-    ask_beam(version, "float32", world)
-    ask_beam(version, "bfloat16", world)
-    ask_scan(version, world)
+    emit(Record("first_training_s", watch.first_training or total, "s", {"system": "jtm, beam 400"}))
+    emit(Record("tree_learning_s", watch.tree_learning, "s", {"system": "jtm, beam 400"}))
+    ask_beam(system, "float32", world)
+    ask_beam(system, "bfloat16", world)
+    judge("jtm's network, full scan", system.full_scan().recommend, world)
 
 
 if __name__ == "__main__":

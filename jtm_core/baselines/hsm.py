@@ -88,8 +88,8 @@ def train_hsm(
 ) -> tuple[JtmNetwork, Curve]:
     """Train a copy of the network on the paths of a tree, from the root down.
 
-    Of ``training`` the target, minimum_history, batch_samples, learning_rate and patience count. Equal seeds give equal bits, on
-    one machine and number of threads.
+    Of ``training`` the target, minimum_history, batch_samples, learning_rate and patience count. Equal seeds give equal bits on
+    one machine, for any number of threads.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, embedding
 
 from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
 from jtm_core.baselines.inner_products import ProductIndex
@@ -71,9 +71,9 @@ class ProductNetwork(nn.Module):
     def user_vectors(self, items_T: Tensor, bounds_S: Tensor) -> Tensor:
         """Vectors of users whose windows are positions (S, W + 1) among some behaviours: float32 (S, D)."""
         vectors_TD = self.behaviours(items_T)
-        sums_TD = torch.cat([torch.zeros_like(vectors_TD[:1]), vectors_TD]).double().cumsum(dim=0)
+        sums_TD = torch.cat([vectors_TD.new_zeros(1, vectors_TD.shape[1]), vectors_TD]).double().cumsum(dim=0)
         counts_SW = bounds_S.diff(dim=1).clamp(min=1)
-        pooled_SWD = sums_TD[bounds_S].diff(dim=1) / counts_SW[:, :, None]
+        pooled_SWD = embedding(bounds_S, sums_TD).diff(dim=1) / counts_SW[:, :, None]
         users: Tensor = self.tower(pooled_SWD.flatten(1).to(vectors_TD.dtype))
         return users
 
@@ -148,7 +148,7 @@ def train_product_dnn(
 
     Of ``training`` the target, minimum_history, batch_samples, negatives, negatives_block, learning_rate and patience count.
     Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give equal
-    bits, on one machine and number of threads.
+    bits on one machine, for any number of threads.
 
     Parameters
     ----------

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-from jtm_core.baselines.als import ImplicitALS
+from jtm_core.baselines.als import AlsSettings, ImplicitALS
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.config import JtmConfig
+from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.fitted import FittedSystem, PlainSystem, TreeSystem
 from jtm_core.systems.joint import JointLearning
 from jtm_core.systems.lessons import Lessons
@@ -15,8 +16,10 @@ from jtm_core.systems.retrieval import ScanRecommender
 from jtm_core.systems.rounds import Report
 from jtm_core.systems.softmaxes import fit_hsm, fit_product_dnn
 
+_COUNTING = CountingConfig()
 
-def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report) -> FittedSystem:
+
+def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, counting: CountingConfig = _COUNTING) -> FittedSystem:
     """Fit one system.
 
     Parameters
@@ -27,6 +30,8 @@ def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Re
         The system's own settings, see :func:`jtm_core.systems.naming.settings_of`.
     report : callable
         Progress of learned systems, see :data:`jtm_core.systems.rounds.Report`.
+    counting : CountingConfig
+        Settings of systems that count or factorise.
 
     Returns
     -------
@@ -35,7 +40,7 @@ def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Re
     """
     match name:
         case "popularity" | "item-cf" | "item-cf-bm25" | "als":
-            return PlainSystem(_fit_by_counts(name, lessons, config.seed))
+            return PlainSystem(_fit_by_counts(name, lessons, config.seed, counting))
         case "product-dnn":
             return fit_product_dnn(lessons, config, report)
         case "hsm":
@@ -44,16 +49,27 @@ def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Re
             return _fit_on_a_tree(name, lessons, config, report)
 
 
-def _fit_by_counts(name: Literal["popularity", "item-cf", "item-cf-bm25", "als"], lessons: Lessons, seed: int) -> Recommender:
+def _fit_by_counts(
+    name: Literal["popularity", "item-cf", "item-cf-bm25", "als"], lessons: Lessons, seed: int, counting: CountingConfig
+) -> Recommender:
     match name:
         case "popularity":
             return Popularity.fit(lessons.histories, lessons.num_items)
         case "item-cf":
-            return ItemCF.fit(lessons.histories, lessons.num_items)
+            return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours)
         case "item-cf-bm25":
-            return ItemCF.fit(lessons.histories, lessons.num_items, weighting="bm25")
+            return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours, weighting="bm25")
         case "als":
-            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed)
+            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed, _als_settings(counting))
+
+
+def _als_settings(counting: CountingConfig) -> AlsSettings:
+    return AlsSettings(
+        factors=counting.als_factors,
+        regularisation=counting.als_regularisation,
+        confidence=counting.als_confidence,
+        iterations=counting.als_iterations,
+    )
 
 
 def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report) -> FittedSystem:

@@ -74,6 +74,7 @@ class JointLearning:
             moved = moved_shares(old, match_siblings(old, new))[-1], moved_shares(old, new)[-1]
             return Grown(carry_inner_vectors(network, old, new), new), _TreeStep(nan, nan, *map(float, moved))
         histories = self._lessons.histories
+        self._schedule.show(iteration, 0, "tree learning")
         samples = learning_samples(iteration, histories, config)
         learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
             lambda share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % done")

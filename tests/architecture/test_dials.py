@@ -4,8 +4,9 @@ import dataclasses
 import inspect
 import itertools
 
-from jtm_core import config
+from jtm_core import comparison_config, config, counting_config
 
+MODULES = (config, counting_config, comparison_config)
 DIALS = {
     "DataConfig": [
         "name",
@@ -47,24 +48,21 @@ DIALS = {
     "TreeLearningConfig": ["method", "gap", "assignment", "maximum_samples_per_item", "precision", "validation_tolerance"],
     "EvaluationConfig": ["cutoffs", "beam_width", "small_beam_width", "truth", "filter_seen"],
     "ExecutionConfig": ["training_processes", "tree_processes", "dask_scheduler", "shard_samples"],
-    "JtmConfig": [
-        "data",
-        "split",
-        "first_tree",
-        "model",
-        "training",
-        "tree_learning",
-        "evaluation",
-        "execution",
-        "iterations",
-        "seed",
-    ],
+    "JtmConfig": ["data", "split", "first_tree", "model", "training", "tree_learning", "evaluation", "execution", "iterations", "seed"],
+    "CountingConfig": ["num_neighbours", "als_factors", "als_regularisation", "als_confidence", "als_iterations"],
+    "SystemSettings": ["jtm", "counting"],
+    "SensitivityConfig": ["gaps", "assignments", "beam_widths", "negatives"],
+    "OwnSettings": ["system", "dials"],
+    "ComparisonConfig": ["shared", "counting", "systems", "seeds", "beams", "sensitivity", "tuned"],
+    "TuningConfig": ["shared", "counting", "systems", "trials", "seed"],
 }
 
 
 def records() -> dict[str, type]:
-    found = {name: value for name, value in vars(config).items() if inspect.isclass(value) and dataclasses.is_dataclass(value)}
-    return {name: value for name, value in found.items() if value.__module__ == config.__name__}
+    """Config records of all modules that hold dials; a planned run is made of them and is none."""
+    found = [value for module in MODULES for value in vars(module).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)]
+    names = {module.__name__ for module in MODULES}
+    return {value.__name__: value for value in found if value.__module__ in names and value.__name__ != "PlannedRun"}
 
 
 def test_every_dial_is_listed() -> None:
@@ -79,8 +77,8 @@ def test_records_are_frozen_and_keyword_only() -> None:
 
 def test_every_dial_has_a_default_and_a_docstring() -> None:
     """A field's docstring is what the form in the UI shows beside it."""
-    lines = inspect.getsource(config).splitlines()
     for name, record in records().items():
+        lines = inspect.getsource(record).splitlines()
         for field in dataclasses.fields(record):
             has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             assert has_default, f"{name}.{field.name}"

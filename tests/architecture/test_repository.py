@@ -10,12 +10,13 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from jtm_core.comparison_config import ComparisonConfig, TuningConfig
 from jtm_core.config import JtmConfig
 from jtm_core.presets import demo_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMISED = {"run", "serve-ui", "test", "check", "bench", "bench-quick", "help", "setup"}
-DEPLOYMENTS = {"demo", "train-jtm", "retrain-jtm", "evaluate-version"}
+DEPLOYMENTS = {"demo", "train-jtm", "retrain-jtm", "evaluate-version", "compare-systems", "tune-systems"}
 MADE = {".venv", ".git", ".jtm", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache"}
 # Spelled in pieces, so that this file does not hold what it looks for.
 FORBIDDEN = [
@@ -88,6 +89,8 @@ def test_deployed_settings_are_the_demos() -> None:
     read = TypeAdapter(JtmConfig).validate_python
     assert read(given["train-jtm"]) == demo_config()
     assert read(given["retrain-jtm"]).iterations >= 1
+    assert TypeAdapter(ComparisonConfig).validate_python(given["compare-systems"]).shared == demo_config()
+    assert TypeAdapter(TuningConfig).validate_python(given["tune-systems"]).shared == demo_config()
 
 
 def test_lock_holds_versions_only() -> None:

@@ -129,6 +129,18 @@ def test_patience_ends_a_training_and_the_best_epoch_stays() -> None:
     assert not torch.equal(snapshots[1]["vectors"], snapshots[3]["vectors"])
 
 
+def test_bits_do_not_depend_on_the_number_of_threads() -> None:
+    world, number, networks = flat_world(300, 60), torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        try:
+            networks.append(train_hsm(world.network, world.tree, world.histories, TRAINING, PLAN)[0].state_dict())
+            assert torch.get_num_threads() == threads, "what was set before is set again"
+        finally:
+            torch.set_num_threads(number)
+    assert all(torch.equal(weights, networks[1][name]) for name, weights in networks[0].items())
+
+
 def test_errors_say_what_came_and_what_is_allowed() -> None:
     world = small_world(config=SMALL_MODEL)
     with pytest.raises(ValueError, match="features are 'hierarchical', attention False; HSM has flat ones and none"):

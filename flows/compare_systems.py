@@ -1,0 +1,57 @@
+"""Every system of the paper on the same data, users and budget, several seeds each, and a report: the order of the steps.
+
+A system that fails does not stop the others: it is missing from the report, and the flow run fails at the end and names it.
+Run again, the comparison does only what is not there yet.
+"""
+
+from prefect import flow
+
+from jtm_core.comparison_config import ComparisonConfig, planned_runs
+from tasks.check_data import check_behaviours, check_log
+from tasks.contrast_systems import contrast_systems
+from tasks.failures import Failure, held_back, raise_held_back
+from tasks.fetch_log import fetch_log
+from tasks.fit_system import fit_system
+from tasks.ingest_log import ingest_log
+from tasks.judge_lists import judge_lists
+from tasks.look_back import look_back
+from tasks.pass_gate import pass_gate
+from tasks.prepare_behaviours import prepare_behaviours
+from tasks.references import JudgedRun
+from tasks.report_comparison import log_system, report_comparison
+from tasks.search_tree import search_tree
+from tasks.track_run import log_data, tracked_comparison
+
+DEFAULT = ComparisonConfig()
+
+
+@flow(name="compare-systems", flow_run_name="compare-systems-{config.shared.data.name}")
+def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
+    """Fit, search and judge every system under every seed, then hold them against each other.
+
+    Args:
+        config: Data and settings in common, systems, seeds, beam widths, what is varied.
+    """
+    shared = config.shared
+    source = fetch_log(shared)
+    with tracked_comparison(config, source) as run:
+        ingested = ingest_log(source, shared)
+        _, previous = look_back("", ingested, shared)
+        pass_gate(run, check_log(ingested, shared, previous))
+        data = prepare_behaviours(ingested, shared, None)
+        log_data(run, data)
+        pass_gate(run, check_behaviours(data, shared))
+
+        finished: list[JudgedRun] = []
+        failures: list[Failure] = []
+        for planned in planned_runs(config):
+            with held_back(failures, planned):
+                fitted = fit_system(data, planned.system, planned.settings, planned.counting, planned.variation)
+                searched = search_tree(fitted, data, planned.settings, config.beams)
+                judged = JudgedRun(fitted, searched, judge_lists(fitted, data, planned.settings))
+                log_system(run, judged)
+                finished.append(judged)
+
+        contrasts = contrast_systems(tuple(judged.fitted for judged in finished), data, shared)
+        report_comparison(run, data, finished, contrasts, failures, config)
+        raise_held_back(failures)

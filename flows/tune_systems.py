@@ -1,0 +1,42 @@
+"""The search for settings before a comparison: as many trials for every system, judged by validation users only."""
+
+from prefect import flow
+
+from jtm_core.comparison_config import TuningConfig
+from jtm_core.tuning import planned_trials
+from tasks.check_data import check_behaviours, check_log
+from tasks.fetch_log import fetch_log
+from tasks.ingest_log import ingest_log
+from tasks.look_back import look_back
+from tasks.pass_gate import pass_gate
+from tasks.prepare_behaviours import prepare_behaviours
+from tasks.report_tuning import Trial, log_trial, report_tuning
+from tasks.track_run import log_data, tracked_tuning
+from tasks.try_settings import try_settings
+
+DEFAULT = TuningConfig()
+
+
+@flow(name="tune-systems", flow_run_name="tune-systems-{config.shared.data.name}")
+def tune_systems(config: TuningConfig = DEFAULT) -> None:
+    """Try settings of every system and choose by validation recall; a trial that is there already is not repeated.
+
+    Args:
+        config: Data and settings in common, systems, number of trials.
+    """
+    shared = config.shared
+    source = fetch_log(shared)
+    with tracked_tuning(config, source) as run:
+        ingested = ingest_log(source, shared)
+        _, previous = look_back("", ingested, shared)
+        pass_gate(run, check_log(ingested, shared, previous))
+        data = prepare_behaviours(ingested, shared, None)
+        log_data(run, data)
+        pass_gate(run, check_behaviours(data, shared))
+
+        trials: list[Trial] = []
+        for trial in planned_trials(config):
+            planned = trial.planned
+            trials.append(Trial(trial, try_settings(data, planned.system, planned.settings, planned.counting)))
+            log_trial(run, trials[-1])
+        report_tuning(run, data, trials)

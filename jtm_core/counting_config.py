@@ -1,0 +1,36 @@
+"""Dials of the systems that count and factorise, which :mod:`jtm_core.config` has none for."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Gt
+
+from jtm_core.config import PositiveInt
+
+_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountingConfig:
+    """Item-CF and ALS."""
+
+    __pydantic_config__ = _PYDANTIC
+
+    num_neighbours: PositiveInt = 500
+    """Item-CF, both weightings: nearest items kept of each item."""
+    als_factors: PositiveInt = 64
+    """ALS: width of the vectors."""
+    als_regularisation: Annotated[float, Gt(0)] = 0.01
+    """ALS: weight of the squared vectors."""
+    als_confidence: Annotated[float, Gt(0)] = 1.0
+    """ALS: what a behaviour adds to the confidence of its cell (alpha of Hu, Koren and Volinsky)."""
+    als_iterations: PositiveInt = 15
+    """ALS: alternations."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_neighbours", "als_factors", "als_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed are 1 and more")
+        for name in ("als_regularisation", "als_confidence"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")

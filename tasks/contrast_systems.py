@@ -1,0 +1,105 @@
+"""Hold the systems of a comparison against each other, user by user; see :mod:`jtm_core.comparison`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from jtm_core.config import EvaluationConfig, JtmConfig
+from tasks.artefacts import read_data, read_lists, save_report
+from tasks.caching import step
+from tasks.references import DataReferences, FittedRun, ReportRef
+from tasks.store import Store, open_store
+
+if TYPE_CHECKING:
+    from jtm_core.behaviours import Behaviours, EvaluationUsers
+    from jtm_core.comparison import Floats
+
+REFERENCE = "jtm"
+"""The system that the others are held against, if it is among them; else the first is."""
+ABLATION: Mapping[str, Mapping[str, float]] = {
+    "J: joint tree learning alone (jtm-j - tdm)": {"jtm-j": 1, "tdm": -1},
+    "H: hierarchical features alone (jtm-h - tdm)": {"jtm-h": 1, "tdm": -1},
+    "J + H: sum of the two gains": {"jtm-j": 1, "jtm-h": 1, "tdm": -2},
+    "both together (jtm - tdm)": {"jtm": 1, "tdm": -1},
+    "both together beyond the sum": {"jtm": 1, "jtm-j": -1, "jtm-h": -1, "tdm": 1},
+}
+"""The four cells of the paper's ablation: what is shown -> weights of the systems."""
+SEEN = {"": "test", "filtered/": "test_filtered"}
+
+Recalls = dict[str, "Floats"]
+"""Measure -> recall of every test user under every seed: float64 (S, E)."""
+
+
+@step(run_name="contrast-systems-{data.name}", uses=("evaluation", "seed"))
+def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig) -> ReportRef:
+    """Differences of recall with 95 % intervals over test users; a user's recall is averaged over a system's seeds first.
+
+    Parameters
+    ----------
+    runs : tuple of FittedRun
+        All that were finished, at least 1.
+    data : DataReferences
+    config : JtmConfig
+        What the systems have in common.
+
+    Returns
+    -------
+    ReportRef
+        JSON ``{"reference": "jtm", "contrasts": [{"kind": "difference", "name": "tdm", "measure": "test/recall_at_10", ...}]}``.
+    """
+    store = open_store()
+    behaviours, split = read_data(store, data)
+    recalls = {
+        key: recalls_of(store, [run for run in runs if (run.system, run.variation) == key], behaviours, split.test, config.evaluation)
+        for key in dict.fromkeys((run.system, run.variation) for run in runs)
+    }
+    systems = {system: values for (system, variation), values in recalls.items() if not variation}
+    reference = REFERENCE if REFERENCE in systems else next(iter(systems), "")
+    differences = {system: {system: 1.0, reference: -1.0} for system in systems if system != reference}
+    contrasts = _contrasts("difference", systems, differences, config.seed)
+    if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):
+        contrasts += _contrasts("ablation", systems, ABLATION, config.seed)
+    varied = {variation: values for (_, variation), values in recalls.items() if variation}
+    if varied and reference == REFERENCE:
+        first = {measure: values[:1] for measure, values in systems[reference].items()}
+        against = {variation: {variation: 1.0, reference: -1.0} for variation in varied}
+        contrasts += _contrasts("sensitivity", {**varied, reference: first}, against, config.seed)
+    return save_report(store, "contrasts", {"reference": reference, "contrasts": contrasts})
+
+
+def recalls_of(
+    store: Store, runs: Sequence[FittedRun], behaviours: "Behaviours", users: "EvaluationUsers", evaluation: EvaluationConfig
+) -> Recalls:
+    """Recall of every test user by measure, a row a run."""
+    import numpy as np
+
+    from jtm_core.behaviours import evaluation_histories, evaluation_truths
+    from jtm_core.metrics import metrics_at
+
+    known, truths = (evaluation_histories(behaviours, users), evaluation_truths(behaviours, users))
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        lists = read_lists(store, run.lists)
+        for prefix, name in SEEN.items():
+            metrics = metrics_at(lists[name].astype(int), truths, known, evaluation.cutoffs, evaluation.truth)
+            for cutoff in evaluation.cutoffs:
+                found.setdefault(f"test/{prefix}recall_at_{cutoff}", []).append(metrics[f"recall_at_{cutoff}"])
+    return {measure: np.stack(rows) for measure, rows in found.items()}
+
+
+def _contrasts(kind: str, recalls: Mapping[str, Recalls], wanted: Mapping[str, Mapping[str, float]], seed: int) -> list[dict[str, Any]]:
+    """One record a contrast and measure; the same users are drawn for all."""
+    import numpy as np
+
+    from jtm_core.comparison import contrast, intervals_over_users
+    from jtm_core.seeding import generator
+
+    pairs = [(name, measure) for name, weights in wanted.items() for measure in recalls[next(iter(weights))]]
+    if not pairs:
+        return []
+    columns = [contrast({system: recalls[system][measure] for system in wanted[name]}, wanted[name]) for name, measure in pairs]
+    intervals = intervals_over_users(np.stack(columns, axis=1), generator(seed, "bootstrap"))
+    return [
+        {"kind": kind, "name": name, "measure": measure, **asdict(interval)}
+        for (name, measure), interval in zip(pairs, intervals, strict=True)
+    ]

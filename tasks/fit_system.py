@@ -1,0 +1,120 @@
+"""Fit one system of a comparison under one seed, and keep what it recommends to every evaluation user.
+
+Only lists, trees, weights and rounds are made here, equal where the work was equal. What it took is in an artefact of its own,
+which no later step's key depends on.
+"""
+
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from jtm_core.config import JtmConfig
+from jtm_core.counting_config import CountingConfig
+from jtm_core.systems.naming import SystemName
+from tasks.artefacts import read_categories, read_data, save_lists, save_network, save_report, save_tree
+from tasks.caching import step, step_logger
+from tasks.costs import count_work, metered
+from tasks.fingerprints import key_part
+from tasks.progress import Progress, artifact_key
+from tasks.references import DataReferences, FittedRun
+from tasks.store import open_store
+
+if TYPE_CHECKING:
+    from jtm_core.baselines.protocol import Recommender
+    from jtm_core.behaviours import Behaviours, Split
+    from jtm_core.formats.arrays import Arrays
+    from jtm_core.systems.rounds import Round
+
+
+@step(
+    run_name="fit-system-{data.name}-{system}-{config.seed}{variation}",
+    uses=("first_tree", "model", "training", "tree_learning", "evaluation", "iterations", "seed"),
+)
+def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, counting: CountingConfig, variation: str) -> FittedRun:
+    """Fit a system and list the last cut-off's number of items for validation and test users, seen items left in and taken out.
+
+    Parameters
+    ----------
+    data : DataReferences
+    system : SystemName
+    config : JtmConfig
+        The system's own settings, with the seed of this run.
+    counting : CountingConfig
+        Those of systems that count.
+    variation : str
+        Empty, or which dial the settings vary.
+
+    Returns
+    -------
+    FittedRun
+    """
+    from jtm_core.systems import fitting
+    from jtm_core.systems.fitted import TreeSystem
+    from jtm_core.systems.lessons import lessons_of
+
+    store = open_store()
+    behaviours, split = read_data(store, data)
+    lessons = lessons_of(behaviours, split, read_categories(store, data))
+    own = _own_settings(config)
+    with Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
+        with metered() as meter:
+            fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
+            fitting_cost = meter.cost()
+        with metered() as meter:
+            lists = lists_of(fitted, behaviours, split, config.evaluation.cutoffs[-1])
+            listing_cost = meter.cost()
+    count_work("users", len(split.validation) + len(split.test))
+    step_logger().info("%s, seed %d: fitted in %.1f s, listed in %.1f s", system, config.seed, fitting_cost.seconds, listing_cost.seconds)
+    timings = {
+        "fit_seconds": fitting_cost.seconds,
+        "list_seconds": listing_cost.seconds,
+        "peak_memory_gb": max(fitting_cost.peak_memory_gb, listing_cost.peak_memory_gb),
+    }
+    on_tree = fitted if isinstance(fitted, TreeSystem) else None
+    return FittedRun(
+        system=system,
+        seed=config.seed,
+        variation=variation,
+        lists=save_lists(store, lists),
+        rounds=save_report(
+            store,
+            "rounds",
+            {"rounds": [round_values(one) for one in fitted.rounds], "settings": {**key_part(own), "counting": key_part(counting)}},
+        ),
+        tree=save_tree(store, on_tree.tree) if on_tree else None,
+        model=save_network(store, on_tree.network) if on_tree else None,
+        first_level=on_tree.first_level if on_tree else None,
+        timings=save_report(store, "timings", timings),
+    )
+
+
+def _own_settings(config: JtmConfig) -> JtmConfig:
+    """The parts that a system may depend on, all others at their defaults."""
+    return JtmConfig(
+        first_tree=config.first_tree,
+        model=config.model,
+        training=config.training,
+        tree_learning=config.tree_learning,
+        evaluation=config.evaluation,
+        iterations=config.iterations,
+        seed=config.seed,
+    )
+
+
+def lists_of(recommender: "Recommender", behaviours: "Behaviours", split: "Split", count: int) -> "Arrays":
+    """Lists of all evaluation users: int32 (E, count) arrays ``validation``, ``test`` and, without seen items, ``..._filtered``."""
+    import numpy as np
+
+    from jtm_core.behaviours import evaluation_histories
+
+    lists: Arrays = {}
+    for role, users in {"validation": split.validation, "test": split.test}.items():
+        known = evaluation_histories(behaviours, users)
+        lists[role] = recommender.recommend(known, count).astype(np.int32)
+        lists[f"{role}_filtered"] = recommender.recommend(known, count, known).astype(np.int32)
+    return lists
+
+
+def round_values(one: "Round") -> dict[str, Any]:
+    """A round as JSON values; what was not measured is null."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in asdict(one).items()}
