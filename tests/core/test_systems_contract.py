@@ -1,5 +1,6 @@
 """The contract that every system passes, on a world with something to learn and on one with nothing."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from jtm_core.baselines.epochs import single_threaded_torch
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import Ints, Ragged, evaluation_histories, evaluation_truths, take_slices
@@ -33,6 +35,13 @@ SHARED = JtmConfig(
     evaluation=EvaluationConfig(cutoffs=(CUTOFF,), beam_width=16, small_beam_width=8),
     iterations=1,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """torch's threads wait for each other on a busy machine, where an operator of microseconds then takes milliseconds."""
+    with single_threaded_torch():
+        yield
 
 
 @dataclass(frozen=True)
