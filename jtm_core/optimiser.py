@@ -17,7 +17,7 @@ from torch import Tensor
 from jtm_core.behaviours import Ints
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
-from jtm_core.threads import run_chunks
+from jtm_core.threads import run_chunks, single_threaded_torch
 
 Floats = NDArray[np.float32]
 
@@ -73,9 +73,10 @@ class Adam:
         """Apply one batch's gradients, with ``part`` of the learning rate."""
         self.num_steps += 1
         rate = part * self._rate
-        for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
-            first, second = self._moments[2 * place : 2 * place + 2]
-            _adam_step(parameter, gradient, first, second, rate, self.num_steps)
+        with single_threaded_torch():  # on a busy machine torch's threads wait milliseconds for each other over a layer's few numbers
+            for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
+                first, second = self._moments[2 * place : 2 * place + 2]
+                _adam_step(parameter, gradient, first, second, rate, self.num_steps)
         if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
             self._update_on_cpu(gradients, rate)
         else:

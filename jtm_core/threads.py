@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 import scipy.linalg.cython_blas  # noqa: F401  (numba's BLAS; loaded here so that the controller below knows it)
+import torch
 from threadpoolctl import ThreadpoolController
 
 _BLAS = ThreadpoolController()
@@ -114,3 +115,14 @@ def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:
                         raise
 
             list(_THREADS.pool().map(take, range(min(num_threads(), num_chunks))))
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[None]:
+    """Keep torch's operators to the calling thread."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)

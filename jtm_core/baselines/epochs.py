@@ -10,16 +10,15 @@ on two). So the bits do not depend on the number of threads either.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples, draw_samples, sample_order
+from jtm_core.threads import single_threaded_torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +44,6 @@ def sample_batches(histories: Ragged, training: TrainingConfig, rng: np.random.G
     for first in range(0, order.num_samples, training.batch_samples):
         last = min(first + training.batch_samples, order.num_samples)
         yield draw_samples(histories, order, first, last, training.minimum_history, horizon)
-
-
-@contextmanager
-def single_threaded_torch() -> Iterator[None]:
-    """Keep torch's operators to the calling thread."""
-    number = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(number)
 
 
 def train_patiently(

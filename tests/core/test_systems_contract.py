@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from jtm_core.baselines.epochs import single_threaded_torch
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import Ints, Ragged, evaluation_histories, evaluation_truths, take_slices
@@ -23,6 +22,7 @@ from jtm_core.systems.fitted import FittedSystem, PlainSystem, TreeSystem
 from jtm_core.systems.fitting import fit_system
 from jtm_core.systems.lessons import Lessons, lessons_of
 from jtm_core.systems.naming import SYSTEMS, SystemName, settings_of
+from jtm_core.threads import single_threaded_torch
 
 NUM_ITEMS, CUTOFF = 128, 10
 COUNTING = ("popularity", "item-cf", "item-cf-bm25", "als")
