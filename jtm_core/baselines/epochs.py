@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from jtm_core.behaviours import Ragged
+from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import TrainingConfig
-from jtm_core.features import Samples, draw_samples, sample_order
+from jtm_core.features import Samples, disordered, draw_samples, sample_order
+from jtm_core.optimiser import linear_share
 from jtm_core.threads import single_threaded_torch
 
 
@@ -29,21 +30,36 @@ class Curve:
     recalls: tuple[float, ...]
 
 
-def sample_batches(histories: Ragged, training: TrainingConfig, rng: np.random.Generator) -> Iterator[Samples]:
-    """All samples once, users shuffled, in batches of ``training.batch_samples``; ``rng`` draws order and horizons as they come.
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleBatch:
+    """One step's samples, pointing into flat ``items``, and the share of the learning rate that the step takes."""
+
+    items: Ints
+    samples: Samples
+    rate_share: float
+
+
+def sample_batches(
+    histories: Ragged, training: TrainingConfig, rng: np.random.Generator, epoch: int, num_epochs: int
+) -> Iterator[SampleBatch]:
+    """All samples of an epoch once, users shuffled, in batches of ``training.batch_samples``; ``rng`` draws disorder, order and horizons.
 
     Raises
     ------
     ValueError
         If no behaviour has enough behaviours before it.
     """
+    if training.order_noise:
+        histories = disordered(histories, training.order_noise, rng)
     order = sample_order(histories, training.minimum_history, rng)
     if not order.num_samples:
         raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
     horizon = rng if training.target == "random_horizon" else None
     for first in range(0, order.num_samples, training.batch_samples):
         last = min(first + training.batch_samples, order.num_samples)
-        yield draw_samples(histories, order, first, last, training.minimum_history, horizon)
+        samples = draw_samples(histories, order, first, last, training.minimum_history, horizon)
+        done = (epoch + first / order.num_samples) / num_epochs
+        yield SampleBatch(histories.values, samples, linear_share(done) if training.rate_schedule == "linear" else 1.0)
 
 
 def train_patiently(

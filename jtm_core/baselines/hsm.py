@@ -88,8 +88,8 @@ def train_hsm(
 ) -> tuple[JtmNetwork, Curve]:
     """Train a copy of the network on the paths of a tree, from the root down.
 
-    Of ``training`` the target, minimum_history, batch_samples, learning_rate and patience count. Equal seeds give equal bits on
-    one machine, for any number of threads.
+    Of ``training`` the target, minimum_history, order_noise, batch_samples, learning_rate, rate_schedule and patience
+    count. Equal seeds give equal bits on one machine, for any number of threads.
 
     Parameters
     ----------
@@ -115,10 +115,10 @@ def train_hsm(
     maker, optimiser = PathMaker(tree, network.config.window_sizes), Adam(trained, training.learning_rate)
 
     def train_epoch(epoch: int) -> float:
-        losses = []
-        for samples in sample_batches(histories, training, generator(plan.seed, "hsm-epoch", plan.iteration, epoch)):
-            gradients = autograd_gradients(trained, maker.make(histories.values, samples), loss_of=path_loss)
-            optimiser.step(gradients)
+        rng, losses = generator(plan.seed, "hsm-epoch", plan.iteration, epoch), []
+        for batch in sample_batches(histories, training, rng, epoch, plan.num_epochs):
+            gradients = autograd_gradients(trained, maker.make(batch.items, batch.samples), loss_of=path_loss)
+            optimiser.step(gradients, batch.rate_share)
             losses.append(gradients.loss)
         return float(np.mean(losses))
 

@@ -146,7 +146,8 @@ def train_product_dnn(
 ) -> tuple[ProductNetwork, Curve]:
     """Train a copy of the network.
 
-    Of ``training`` the target, minimum_history, batch_samples, negatives, negatives_block, learning_rate and patience count.
+    Of ``training`` the target, minimum_history, order_noise, batch_samples, negatives, negatives_block, learning_rate, rate_schedule and
+    patience count.
     Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give equal
     bits on one machine, for any number of threads.
 
@@ -174,8 +175,10 @@ def train_product_dnn(
 
     def train_epoch(epoch: int) -> float:
         rng, losses = generator(plan.seed, "product-dnn-epoch", plan.iteration, epoch), []
-        for samples in sample_batches(histories, training, rng):
-            loss = _batch_loss(trained, histories.values, samples, law, training, rng)
+        for batch in sample_batches(histories, training, rng, epoch, plan.num_epochs):
+            loss = _batch_loss(trained, batch.items, batch.samples, law, training, rng)
+            for optimiser in (sparse, dense):
+                optimiser.param_groups[0]["lr"] = batch.rate_share * training.learning_rate
             sparse.zero_grad()
             dense.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
