@@ -121,5 +121,5 @@ def test_impossible_comparisons_are_refused(changes, message):
 
 @pytest.mark.parametrize("changes", [{"trials": 0}, {"systems": ()}, {"systems": ("tdm", "tdm")}])
 def test_impossible_tunings_are_refused(changes):
-    with pytest.raises(ValueError, match="allowed are|at least 1"):
+    with pytest.raises(ValueError, match=r"allowed are|at least 1"):
         TuningConfig(**changes)
