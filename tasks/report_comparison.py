@@ -45,12 +45,14 @@ def report_comparison(
     config: ComparisonConfig,
 ) -> None:
     """Leave tables, figures and the report in MLflow, and in Prefect the table ``results`` and the markdown ``comparison`` with links."""
+    from tasks.kept_comparisons import KeptComparison, keep_comparison
     from tasks.tracking.comparison_series import table_rows
     from tasks.tracking.comparisons import log_comparison
 
     store = open_store()
     comparison = comparison_of(store, data, (runs, contrasts, failures), config, run)
     log_comparison(run.run_id, comparison)
+    keep_comparison(KeptComparison(config, comparison.judgement, comparison.failures))
     rows = [dict(row) for row in table_rows(comparison.judgement, "filtered/" if config.shared.evaluation.filter_seen else "")]
     title = f"Systems on {data.name}: test users, in percent, mean ± standard deviation over seeds."
     create_table_artifact(table=rows, key="results", description=title)

@@ -15,6 +15,7 @@ from prefect.states import State
 from flows.compare_systems import compare_systems
 from flows.tune_systems import tune_systems
 from tasks.failures import RunsFailedError
+from tasks.kept_comparisons import kept_comparison
 
 DATA_NAME = "compared"
 SYSTEMS = ["popularity", "item-cf", "tdm", "jtm"]
@@ -62,6 +63,8 @@ def test_a_comparison_leaves_its_table_and_its_links(compared: State[Any]) -> No
     rows = json.loads(artifacts["results"].data)
     assert [(row["system"], row["seeds"]) for row in rows] == [("popularity", 1), ("item-cf", 1), ("tdm", 2), ("jtm", 2)]
     assert "report.html" in artifacts["comparison-compared"].data
+    (popularity,) = (run for run in kept_comparison(DATA_NAME).judgement.runs if run.system == "popularity")
+    assert f"{100 * popularity.metrics['test/recall_at_10']:.2f}" == rows[0]["R@10"]
     assert {"check-report-log", "fit-system-compared-jtm-1", "mlflow-compared"} <= set(artifacts)
 
 
