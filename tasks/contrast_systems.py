@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 REFERENCE = "jtm"
 """The system that the others are held against, if it is among them; else the first is."""
 ABLATION: Mapping[str, Mapping[str, float]] = {
-    "J: joint tree learning alone (jtm-j - tdm)": {"jtm-j": 1, "tdm": -1},
-    "H: hierarchical features alone (jtm-h - tdm)": {"jtm-h": 1, "tdm": -1},
-    "J + H: sum of the two gains": {"jtm-j": 1, "jtm-h": 1, "tdm": -2},
-    "both together (jtm - tdm)": {"jtm": 1, "tdm": -1},
-    "both together beyond the sum": {"jtm": 1, "jtm-j": -1, "jtm-h": -1, "tdm": 1},
+    "J: jtm-j - tdm": {"jtm-j": 1, "tdm": -1},
+    "H: jtm-h - tdm": {"jtm-h": 1, "tdm": -1},
+    "J + H": {"jtm-j": 1, "jtm-h": 1, "tdm": -2},
+    "both: jtm - tdm": {"jtm": 1, "tdm": -1},
+    "both - (J + H)": {"jtm": 1, "jtm-j": -1, "jtm-h": -1, "tdm": 1},
 }
 """The four cells of the paper's ablation: what is shown -> weights of the systems."""
 SEEN = {"": "test", "filtered/": "test_filtered"}

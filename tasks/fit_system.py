@@ -13,7 +13,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SystemName
 from tasks.artefacts import read_categories, read_data, save_lists, save_network, save_report, save_tree
 from tasks.caching import step, step_logger
-from tasks.costs import count_work, metered
+from tasks.costs import metered
 from tasks.fingerprints import key_part
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, FittedRun
@@ -63,7 +63,6 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
         with metered() as meter:
             lists = lists_of(fitted, behaviours, split, config.evaluation.cutoffs[-1])
             listing_cost = meter.cost()
-    count_work("users", len(split.validation) + len(split.test))
     step_logger().info("%s, seed %d: fitted in %.1f s, listed in %.1f s", system, config.seed, fitting_cost.seconds, listing_cost.seconds)
     timings = {
         "fit_seconds": fitting_cost.seconds,

@@ -15,10 +15,13 @@ from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.references import DataReferences, JudgedRun, ReportRef, RunRef
 from tasks.store import Store, open_store
-from tasks.versions import from_json
 
 if TYPE_CHECKING:
-    from tasks.tracking.comparison_records import Comparison, Judgement, SystemRun
+    from tasks.tracking.comparison_records import Comparison, Judgement, Round, SystemRun
+
+
+_OF_SYSTEMS = ("fit-system", "search-tree", "judge-lists")
+"""Steps whose cost is reported by system."""
 
 
 @outside_task("log-system-{judged.fitted.system}-{judged.fitted.seed}{judged.fitted.variation}")
@@ -78,7 +81,7 @@ def comparison_of(
             "MLflow run": run.url,
             "Prefect flow run": str(runtime.flow_run.ui_url or ""),
         },
-        costs=cost_rows(costs_so_far()),
+        costs=cost_rows([one for one in costs_so_far() if one.step not in _OF_SYSTEMS]),
         config=flatten_params(config.shared),
     )
 
@@ -112,25 +115,24 @@ def system_run(store: Store, judged: JudgedRun) -> "SystemRun":
         seed=fitted.seed,
         variation=fitted.variation,
         metrics=metrics,
-        rounds=tuple(_round(one) for one in learned["rounds"]),
+        rounds=tuple(_round(one, learns_tree=learned["settings"]["tree_learning"]["method"] != "fixed") for one in learned["rounds"]),
         timings={**store.read_json(fitted.timings), **store.read_json(searched.timings)},
         settings=flatten_params(learned["settings"]),
     )
 
 
-def _round(values: Mapping[str, Any]) -> Any:
+def _round(values: Mapping[str, Any], *, learns_tree: bool) -> "Round":
+    """A round as people are told about it; of a system that keeps its tree nothing about trees."""
     from tasks.tracking.comparison_records import Round
 
-    return from_json(
-        Round,
-        {
-            "iteration": values["iteration"],
-            "validation_recall": max(values["recalls"]),
-            "recall_after_tree": values["recall_before"],
-            "objective_before": values["objective_before"],
-            "objective_after": values["objective_after"],
-            "moved_share": values["moved_share"] if values["iteration"] else None,
-        },
+    has_tree_step = learns_tree and values["recall_before"] is not None
+    return Round(
+        iteration=values["iteration"],
+        validation_recall=max(values["recalls"]),
+        recall_after_tree=values["recall_before"] if has_tree_step else None,
+        objective_before=values["objective_before"],
+        objective_after=values["objective_after"],
+        moved_share=values["moved_share"] if has_tree_step else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from jtm_core.comparison import Spread
 from tasks.tracking.comparison_records import Contrast, ContrastKind, Judgement
@@ -142,6 +142,9 @@ def latency_figure(data_name: str, judgement: Judgement) -> Figure | None:
         for system in systems:
             _draw_latency(panel, judgement, system, cutoff)
         panel.set_xscale("log")
+        panel.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        for axis_part in (panel.xaxis.set_major_formatter, panel.xaxis.set_minor_formatter):
+            axis_part(FuncFormatter(lambda value, _: f"{value:g}"))
         panel.set_xlabel("ms a user, one at a time (median)")
         panel.set_title(f"Recall@{cutoff}", **PANEL_TITLE)
     panels[0].set_ylabel("recall, test users (%)")

@@ -57,7 +57,7 @@ _SECTIONS = (
     _Section(
         "Recall over joint iterations",
         "R@{last} of validation users after training, and right after the tree changed. Joint learning (jtm) against clustering "
-        "(jtm-two-means) is the paper's figure 2.",
+        "(jtm-two-means) is the paper's figure 2. Mean ± standard deviation over seeds.",
         round_rows,
         "recall_over_iterations",
     ),
@@ -96,7 +96,8 @@ _SECTIONS = (
     _Section("Objective of every tree step", "Sum of log p under the old and the new tree for the same model.", figure="objective"),
     _Section(
         "Cost of the systems",
-        "On the machine of this run, mean ± standard deviation over seeds. Memory is the most that the whole process held meanwhile.",
+        "On the machine of this run, mean ± standard deviation over seeds. Memory is the most that the whole process held meanwhile, which "
+        "includes what the systems before it left.",
         cost_rows,
     ),
 )
@@ -114,7 +115,7 @@ def make_comparison_report(comparison: Comparison) -> str:
         heading = section.title.format_map(words)
         drawn = _figure(heading, figures.get(section.figure))
         parts += make_section(heading, drawn + make_table(section.rows(judgement)), section.note.format_map(words))
-    parts += make_section("Cost of the steps", make_table(comparison.costs), "Of this flow run, in the order they were called.")
+    parts += make_section("Cost of the steps", make_table(comparison.costs), "Those that all systems share; in the order they were called.")
     parts += make_section("Settings that all systems have in common", make_facts(comparison.config), "")
     return make_page(title, parts)
 

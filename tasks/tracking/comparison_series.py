@@ -175,28 +175,20 @@ def rounds_by_iteration(judgement: Judgement, system: str) -> dict[int, list[Rou
 
 
 def round_rows(judgement: Judgement) -> list[Row]:
-    """Every joint iteration of every run: recall right after the tree step and after training, objective, moved share."""
-    return [
-        {
-            "system": run.system,
-            "seed": run.seed,
-            "iteration": one.iteration,
-            "recall after tree step": one.recall_after_tree,
-            "recall after training": one.validation_recall,
-            "objective before": one.objective_before,
-            "objective after": one.objective_after,
-            "gain": one.objective_gain,
-            "items moved": one.moved_share,
-        }
-        for run in judgement.runs
-        if not run.variation
-        for one in run.rounds
-    ]
-
-
-def variations_of(judgement: Judgement) -> list[str]:
-    """Variations of the reference, each once."""
-    return list(dict.fromkeys(run.variation for run in judgement.runs if run.variation))
+    """Every joint iteration of every system over its seeds: recall in percent, what the tree step added, items moved in percent."""
+    rows: list[Row] = []
+    for system in systems_of(judgement):
+        for iteration, rounds in rounds_by_iteration(judgement, system).items():
+            values: dict[str, list[float | None]] = {
+                "R after tree step": [one.recall_after_tree for one in rounds],
+                "R after training": [one.validation_recall for one in rounds],
+                "items moved, %": [one.moved_share for one in rounds],
+            }
+            shares = {title: spread_text(spread([value for value in found if value is not None])) for title, found in values.items()}
+            gains = [one.objective_gain for one in rounds if one.objective_gain is not None]
+            gain = spread_text(spread(gains), factor=1.0, places=0)
+            rows.append({"system": system, "iteration": iteration, **shares, "objective gain": gain})
+    return rows
 
 
 def cost_rows(judgement: Judgement) -> list[Row]:

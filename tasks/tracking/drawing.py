@@ -21,7 +21,7 @@ def make_panels(count: int, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     for panel in axes:
         panel.set_facecolor(PAPER)
         panel.grid(color=GRID, linewidth=0.6)
-        panel.tick_params(colors=INK, labelsize=8)
+        panel.tick_params(which="both", colors=INK, labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(INK)
         for label in (panel.xaxis.label, panel.yaxis.label):

@@ -1,21 +1,23 @@
-"""A comparison from end to end on a small log: what it leaves, that it resumes, and that a failure does not spread."""
+"""A comparison and a search for settings from end to end on a small log: what they leave, that they resume, that failures do not spread."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, FlowRunFilter, FlowRunFilterId
 from prefect.states import State
 
 from flows.compare_systems import compare_systems
-from jtm_core.systems import fitting
-from tasks.track_run import COMPARISONS
+from flows.tune_systems import tune_systems
+from tasks.failures import RunsFailedError
 
 DATA_NAME = "compared"
-SYSTEMS = ["popularity", "tdm", "jtm-j", "jtm-h", "jtm"]
+SYSTEMS = ["popularity", "item-cf", "tdm", "jtm"]
 
 Parameters = dict[str, dict[str, Any]]
 
@@ -34,11 +36,18 @@ def task_runs_of(state: State[Any]) -> dict[str, str]:
     return {run.name: run.state_name for run in runs}
 
 
+def runs_of(state: State[Any], uri: str, experiment: str, kind: str) -> list[Run]:
+    """MLflow runs of a kind that a flow run wrote."""
+    client = MlflowClient(tracking_uri=uri)
+    wanted = f"tags.`prefect.flow_run_id` = '{state.state_details.flow_run_id}' and tags.`jtm.kind` = '{kind}'"
+    return list(client.search_runs([client.get_experiment_by_name(experiment).experiment_id], wanted))
+
+
 @pytest.fixture(scope="module")
 def comparison(parameters: Parameters) -> Parameters:
-    """Flow parameters: five systems, two seeds, one varied dial."""
-    sensitivity = {"gaps": [2, 7], "negatives": [10]}
-    return {"config": {"shared": parameters["config"], "systems": SYSTEMS, "seeds": [1, 2], "beams": [5, 20], "sensitivity": sensitivity}}
+    """Flow parameters: four systems, two seeds, one varied dial."""
+    shared = {**parameters["config"], "training": {**parameters["config"]["training"], "epochs": 1}}
+    return {"config": {"shared": shared, "systems": SYSTEMS, "seeds": [1, 2], "beams": [5, 20], "sensitivity": {"gaps": [2, 7]}}}
 
 
 @pytest.fixture(scope="module")
@@ -49,46 +58,71 @@ def compared(environment: Mapping[str, str], comparison: Parameters) -> State[An
 
 def test_a_comparison_leaves_its_table_and_its_links(compared: State[Any]) -> None:
     assert compared.is_completed()
-    rows = json.loads(artifacts_of(compared)["results"].data)
-    assert [row["system"] for row in rows] == SYSTEMS
-    assert [row["seeds"] for row in rows] == [1, 2, 2, 2, 2]
+    artifacts = artifacts_of(compared)
+    rows = json.loads(artifacts["results"].data)
+    assert [(row["system"], row["seeds"]) for row in rows] == [("popularity", 1), ("item-cf", 1), ("tdm", 2), ("jtm", 2)]
+    assert "report.html" in artifacts["comparison-compared"].data
+    assert {"check-report-log", "fit-system-compared-jtm-1", "mlflow-compared"} <= set(artifacts)
 
 
-def test_every_run_is_nested_under_the_comparison_with_the_report_beside(compared: State[Any], mlflow_uri: str) -> None:
-    client = MlflowClient(tracking_uri=mlflow_uri)
-    experiment = client.get_experiment_by_name(COMPARISONS)
-    runs = client.search_runs([experiment.experiment_id])
-    nested = [run for run in runs if run.data.tags.get("jtm.kind") == "system"]
-    found = sorted((run.data.tags["jtm.system"], run.data.tags["jtm.seed"]) for run in nested if run.data.tags["jtm.variation"] == "none")
-    learned = [(system, seed) for system in SYSTEMS[1:] for seed in ("1", "2")]
-    assert found == sorted([("popularity", "1"), *learned])
-    (parent,) = {run.data.tags["mlflow.parentRunId"] for run in nested}
-    assert {"report.html", "figures", "tables"} <= {file.path for file in client.list_artifacts(parent)}
+def test_mlflow_has_a_nested_run_per_system_and_seed(compared: State[Any], mlflow_uri: str, tmp_path: Path) -> None:
+    (parent,) = runs_of(compared, mlflow_uri, "jtm-comparisons", "experiment")
+    assert parent.info.status == "FINISHED"
+    nested = runs_of(compared, mlflow_uri, "jtm-comparisons", "system")
+    found = sorted((run.data.tags["jtm.system"], run.data.tags["jtm.seed"], run.data.tags["jtm.variation"]) for run in nested)
+    seeded = [(system, seed, "none") for system in ("jtm", "tdm") for seed in "12"]
+    assert found == sorted([("popularity", "1", "none"), ("item-cf", "1", "none"), *seeded, ("jtm", "1", "tree_learning.gap=2")])
+    (jtm,) = (run for run in nested if run.data.tags["jtm.system"] == "jtm" and run.data.tags["jtm.seed"] == "2")
+    assert {"test/recall_at_10", "test/beam_0020/recall_at_10", "time/fit_seconds", "round/objective_after"} <= set(jtm.data.metrics)
+    assert (jtm.data.params["seed"], jtm.data.params["system"]) == ("2", "jtm")
+    page = Path(MlflowClient(tracking_uri=mlflow_uri).download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_text()
+    shown = {row["system"]: row["R@10"] for row in json.loads(artifacts_of(compared)["results"].data)}
+    assert all(f"<td>{text}</td>" in page for text in shown.values())
 
 
-def test_a_comparison_run_again_repeats_nothing(compared: State[Any], comparison: Parameters) -> None:
-    again = compare_systems(**comparison, return_state=True)
-    states = task_runs_of(again)
-    fitted = [state for name, state in states.items() if name.startswith(("fit-system", "search-tree", "judge-lists"))]
-    assert fitted
-    assert set(fitted) == {"Cached"}
-    tables = [json.loads(artifacts_of(state)["results"].data) for state in (compared, again)]
-    assert tables[0] == tables[1]
+def test_run_again_it_does_only_what_is_new(compared: State[Any], comparison: Parameters) -> None:
+    more = {"config": {**comparison["config"], "systems": [*SYSTEMS, "jtm-h"], "seeds": [1]}}
+    states = task_runs_of(compare_systems(**more, return_state=True))
+    computed = ("ingest-", "check-", "prepare-", "fit-", "search-", "judge-", "contrast-")
+    done = {name for name, state in states.items() if name.startswith(computed) and state != "Cached"}
+    new = {f"{step}-compared-jtm-h-1" for step in ("fit-system", "search-tree", "judge-lists")}
+    assert done == {*new, "contrast-systems-compared"}
 
 
-def test_a_failing_system_stops_no_other(comparison: Parameters, compared: State[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = fitting.fit_system
+def test_a_system_that_fails_does_not_stop_the_others(
+    compared: State[Any], comparison: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What learns on a tree is refused; popularity is not touched by it."""
 
-    def failing(name: str, *rest: Any) -> Any:
-        if name == "item-cf":
-            raise MemoryError("no room for neighbours")
-        return fit(name, *rest)
+    def refuse(*arguments: object) -> None:
+        raise ValueError("this network is refused")
 
-    monkeypatch.setattr(fitting, "fit_system", failing)
-    config = {**comparison["config"], "systems": ["item-cf", "popularity", "jtm"], "sensitivity": {}}
+    monkeypatch.setattr("jtm_core.systems.joint.JointLearning.run", refuse)
+    config = {**comparison["config"], "systems": ["popularity", "tdm", "jtm"], "seeds": [3], "sensitivity": {}}
     state = compare_systems(config=config, return_state=True)
     assert state.is_failed()
-    assert "item-cf" in str(state.message)
+    with pytest.raises(RunsFailedError, match=r"tdm, seed 3: ValueError: this network is refused"):
+        state.result()
     artifacts = artifacts_of(state)
-    assert [row["system"] for row in json.loads(artifacts["results"].data)] == ["popularity", "jtm"]
-    assert "no room for neighbours" in artifacts[f"comparison-{DATA_NAME}"].data
+    assert [row["system"] for row in json.loads(artifacts["results"].data)] == ["popularity"]
+    assert "jtm, seed 3" in artifacts["comparison-compared"].data
+
+
+def test_tuning_ends_with_settings_that_a_comparison_takes(
+    environment: Mapping[str, str], comparison: Parameters, mlflow_uri: str, tmp_path: Path
+) -> None:
+    config = {"shared": comparison["config"]["shared"], "systems": ["popularity", "item-cf", "jtm-h"], "trials": 2}
+    state = tune_systems(config=config, return_state=True)
+    assert state.is_completed()
+    rows = json.loads(artifacts_of(state)["trials"].data)
+    assert [(row["system"], row["trial"]) for row in rows] == [
+        ("popularity", 0),
+        *((system, trial) for system in ("item-cf", "jtm-h") for trial in (0, 1)),
+    ]
+    best = {row["system"]: row["trial"] for row in rows if row["chosen"]}
+    assert set(best) == {"popularity", "item-cf", "jtm-h"}
+    (parent,) = runs_of(state, mlflow_uri, "jtm-tunings", "experiment")
+    assert len(runs_of(state, mlflow_uri, "jtm-tunings", "trial")) == len(rows)
+    chosen = MlflowClient(tracking_uri=mlflow_uri).download_artifacts(parent.info.run_id, "tuned.json", str(tmp_path))
+    tuned = json.loads(Path(chosen).read_text())
+    assert compare_systems.validate_parameters({"config": {**comparison["config"], **tuned}})["config"].tuned[0].system == "popularity"

@@ -18,18 +18,29 @@ SHARED = ("shards", "training_jobs")
 """Modules that other processes share with a step, and that look at its config."""
 
 
+EXPERIMENT = "jtm_core.experiment"
+
+
 def step_names() -> list[str]:
     return [path.stem for path in sorted(TASKS.glob("*.py")) if "@step(" in path.read_text()]
 
 
 def parts_looked_at(module_path: Path) -> set[str]:
-    """Attributes taken of anything called ``config`` in a module, or in those of ``SHARED`` that it imports."""
+    """Attributes taken of anything called ``config`` in a module, in those of ``SHARED``, and in what it imports of ``EXPERIMENT``."""
     nodes = list(ast.walk(ast.parse(module_path.read_text())))
     shared = {name for node in nodes if isinstance(node, ast.ImportFrom) for name in SHARED if node.module == f"tasks.{name}"}
     nodes += [node for name in shared for node in ast.walk(ast.parse((TASKS / f"{name}.py").read_text()))]
+    imported = {name.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == EXPERIMENT for name in node.names}
+    nodes += [node for function in experiment_functions() if function.name in imported for node in ast.walk(function)]
     found = {node.attr for node in nodes if isinstance(node, ast.Attribute) and is_config(node.value)}
     parts = {field for name in found for field in PROPERTIES.get(name, {name})}
     return parts & {name for name, field in JtmConfig.__dataclass_fields__.items() if field.metadata.get("in_key", True)}
+
+
+def experiment_functions() -> list[ast.FunctionDef]:
+    """Functions of the core that take a whole config for the steps that call them."""
+    source = inspect.getsource(importlib.import_module(EXPERIMENT))
+    return [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
 
 
 def is_config(node: ast.expr) -> bool:

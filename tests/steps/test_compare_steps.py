@@ -1,0 +1,174 @@
+"""The steps of a comparison on a small log: lists, judgement, searches and contrasts, each against a direct calculation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jtm_core.behaviours import evaluation_histories, evaluation_truths
+from jtm_core.config import JtmConfig
+from jtm_core.counting_config import CountingConfig
+from jtm_core.metrics import metrics_at
+from jtm_core.systems.naming import settings_of
+from tasks.artefacts import read_data, read_lists
+from tasks.contrast_systems import contrast_systems
+from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
+from tasks.fetch_log import fetch_log
+from tasks.fit_system import fit_system
+from tasks.ingest_log import ingest_log
+from tasks.judge_lists import judge_lists
+from tasks.prepare_behaviours import prepare_behaviours
+from tasks.references import DataReferences, FittedRun
+from tasks.search_tree import search_tree
+from tasks.store import open_store
+from tasks.try_settings import try_settings
+
+COUNTING = CountingConfig()
+
+
+@pytest.fixture
+def config(make_config: Callable[..., JtmConfig]) -> JtmConfig:
+    """Settings for a small log, one iteration."""
+    return make_config()
+
+
+@pytest.fixture
+def data(home: Path, config: JtmConfig) -> DataReferences:
+    """Its prepared data."""
+    return prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
+
+
+def fitted(data: DataReferences, config: JtmConfig, system: str, seed: int = 1, counting: CountingConfig = COUNTING) -> FittedRun:
+    return fit_system.compute(data, system, settings_of(system, replace(config, seed=seed)), counting, "")
+
+
+def test_lists_are_whole_and_without_seen_items_where_filtered(data: DataReferences, config: JtmConfig) -> None:
+    run, store = fitted(data, config, "item-cf"), open_store()
+    lists = read_lists(store, run.lists)
+    behaviours, split = read_data(store, data)
+    known = evaluation_histories(behaviours, split.test)
+    assert set(lists) == {"validation", "validation_filtered", "test", "test_filtered"}
+    assert {(array.dtype, array.shape) for array in lists.values()} == {(np.dtype(np.int32), (6, 10))}
+    for row, listed in enumerate(lists["test_filtered"]):
+        assert not set(listed) & set(known.row(row))
+    assert any(set(listed) & set(known.row(row)) for row, listed in enumerate(lists["test"]))
+    assert (run.tree, run.model, run.first_level) == (None, None, None)
+
+
+def test_equal_settings_give_equal_lists_and_another_seed_others(data: DataReferences, config: JtmConfig) -> None:
+    first = fitted(data, config, "jtm")
+    again = fit_system.fn(data, "jtm", settings_of("jtm", config), COUNTING, "")
+    assert (first.lists, first.rounds, first.tree, first.model) == (again.lists, again.rounds, again.tree, again.model)
+    assert fitted(data, config, "jtm", seed=2).lists != first.lists
+
+
+def test_counting_settings_reach_the_systems_that_count(data: DataReferences, config: JtmConfig) -> None:
+    assert fitted(data, config, "item-cf", counting=CountingConfig(num_neighbours=1)).lists != fitted(data, config, "item-cf").lists
+
+
+def test_timings_are_no_part_of_what_later_steps_depend_on(data: DataReferences, config: JtmConfig) -> None:
+    run = fitted(data, config, "popularity")
+    slower = replace(run, timings=open_store().save_json("timings", {"fit_seconds": 1e6}))
+    assert judge_lists.key(run, data, config) == judge_lists.key(slower, data, config)
+
+
+def test_judged_metrics_are_those_of_the_lists(data: DataReferences, config: JtmConfig) -> None:
+    run, store = fitted(data, config, "popularity"), open_store()
+    judged = store.read_json(judge_lists.compute(run, data, config))
+    behaviours, split = read_data(store, data)
+    known, truths = evaluation_histories(behaviours, split.test), evaluation_truths(behaviours, split.test)
+    lists = read_lists(store, run.lists)
+    for prefix, name in (("", "test"), ("filtered/", "test_filtered")):
+        expected = metrics_at(lists[name].astype(int), truths, known, [5, 10], "multiset")
+        for metric, values in expected.items():
+            assert judged["test"][prefix + metric] == pytest.approx(values.mean())
+    listed = {int(item) for row in lists["test"] for item in row[:5]}
+    assert judged["test"]["coverage_at_5"] == pytest.approx(len(listed) / data.num_items)
+    assert judged["validation"].keys() == judged["test"].keys()
+
+
+def test_a_beam_over_all_leaves_finds_what_the_full_scan_finds(data: DataReferences, config: JtmConfig) -> None:
+    run, store = fitted(data, config, "jtm"), open_store()
+    searched = search_tree.compute(run, data, config, (5, 64))
+    metrics, timings = store.read_json(searched.metrics)["test"], store.read_json(searched.timings)
+    assert metrics["beam_0064/recall_at_10"] == pytest.approx(metrics["full_scan/recall_at_10"])
+    assert {"beam_0005/recall_at_5", "beam_0005/recall_at_10", "search_loss/recall_at_10", "layer_recall/level_06"} <= set(metrics)
+    assert set(timings) == {"beam_0005/milliseconds", "beam_0064/milliseconds"}
+    assert min(timings.values()) > 0
+    judged = store.read_json(judge_lists.compute(run, data, config))["test"]
+    at_own_beam = store.read_json(search_tree.compute(run, data, config, (10,)).metrics)["test"]
+    assert at_own_beam["beam_0010/recall_at_10"] == judged["recall_at_10"]
+
+
+def test_a_system_without_a_tree_has_nothing_to_search(data: DataReferences, config: JtmConfig) -> None:
+    searched = search_tree.compute(fitted(data, config, "popularity"), data, config, (5,))
+    assert open_store().read_json(searched.metrics) == {"test": {}}
+
+
+def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config: JtmConfig) -> None:
+    runs = [fitted(data, config, system, seed) for system, seed in (("popularity", 1), ("jtm", 1), ("jtm", 2))]
+    varied = replace(fitted(data, config, "jtm-h"), system="jtm", variation="tree_learning.method=fixed")
+    held = open_store().read_json(contrast_systems.compute((*runs, varied), data, config))
+    assert held["reference"] == "jtm"
+    recall = [open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_10"] for run in (*runs, varied)]
+    found = {(one["kind"], one["name"], one["measure"]): one for one in held["contrasts"]}
+    difference = found["difference", "popularity", "test/recall_at_10"]
+    assert difference["mean"] == pytest.approx(recall[0] - (recall[1] + recall[2]) / 2)
+    assert difference["low"] <= difference["mean"] <= difference["high"]
+    sensitivity = found["sensitivity", "tree_learning.method=fixed", "test/recall_at_10"]
+    assert sensitivity["mean"] == pytest.approx(recall[3] - recall[1])  # against the reference under the same, first seed
+    assert {kind for kind, _, _ in found} == {"difference", "sensitivity"}
+
+
+def test_four_cells_make_an_ablation(data: DataReferences, config: JtmConfig) -> None:
+    runs = {system: fitted(data, config, system) for system in ("tdm", "jtm-j", "jtm-h", "jtm")}
+    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config))
+    recall = {name: open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_5"] for name, run in runs.items()}
+    gains = {one["name"]: one["mean"] for one in held["contrasts"] if one["kind"] == "ablation" and one["measure"] == "test/recall_at_5"}
+    assert gains == pytest.approx(
+        {
+            "J: jtm-j - tdm": recall["jtm-j"] - recall["tdm"],
+            "H: jtm-h - tdm": recall["jtm-h"] - recall["tdm"],
+            "J + H": recall["jtm-j"] + recall["jtm-h"] - 2 * recall["tdm"],
+            "both: jtm - tdm": recall["jtm"] - recall["tdm"],
+            "both - (J + H)": recall["jtm"] - recall["jtm-j"] - recall["jtm-h"] + recall["tdm"],
+        }
+    )
+
+
+def test_without_jtm_the_first_system_is_the_reference_and_one_run_has_no_contrast(data: DataReferences, config: JtmConfig) -> None:
+    held = open_store().read_json(contrast_systems.compute((fitted(data, config, "popularity"),), data, config))
+    assert held == {"reference": "popularity", "contrasts": []}
+
+
+def test_a_trial_measures_validation_users_only(data: DataReferences, config: JtmConfig) -> None:
+    tried = open_store().read_json(try_settings.compute(data, "item-cf", config, COUNTING))
+    judged = open_store().read_json(judge_lists.compute(fitted(data, config, "item-cf"), data, config))
+    assert tried["deciding"] == "recall_at_10"
+    assert tried["metrics"] == pytest.approx({name: value for name, value in judged["validation"].items() if "recall_at_" in name})
+
+
+def test_failures_are_held_back_and_raised_together() -> None:
+    from jtm_core.comparison_config import ComparisonConfig, planned_runs
+
+    first, second = planned_runs(ComparisonConfig(systems=("tdm", "jtm"), seeds=(3,)))
+    failures: list[Failure] = []
+    with held_back(failures, first):
+        raise MemoryError("too large")
+    with held_back(failures, second):
+        pass
+    assert [str(failure) for failure in failures] == ["tdm, seed 3: MemoryError: too large"]
+    with pytest.raises(RunsFailedError, match="1 runs failed"):
+        raise_held_back(failures)
+    raise_held_back([])
+
+
+def test_an_interrupt_is_not_held_back() -> None:
+    from jtm_core.comparison_config import ComparisonConfig, planned_runs
+
+    failures: list[Failure] = []
+    with pytest.raises(KeyboardInterrupt), held_back(failures, planned_runs(ComparisonConfig(systems=("tdm",), seeds=(3,)))[0]):
+        raise KeyboardInterrupt
+    assert failures == []
