@@ -272,7 +272,9 @@ def test_settings_say_just_what_makes_a_system() -> None:
         shared = replace(config, model=SHARED.model, training=SHARED.training, tree_learning=SHARED.tree_learning)
         assert shared == SHARED, f"{name} changes more than model, training and tree learning"
         assert (config.training.epochs, config.training.later_epochs) == (SHARED.training.epochs, SHARED.training.later_epochs)
-        if name not in ("dnn", "jtm-paper"):
+        if name == "jtm-otm":
+            assert config.training == replace(SHARED.training, nodes="beam")
+        elif name not in ("dnn", "jtm-paper"):
             assert config.training == SHARED.training, f"{name} is trained otherwise than the others"
     paper = paper_config()
     assert table["jtm-paper"].training.target == paper.training.target == "next_item"
