@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.kernels import HeadWeights
-from jtm_core.segment_users import PieceRows, UserSide, make_user_halves
+from jtm_core.segment_users import PieceRows, Terms, UserSide, make_user_halves
 from jtm_core.vector_code import LANES, gather_lanes, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-TILE_ROWS = 64
+PRODUCT_ROWS = 64
 """Rows of a product: BLAS has kernels for small products that beat those for large ones here."""
+TILE_ROWS = 2 * PRODUCT_ROWS
+"""Rows that go through a layer together: few, so that they stay in the cache; not too few, as each step costs a little by itself."""
 NODES_AT_HAND = 512
 """Nodes' halves kept at least, a quarter of a megabyte with 128 units."""
 
@@ -48,11 +50,11 @@ class NodeSide(NamedTuple):
 @numba.njit(cache=True, nogil=True)
 def _make_node_halves(rows: Ints, table: Floats, weight: Floats, tile: Floats, halves: Floats) -> None:
     """Halves of nodes, a tile at a time; ``halves`` has room for whole tiles."""
-    for low in range(0, len(rows), TILE_ROWS):
-        for i in range(low, min(low + TILE_ROWS, len(rows))):
+    for low in range(0, len(rows), PRODUCT_ROWS):
+        for i in range(low, min(low + PRODUCT_ROWS, len(rows))):
             for d in range(tile.shape[1]):
                 tile[i - low, d] = table[rows[i], d]
-        np.dot(tile, weight, halves[low : low + TILE_ROWS])
+        np.dot(tile, weight, halves[low : low + PRODUCT_ROWS])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -144,7 +146,7 @@ def _make_layers_code(head: Any) -> Any:
 
 
 def score_layers(head: Any, layers: Any, logits: Any) -> None:
-    """Logits of all rows of a tile whose first layer is filled, for nopython code."""
+    """Logits of all rows of a tile whose first layer is filled, whole products of them, for nopython code."""
     raise NotImplementedError("for nopython code only")
 
 
@@ -163,11 +165,14 @@ def _score_layers_code(head: Any, layers: Any, logits: Any) -> Any:
 def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     first, second, third = layers
     _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
-    np.dot(first, matrix_2, second)
-    _activate(second, bias_2, slope_2)
-    np.dot(second, matrix_3, third)
-    _activate(third, bias_3, slope_3)
-    _outputs(third, vector_4, bias_4, logits)
+    rows = len(logits)
+    for low in range(0, rows, PRODUCT_ROWS):
+        np.dot(first[low : low + PRODUCT_ROWS], matrix_2, second[low : low + PRODUCT_ROWS])
+    _activate(second[:rows], bias_2, slope_2)
+    for low in range(0, rows, PRODUCT_ROWS):
+        np.dot(second[low : low + PRODUCT_ROWS], matrix_3, third[low : low + PRODUCT_ROWS])
+    _activate(third[:rows], bias_3, slope_3)
+    _outputs(third[:rows], vector_4, bias_4, logits)
 
 
 def fill_row(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> None:
@@ -209,10 +214,11 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 
 @numba.njit(cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
-    """Add the log-probabilities of the first ``count`` rows to their sums; the others only keep the products' shape."""
+    """Add the log-probabilities of the first ``count`` rows to their sums; those behind only keep the products' shape."""
     layers, logits, logarithms, powers, targets, sums = tile
-    score_layers(head, layers, logits)
-    log_sigmoid(logits, logarithms, powers)
+    rows = (count + PRODUCT_ROWS - 1) // PRODUCT_ROWS * PRODUCT_ROWS
+    score_layers(head, layers, logits[:rows])
+    log_sigmoid(logits[:rows], logarithms, powers)
     for i in range(count):
         sums[targets[i]] += logarithms[i]
 
@@ -233,13 +239,17 @@ def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, 
 
 
 @numba.njit(cache=True, nogil=True)
-def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> None:
+def add_chunk(
+    pieces: PieceRows, terms: Terms, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
+) -> None:
     """Sum log p over the samples of each piece, node by node, on one level.
 
     Parameters
     ----------
     pieces : PieceRows
         Pieces in leaf order: their nodes never fall.
+    terms : Terms
+        Of the pieces' samples; none where the level has no projected vectors.
     users, nodes
         Of this level.
     head : HeadWeights or PackedHead
@@ -250,10 +260,10 @@ def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWei
     _, sizes, node_firsts, node_lasts, own_rows = pieces
     table, rows, columns, own_table, weight = nodes
     num_columns, width = sums.shape[1], weight.shape[0]
-    halves, tile = make_user_halves(pieces, users), _make_tile(head, sums.reshape(sums.size))
+    halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
-    at_hand, own = np.empty((room + TILE_ROWS, weight.shape[1]), np.float32), np.zeros((TILE_ROWS, weight.shape[1]), np.float32)
-    gathered, targets = np.zeros((TILE_ROWS, width), np.float32), np.empty(max(num_columns, 1), np.int64)
+    at_hand, own = np.empty((room + PRODUCT_ROWS, weight.shape[1]), np.float32), np.zeros((PRODUCT_ROWS, weight.shape[1]), np.float32)
+    gathered, targets = np.zeros((PRODUCT_ROWS, width), np.float32), np.empty(max(num_columns, 1), np.int64)
     low, high, place, filled = 0, 0, 0, 0
     for piece in range(len(sizes)):
         first, last = node_firsts[piece], node_lasts[piece]
@@ -265,10 +275,10 @@ def add_chunk(pieces: PieceRows, users: UserSide, nodes: NodeSide, head: HeadWei
             targets[node - first] = piece * num_columns + columns[node]
         filled = _fill(samples, at_hand[first - low : last - low], targets, filled, tile, head)
         if own_rows[piece] >= 0:
-            if piece % TILE_ROWS == 0:
-                _make_node_halves(own_rows[piece : piece + TILE_ROWS], own_table, weight, gathered, own)
+            if piece % PRODUCT_ROWS == 0:
+                _make_node_halves(own_rows[piece : piece + PRODUCT_ROWS], own_table, weight, gathered, own)
             targets[0] = piece * num_columns + num_columns - 1
-            filled = _fill(samples, own[piece % TILE_ROWS : piece % TILE_ROWS + 1], targets, filled, tile, head)
+            filled = _fill(samples, own[piece % PRODUCT_ROWS : piece % PRODUCT_ROWS + 1], targets, filled, tile, head)
         place += sizes[piece]
     if filled:
         _add_tile(tile, filled, head)

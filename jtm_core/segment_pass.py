@@ -27,7 +27,7 @@ from jtm_core.model import JtmNetwork
 from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, project_level
-from jtm_core.segment_users import PieceRows, UserSide
+from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.tree import TreeIndex
 
@@ -119,18 +119,20 @@ class FusedPass:
         width = [self._num_columns(level) + 1 for level in levels]
         sums = [np.zeros((len(pieces.items), columns)) for columns in width]
         bounds = run_bounds(pieces.sizes, CHUNK_SAMPLES)
-        num_chunks = len(bounds) - 1
         for level in levels:
             self._prepare(level)
         rows = [self._piece_rows(pieces, level) for level in levels]
+        users, nodes = [self._problem.users[level] for level in levels], [self._nodes[level] for level in levels]
 
-        def add(task: int) -> None:
-            place, chunk = divmod(task, num_chunks)
+        def add(chunk: int) -> None:
             part = slice(bounds[chunk], bounds[chunk + 1])
-            own = PieceRows(*(array[part] for array in rows[place]))
-            add_chunk(own, self._problem.users[levels[place]], self._nodes[levels[place]], self._head, sums[place][part])
+            own = [PieceRows(*(array[part] for array in level_rows)) for level_rows in rows]
+            projected = [side for side in users if len(side.projected)]
+            terms = list_terms(own[0], projected[0]) if projected else NO_TERMS
+            for place in range(len(levels)):
+                add_chunk(own[place], terms, users[place], nodes[place], self._head, sums[place][part])
 
-        run_chunks(add, num_chunks * len(levels))
+        run_chunks(add, len(bounds) - 1 if levels else 0)
         for level, level_sums in zip(levels, sums, strict=True):
             if self._finds_own(level):
                 own = level_positions(self._work.leaf_of_item[pieces.items], self._problem.tree.height, level)

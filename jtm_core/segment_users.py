@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.kernels import Floats
-from jtm_core.vector_code import LANES, make_row_sum
+from jtm_core.vector_code import LANES, make_row_sum, prefetch_row
 
 Ints = NDArray[np.int64]
 Positions = NDArray[np.int32]
 
 POOLED_ROWS = 32
 """Samples whose windows are multiplied at once: BLAS has kernels for small products that beat those for large ones here."""
-
+_SAMPLES_AHEAD = 8
+"""So far ahead histories are fetched: they lie anywhere in memory, but it is known early which come next."""
 
 _sum_8, _sum_1 = make_row_sum(8), make_row_sum(1)
 
@@ -59,57 +60,67 @@ class PieceRows(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Which projected vectors the halves of a chunk's samples are sums of."""
+    """Behaviours in the windows of a chunk's samples; on each level the samples' halves are sums over them."""
 
     offsets: Ints
     """(samples + 1,): sample ``s`` has the terms ``offsets[s] .. offsets[s + 1] - 1``."""
-    rows: Ints
+    items: Ints
+    windows: Ints
     factors: Floats
+    """(terms,): 1 / behaviours in the window."""
+
+
+NO_TERMS = Terms(np.zeros(1, np.int64), *(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _list_terms(pieces: PieceRows, users: UserSide) -> Terms:
-    """Go through the histories of all the pieces' samples."""
-    items, starts, cuts, window_ends, leaf_positions, steps, _, _, _, projected = users
+def list_terms(pieces: PieceRows, users: UserSide) -> Terms:
+    """Go once through the histories of all the pieces' samples; the terms are those of every level."""
+    items, starts, cuts, window_ends = users.items, users.starts, users.cuts, users.window_ends
     firsts, sizes = pieces.firsts, pieces.sizes
-    num_samples, num_windows = sizes.sum(), projected.shape[1]
-    offsets = np.zeros(num_samples + 1, np.int64)
-    rows, factors = np.empty(num_samples * window_ends[0], np.int64), np.empty(num_samples * window_ends[0], np.float32)
-    place, count = 0, 0
+    num_samples, num_windows = sizes.sum(), len(window_ends) - 1
+    offsets, most = np.zeros(num_samples + 1, np.int64), num_samples * window_ends[0]
+    listed, windows, factors = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float32)
+    place, count, address = 0, 0, items.ctypes.data
     for piece in range(len(firsts)):
         for sample in range(firsts[piece], firsts[piece] + sizes[piece]):
-            cut = cuts[sample]
+            cut, ahead = cuts[sample], min(sample + _SAMPLES_AHEAD, len(cuts) - 1)
+            prefetch_row(address + items.itemsize * (cuts[ahead] - window_ends[0]), 0, items.itemsize * window_ends[0])
             low = max(np.int64(starts[sample]), cut - window_ends[0])
             for window in range(num_windows):
                 high = max(low, cut - window_ends[window + 1])
                 factor = np.float32(1) / np.float32(max(high - low, 1))
                 for t in range(low, high):
-                    position = items[t] if steps < 0 else leaf_positions[items[t]] >> steps
-                    rows[count], factors[count] = position * num_windows + window, factor
+                    listed[count], windows[count], factors[count] = items[t], window, factor
                     count += 1
                 low = high
             place += 1
             offsets[place] = count
-    return Terms(offsets, rows[:count], factors[:count])
+    return Terms(offsets, listed[:count], windows[:count], factors[:count])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _project(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
+def _project(terms: Terms, users: UserSide, halves: Floats) -> None:
     """User halves as sums of projected vectors: for short histories."""
-    bias, projected = users.bias, users.projected
+    offsets, items, windows, factors = terms
+    leaf_positions, steps, bias, projected = users.leaf_positions, users.steps, users.bias, users.projected
     table = projected.reshape(projected.shape[0] * projected.shape[1], projected.shape[2])
-    offsets, rows, factors = _list_terms(pieces, users)
+    rows = np.empty(len(items), np.int64)
+    for k in range(len(rows)):
+        position = items[k] if steps < 0 else leaf_positions[items[k]] >> steps
+        rows[k] = position * projected.shape[1] + windows[k]
     wide, whole = len(bias) // (8 * LANES) * (8 * LANES), len(bias) // LANES * LANES
     for place in range(len(offsets) - 1):
-        half, first, last = halves[place], offsets[place], offsets[place + 1]
-        half[:] = bias
+        first, last = offsets[place], offsets[place + 1]
+        for j in range(len(bias)):
+            halves[place, j] = bias[j]
         for column in range(0, wide, 8 * LANES):
             _sum_8(table, rows, factors, halves, (place, column, first, last))
         for column in range(wide, whole, LANES):
             _sum_1(table, rows, factors, halves, (place, column, first, last))
         for k in range(first, last):
-            for j in range(whole, len(half)):
-                half[j] += factors[k] * table[rows[k], j]
+            for j in range(whole, len(bias)):
+                halves[place, j] += factors[k] * table[rows[k], j]
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -154,12 +165,12 @@ def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def make_user_halves(pieces: PieceRows, users: UserSide) -> Floats:
-    """Halves of all the pieces' samples in order: float32 (at least that many, H)."""
+def make_user_halves(pieces: PieceRows, terms: Terms, users: UserSide) -> Floats:
+    """Halves of all the pieces' samples in order: float32 (at least that many, H); the terms are read if vectors are projected."""
     num_samples = pieces.sizes.sum()
     halves = np.empty((num_samples + POOLED_ROWS, len(users.bias)), np.float32)
     if len(users.projected):
-        _project(pieces, users, halves)
+        _project(terms, users, halves)
     else:
         _pool(pieces, users, halves)
     return halves

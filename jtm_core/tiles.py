@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.kernels import HeadWeights
-from jtm_core.vector_code import round_bfloat16
+from jtm_core.vector_code import prefetch_row, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -121,28 +120,7 @@ def _activate(values: Floats, shift: Floats, slopes: Floats, out: Floats, rows: 
             out[i, j] = value if value > 0 else value * slopes[j]
 
 
-def _prefetch_code(typing_context: Any, address: Any) -> Any:
-    """Ask for the cache line at an address; never fails, changes nothing."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer_type, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer_type, number, number, number])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer_type], kind)
-        builder.call(fetch, [builder.inttoptr(arguments[0], pointer_type), number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(address), code
-
-
-_prefetch: Any = intrinsic(_prefetch_code)
 _round: Any = round_bfloat16
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _prefetch_row(start: int, row: int, size: int) -> None:
-    """All cache lines of a row of ``size`` bytes."""
-    for offset in range(0, size, 64):
-        _prefetch(start + row * size + offset)
 
 
 def _stored(value: np.float32, first: Any) -> Any:
@@ -167,7 +145,7 @@ def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, slopes: Float
     start, size = halves.ctypes.data, 4 * halves.shape[1]
     for i in range(len(codes)):
         code = codes[i]
-        _prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
+        prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
         for j in range(len(user_half)):
             value = halves[code, j] + user_half[j]
             out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
@@ -194,7 +172,7 @@ def multiply_halves(codes: Ints, nodes: NodeTables, tile_vectors: Floats, out: F
     _, vectors, item_of_leaf, weight = nodes
     start, size, first_leaf = vectors.ctypes.data, 4 * vectors.shape[1], len(item_of_leaf) - 1
     for i in range(len(codes)):
-        _prefetch_row(start, _row_of(codes[min(i + _ROWS_AHEAD, len(codes) - 1)], item_of_leaf, first_leaf), size)
+        prefetch_row(start, _row_of(codes[min(i + _ROWS_AHEAD, len(codes) - 1)], item_of_leaf, first_leaf), size)
         row = _row_of(codes[i], item_of_leaf, first_leaf)
         for d in range(vectors.shape[1]):
             tile_vectors[i, d] = vectors[row, d]

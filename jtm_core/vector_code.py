@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+import numba
 import numba.core.cgutils
 import numba.extending
 from llvmlite import ir
@@ -36,6 +37,7 @@ class _BfloatType(ir.Type):  # type: ignore[misc]
 
 _INT, _LONG, _FLOAT, BFLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType(), _BfloatType()
 _INTS, _FLOATS, _BFLOATS = ir.VectorType(_INT, LANES), ir.VectorType(_FLOAT, LANES), ir.VectorType(BFLOAT, 2 * LANES)
+_PREFETCH = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _INT, _INT, _INT])
 _PRODUCT = ir.FunctionType(_FLOATS, [_FLOATS, _BFLOATS, _BFLOATS])
 
 
@@ -228,3 +230,23 @@ def round_bfloat16(typing_context: Any, value: Any) -> Any:
         return builder.bitcast(builder.fptrunc(arguments[0], BFLOAT), ir.IntType(16))
 
     return types.uint16(types.float32), code
+
+
+@intrinsic
+def _prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; never fails, changes nothing."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer_type = ir.IntType(8).as_pointer()
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer_type], _PREFETCH)
+        builder.call(fetch, [builder.inttoptr(arguments[0], pointer_type), _INT(0), _INT(3), _INT(1)])
+        return context.get_dummy_value()
+
+    return types.void(address), code
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def prefetch_row(start: int, row: int, size: int) -> None:
+    """Ask for all cache lines of a row of ``size`` bytes of the table at the address ``start``."""
+    for offset in range(0, size, 64):
+        _prefetch(start + row * size + offset)
