@@ -80,3 +80,16 @@ def clustered_tree(iteration: int, network: JtmNetwork, old: TreeIndex, seed: in
     """The tree of balanced 2-means on a model's item vectors (TDM, section 3.4), as high as the old one."""
     item_vectors = network.vectors.detach().cpu().numpy()[first_code(old.height) :]
     return tree_from_order(two_means_order(item_vectors, generator(seed, "tree-clusters", iteration)), old.height)
+
+
+def what_a_system_reads(config: JtmConfig) -> JtmConfig:
+    """The parts that fitting a system may depend on, all others at their defaults: the same lists whatever those are."""
+    return JtmConfig(
+        first_tree=config.first_tree,
+        model=config.model,
+        training=config.training,
+        tree_learning=config.tree_learning,
+        evaluation=config.evaluation,
+        iterations=config.iterations,
+        seed=config.seed,
+    )

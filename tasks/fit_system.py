@@ -48,6 +48,7 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
     -------
     FittedRun
     """
+    from jtm_core.experiment import what_a_system_reads
     from jtm_core.systems import fitting
     from jtm_core.systems.fitted import TreeSystem
     from jtm_core.systems.lessons import lessons_of
@@ -55,7 +56,7 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
     store = open_store()
     behaviours, split = read_data(store, data)
     lessons = lessons_of(behaviours, split, read_categories(store, data))
-    own = _own_settings(config)
+    own = what_a_system_reads(config)
     with Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
         with metered() as meter:
             fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
@@ -84,19 +85,6 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
         model=save_network(store, on_tree.network) if on_tree else None,
         first_level=on_tree.first_level if on_tree else None,
         timings=save_report(store, "timings", timings),
-    )
-
-
-def _own_settings(config: JtmConfig) -> JtmConfig:
-    """The parts that a system may depend on, all others at their defaults."""
-    return JtmConfig(
-        first_tree=config.first_tree,
-        model=config.model,
-        training=config.training,
-        tree_learning=config.tree_learning,
-        evaluation=config.evaluation,
-        iterations=config.iterations,
-        seed=config.seed,
     )
 
 

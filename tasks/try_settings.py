@@ -32,6 +32,7 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
         JSON ``{"deciding": "recall_at_200", "metrics": {"recall_at_200": 0.3, "filtered/recall_at_200": 0.3, ...}}``; test users are not
         looked at.
     """
+    from jtm_core.experiment import what_a_system_reads
     from jtm_core.gate import deciding_metric
     from jtm_core.metrics import mean_metrics, metrics_at
     from jtm_core.systems import fitting
@@ -39,15 +40,7 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
 
     store = open_store()
     lessons = lessons_of(*read_data(store, data), read_categories(store, data))
-    own = JtmConfig(
-        first_tree=config.first_tree,
-        model=config.model,
-        training=config.training,
-        tree_learning=config.tree_learning,
-        evaluation=config.evaluation,
-        iterations=config.iterations,
-        seed=config.seed,
-    )
+    own = what_a_system_reads(config)
     with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
         fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
     cutoffs = config.evaluation.cutoffs
