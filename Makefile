@@ -43,7 +43,7 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 smoke: $(STAMP) ## Prove the real server path in a temporary folder
 	@$(PY) -m tasks.local_stack smoke
 
-bench: $(STAMP) ## Run all benchmarks (about 25 minutes) and write benchmarks/results/
+bench: $(STAMP) ## Run all benchmarks (about 20 minutes) and write benchmarks/results/
 	@$(PY) -m benchmarks; code=$$?; $(PY) -m benchmarks.tables; exit $$code
 
 bench-quick: $(STAMP) ## Print the main figures, one JSON object a line (under a minute)
