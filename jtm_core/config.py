@@ -159,6 +159,9 @@ class TrainingConfig:
     order_noise: Annotated[float, Ge(0)] = 0.0
     """Disorder of the histories in training, drawn anew each epoch: a behaviour may slip back by up to this share of its history's
     length. Serves logs whose order says little, such as ratings given in one sitting; 0 keeps the order of time."""
+    tied_levels: bool = False
+    """A step of a node's vector moves those of all nodes and items below it as well, as if each vector were its parent's plus an offset
+    (weight tying between levels); serves logs with few behaviours an item."""
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     """Adam's step size (paper: 1e-3)."""
     rate_schedule: Literal["constant", "linear"] = "constant"

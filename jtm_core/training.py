@@ -21,7 +21,7 @@ from jtm_core.diagnosis import undertraining_signs
 from jtm_core.features import SampleOrder, disordered, draw_samples, sample_order
 from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
-from jtm_core.optimiser import Adam, linear_share
+from jtm_core.optimiser import linear_share, make_adam
 from jtm_core.peers import Alone, Peers, no_gradients
 from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
@@ -138,8 +138,8 @@ class Training:
         self._network, self._histories, self._config, self._plan, self._validate = copy.deepcopy(network), histories, config, plan, validate
         self._best: dict[str, Tensor] = {}  # empty as long as the network itself is the best
         self._peers: Peers = Alone()
-        self._optimiser = Adam(self._network, config.learning_rate)
-        self._maker = _make_maker(self._network, tree, config, min(plan.first_level, tree.height))
+        trained = self._network, tree, config, min(plan.first_level, tree.height)
+        self._optimiser, self._maker = make_adam(*trained), _make_maker(*trained)
         self._gradients = make_gradients(self._network, config.precision)
         self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
         self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()

@@ -40,6 +40,7 @@ DIALS = {
         "even_share",
         "first_level",
         "order_noise",
+        "tied_levels",
         "learning_rate",
         "rate_schedule",
         "patience",

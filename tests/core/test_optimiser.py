@@ -8,6 +8,7 @@ from small_worlds import small_world
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import Adam
+from jtm_core.row_steps import OwnRows
 from jtm_core.threads import num_threads, set_num_threads
 
 
@@ -50,8 +51,9 @@ def test_touched_rows_take_torch_s_lazy_adam_and_others_rest() -> None:
 
 def test_the_kernel_takes_the_step_of_the_torch_path() -> None:
     networks = small_world().network, small_world().network
-    kernel, plain = (Adam(network, 1e-2) for network in networks)
-    plain._update_on_cpu = plain._update_by_torch  # type: ignore[method-assign]
+    kernel, by_torch = (OwnRows(network) for network in networks)
+    by_torch._update_on_cpu = by_torch._update_by_torch  # type: ignore[method-assign]
+    kernel, plain = (Adam(network, 1e-2, rows) for network, rows in zip(networks, (kernel, by_torch), strict=True))
     rows = np.arange(2, len(networks[0].vectors), 3)
     for step in range(3):
         gradients = draw_gradients(networks[0], rows, step)

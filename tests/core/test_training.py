@@ -14,6 +14,7 @@ from jtm_core.training import Training, TrainingPlan, Validation
 CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
 BEAM = dataclasses.replace(CONFIG, nodes="beam", training_beam=3)
 DISORDERED = dataclasses.replace(CONFIG, order_noise=0.5, rate_schedule="linear")
+TIED = dataclasses.replace(CONFIG, tied_levels=True)
 PLAN = TrainingPlan(first_level=1, num_epochs=3, seed=5, iteration=2)
 
 
@@ -32,7 +33,9 @@ def finished(train: Training) -> dict[str, torch.Tensor]:
     return train.result().network.state_dict()
 
 
-@pytest.mark.parametrize(("stop_after", "config"), [(1, CONFIG), (5, CONFIG), (7, CONFIG), (13, CONFIG), (7, BEAM), (7, DISORDERED)])
+@pytest.mark.parametrize(
+    ("stop_after", "config"), [(1, CONFIG), (5, CONFIG), (7, CONFIG), (13, CONFIG), (7, BEAM), (7, DISORDERED), (7, TIED)]
+)
 def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int, config: TrainingConfig) -> None:
     world = small_world()
     straight = training(world, config)

@@ -1,0 +1,160 @@
+"""Levels tied to each other: a vector is its parent's plus an offset of its own, and the offsets are what is learned.
+
+A step of an inner node's offset moves the vectors of all nodes and items below it. So an item with few samples learns
+from those that hang beside it, the more the nearer they are, and a tree that puts alike items side by side helps its own
+leaves: what the tree knows reaches the vectors. JTM has no such tie; it is weight sharing along a hierarchy, in training alone.
+
+The table keeps the vectors themselves, whole, so search, tree learning, carrying and files do not know of it. Only steps differ: the
+gradient of an offset is the sum over everything below its node, Adam keeps moments per offset, and a vector moves by the sum of its
+own step and those of its ancestors from the first trained level down.
+
+Shape letters: C codes of the tree, D vector width.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jtm_core.behaviours import Ints
+from jtm_core.codes import first_code
+from jtm_core.gradients import Gradients
+from jtm_core.model import JtmNetwork
+from jtm_core.row_steps import CHUNK_ROWS, EPSILON, FIRST_DECAY, SECOND_DECAY, Floats, adam_step
+from jtm_core.threads import run_chunks
+from jtm_core.tree import TreeIndex
+
+Flags = NDArray[np.bool_]
+
+
+@numba.njit(cache=True, nogil=True)
+def _collect(sums: Floats, is_touched: Flags, first: int, last: int) -> None:
+    """Add to the codes ``first .. last - 1`` what their children were touched with."""
+    for code in range(first, last):
+        for child in (2 * code + 1, 2 * code + 2):
+            if is_touched[child]:
+                if not is_touched[code]:
+                    sums[code] = 0
+                    is_touched[code] = True
+                for d in range(sums.shape[1]):
+                    sums[code, d] += sums[child, d]
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(sums: Floats, is_touched: Flags, moments: Floats, sizes: tuple[float, float], first: int, last: int) -> None:
+    """Turn the gradients of touched codes ``first .. last - 1`` into steps of Adam; the others rest, their step is 0."""
+    gain, second_gain, step = np.float32(1 - FIRST_DECAY), np.float32(1 - SECOND_DECAY), np.float32(sizes[0])
+    decay, scale, floor = np.float32(SECOND_DECAY), np.float32(1 / sizes[1]), np.float32(EPSILON)
+    for code in range(first, last):
+        if not is_touched[code]:
+            sums[code] = 0
+            continue
+        for d in range(sums.shape[1]):
+            gradient = sums[code, d]
+            moments[code, 0, d] += gain * (gradient - moments[code, 0, d])
+            moments[code, 1, d] = decay * moments[code, 1, d] + second_gain * gradient * gradient
+            sums[code, d] = -step * moments[code, 0, d] / (np.sqrt(moments[code, 1, d] * scale) + floor)
+
+
+@numba.njit(cache=True, nogil=True)
+def _move(values: Floats, sums: Floats, row_of_code: Ints, has_parent: bool, first: int, last: int) -> None:
+    """Add the parents' steps to those of the codes ``first .. last - 1``, and the whole to their vectors."""
+    for code in range(first, last):
+        if has_parent:
+            for d in range(sums.shape[1]):
+                sums[code, d] += sums[(code - 1) // 2, d]
+        row = row_of_code[code]
+        if row >= 0:
+            for d in range(sums.shape[1]):
+                values[row, d] += sums[code, d]
+
+
+class TiedRows:
+    """Every vector steps with its ancestors.
+
+    Parameters
+    ----------
+    network : JtmNetwork
+        Its vectors are updated in place.
+    tree : TreeIndex
+        Fixed as long as this lives.
+    first_level : int
+        Vectors further up rest.
+    """
+
+    def __init__(self, network: JtmNetwork, tree: TreeIndex, first_level: int) -> None:
+        self._network, self._levels, self._height = network, range(first_level, tree.height + 1), tree.height
+        num_codes, width, self._first_leaf = first_code(tree.height + 1), network.vectors.shape[1], first_code(tree.height)
+        self._leaf_of_item, items = tree.leaf_of_item, tree.item_of_leaf()
+        self._row_of_code = np.concatenate([np.arange(self._first_leaf), np.where(items < 0, -1, self._first_leaf + items)])
+        self.moments = torch.zeros(num_codes, 2, width, device=network.vectors.device)
+        self._sums, self._is_touched = torch.zeros(num_codes, width, device=network.vectors.device), np.zeros(num_codes, dtype=np.bool_)
+
+    @torch.no_grad()
+    def update(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """See :meth:`~jtm_core.row_steps.RowSteps.update`; rows above the first level must not come."""
+        if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
+            self._update_on_cpu(gradients, rate, num_steps)
+        else:
+            self._update_by_torch(gradients, rate, num_steps)
+
+    def _codes_of(self, rows: Ints) -> Ints:
+        is_item, codes = rows >= self._first_leaf, rows.copy()
+        codes[is_item] = self._leaf_of_item[rows[is_item] - self._first_leaf]
+        return codes
+
+    def _update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        values, sums, moments, is_touched = (
+            self._network.vectors.detach().numpy(),
+            self._sums.numpy(),
+            self.moments.numpy(),
+            self._is_touched,
+        )
+        sizes = rate / (1 - FIRST_DECAY**num_steps), 1 - SECOND_DECAY**num_steps
+        codes = self._codes_of(gradients.rows)
+        is_touched[:] = False
+        is_touched[codes] = True
+        sums[codes] = gradients.row_gradients.numpy()
+        for level in reversed(self._levels[:-1]):
+            _in_chunks(level, partial(_collect, sums, is_touched))
+        for level in self._levels:
+            _in_chunks(level, partial(_step, sums, is_touched, moments, sizes))
+            _in_chunks(level, partial(_move, values, sums, self._row_of_code, level > self._levels[0]))
+
+    def _update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        device = self._network.vectors.device
+        codes = torch.from_numpy(self._codes_of(gradients.rows)).to(device)
+        sums, is_touched = self._sums.zero_(), torch.zeros(len(self._sums), dtype=torch.bool, device=device)
+        sums[codes], is_touched[codes] = gradients.row_gradients, True
+        for level in reversed(self._levels[:-1]):
+            own, below = _codes(level), _codes(level + 1)
+            sums[own] += sums[below].view(-1, 2, sums.shape[1]).sum(dim=1)
+            is_touched[own] |= is_touched[below].view(-1, 2).any(dim=1)
+        touched = is_touched.nonzero().ravel()
+        steps, moments = torch.zeros_like(sums[touched]), self.moments[touched]
+        adam_step(steps, sums[touched], moments[:, 0], moments[:, 1], rate, num_steps)
+        self.moments[touched] = moments
+        sums.zero_()[touched] = steps
+        for level in self._levels[1:]:
+            sums[_codes(level)] += sums[_codes(level - 1)].repeat_interleave(2, dim=0)
+        trained = slice(first_code(self._levels[0]), None)
+        rows = torch.from_numpy(self._row_of_code[trained]).to(device)
+        self._network.vectors[rows[rows >= 0]] += sums[trained][rows >= 0]
+
+
+def _codes(level: int) -> slice:
+    return slice(first_code(level), first_code(level + 1))
+
+
+def _in_chunks(level: int, work: Callable[[int, int], None]) -> None:
+    """Give the codes of a level to the threads, piece by piece."""
+    first, last = first_code(level), first_code(level + 1)
+    size = CHUNK_ROWS * 8
+
+    def part(k: int) -> None:
+        work(first + k * size, min(first + (k + 1) * size, last))
+
+    run_chunks(part, -(-(last - first) // size))
