@@ -21,7 +21,7 @@ from jtm_core.threads import run_chunks
 Floats = NDArray[np.float32]
 
 FIRST_DECAY, SECOND_DECAY, EPSILON = 0.9, 0.999, 1e-8
-CHUNK_ROWS = 1024
+_CHUNK_ROWS = 1024
 
 
 def adam_step(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, rate: float, step: int) -> None:
@@ -83,10 +83,10 @@ class OwnRows:
         size, correction = rate / (1 - FIRST_DECAY**num_steps), 1 - SECOND_DECAY**num_steps
 
         def update(k: int) -> None:
-            part = slice(k * CHUNK_ROWS, (k + 1) * CHUNK_ROWS)
+            part = slice(k * _CHUNK_ROWS, (k + 1) * _CHUNK_ROWS)
             _update_rows(values, moments, gradients.rows[part], row_gradients[part], size, correction)
 
-        run_chunks(update, -(-len(gradients.rows) // CHUNK_ROWS))
+        run_chunks(update, -(-len(gradients.rows) // _CHUNK_ROWS))
 
     def _update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
         rows = torch.from_numpy(gradients.rows).to(self._network.vectors.device)

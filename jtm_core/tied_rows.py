@@ -23,11 +23,14 @@ from jtm_core.behaviours import Ints
 from jtm_core.codes import first_code
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
-from jtm_core.row_steps import CHUNK_ROWS, EPSILON, FIRST_DECAY, SECOND_DECAY, Floats, adam_step
+from jtm_core.row_steps import EPSILON, FIRST_DECAY, SECOND_DECAY, Floats, adam_step
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
 Flags = NDArray[np.bool_]
+
+_CHUNK_CODES = 8192
+"""Codes that a thread takes at a time; most of them rest."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -152,9 +155,8 @@ def _codes(level: int) -> slice:
 def _in_chunks(level: int, work: Callable[[int, int], None]) -> None:
     """Give the codes of a level to the threads, piece by piece."""
     first, last = first_code(level), first_code(level + 1)
-    size = CHUNK_ROWS * 8
 
     def part(k: int) -> None:
-        work(first + k * size, min(first + (k + 1) * size, last))
+        work(first + k * _CHUNK_CODES, min(first + (k + 1) * _CHUNK_CODES, last))
 
-    run_chunks(part, -(-(last - first) // size))
+    run_chunks(part, -(-(last - first) // _CHUNK_CODES))
