@@ -6,21 +6,17 @@ Run again, the comparison does only what is not there yet.
 
 from prefect import flow
 
+from flows.checked_data import checked_data
 from jtm_core.comparison_config import ComparisonConfig, planned_runs
-from tasks.check_data import check_behaviours, check_log
 from tasks.contrast_systems import contrast_systems
 from tasks.failures import Failure, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.fit_system import fit_system
-from tasks.ingest_log import ingest_log
 from tasks.judge_lists import judge_lists
-from tasks.look_back import look_back
-from tasks.pass_gate import pass_gate
-from tasks.prepare_behaviours import prepare_behaviours
 from tasks.references import JudgedRun
 from tasks.report_comparison import log_system, report_comparison
 from tasks.search_tree import search_tree
-from tasks.track_run import log_data, tracked_comparison
+from tasks.track_run import tracked_comparison
 
 DEFAULT = ComparisonConfig()
 
@@ -35,13 +31,7 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
     shared = config.shared
     source = fetch_log(shared)
     with tracked_comparison(config, source) as run:
-        ingested = ingest_log(source, shared)
-        _, previous = look_back("", ingested, shared)
-        pass_gate(run, check_log(ingested, shared, previous))
-        data = prepare_behaviours(ingested, shared, None)
-        log_data(run, data)
-        pass_gate(run, check_behaviours(data, shared))
-
+        data, _ = checked_data(run, source, shared)
         finished: list[JudgedRun] = []
         failures: list[Failure] = []
         for planned in planned_runs(config):

@@ -6,21 +6,19 @@ where it stopped (docs/decisions/0003-caching.md).
 
 from prefect import flow
 
+from flows.checked_data import checked_data
 from jtm_core.config import JtmConfig
-from tasks.check_data import check_behaviours, check_log, check_tree
+from tasks.check_data import check_tree
 from tasks.compare_baselines import compare_baselines
 from tasks.evaluate_model import evaluate_model
 from tasks.fetch_log import fetch_log
-from tasks.ingest_log import ingest_log
 from tasks.learn_tree import learn_tree
-from tasks.look_back import look_back
 from tasks.pass_gate import pass_gate
 from tasks.plant_tree import plant_tree
-from tasks.prepare_behaviours import prepare_behaviours
 from tasks.record_version import record_version
 from tasks.references import Candidate, Standing
 from tasks.report_results import report_results
-from tasks.track_run import log_data, log_version, tracked_run
+from tasks.track_run import log_version, tracked_run
 from tasks.train_model import train_model
 
 DEFAULT = JtmConfig()
@@ -36,12 +34,7 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
     """
     source = fetch_log(config)
     with tracked_run(config, source, start_from) as run:
-        ingested = ingest_log(source, config)
-        parent, previous = look_back(start_from, ingested, config)
-        pass_gate(run, check_log(ingested, config, previous))
-        data = prepare_behaviours(ingested, config, parent)
-        log_data(run, data)
-        pass_gate(run, check_behaviours(data, config))
+        data, parent = checked_data(run, source, config, start_from)
         grown = plant_tree(data, config, parent)
 
         standing, versions = None, []

@@ -2,16 +2,12 @@
 
 from prefect import flow
 
+from flows.checked_data import checked_data
 from jtm_core.comparison_config import TuningConfig
 from jtm_core.tuning import planned_trials
-from tasks.check_data import check_behaviours, check_log
 from tasks.fetch_log import fetch_log
-from tasks.ingest_log import ingest_log
-from tasks.look_back import look_back
-from tasks.pass_gate import pass_gate
-from tasks.prepare_behaviours import prepare_behaviours
 from tasks.report_tuning import Trial, log_trial, report_tuning
-from tasks.track_run import log_data, tracked_tuning
+from tasks.track_run import tracked_tuning
 from tasks.try_settings import try_settings
 
 DEFAULT = TuningConfig()
@@ -27,13 +23,7 @@ def tune_systems(config: TuningConfig = DEFAULT) -> None:
     shared = config.shared
     source = fetch_log(shared)
     with tracked_tuning(config, source) as run:
-        ingested = ingest_log(source, shared)
-        _, previous = look_back("", ingested, shared)
-        pass_gate(run, check_log(ingested, shared, previous))
-        data = prepare_behaviours(ingested, shared, None)
-        log_data(run, data)
-        pass_gate(run, check_behaviours(data, shared))
-
+        data, _ = checked_data(run, source, shared)
         trials: list[Trial] = []
         for trial in planned_trials(config):
             planned = trial.planned
