@@ -37,7 +37,7 @@ class Adam:
 
     def __init__(self, network: JtmNetwork, learning_rate: float, rows: RowSteps | None = None) -> None:
         self._rate, self.num_steps = learning_rate, 0
-        self._dense, self._rows = network.dense_parameters(), rows or OwnRows(network)
+        self._dense, self._vectors, self._rows = network.dense_parameters(), network.vectors, rows or OwnRows(network)
         self._moments = [torch.zeros_like(parameter) for parameter in self._dense for _ in range(2)]
 
     @torch.no_grad()
@@ -49,7 +49,9 @@ class Adam:
             for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
                 first, second = self._moments[2 * place : 2 * place + 2]
                 adam_step(parameter, gradient, first, second, rate, self.num_steps)
-        self._rows.update(gradients, rate, self.num_steps)
+        by_kernel = self._vectors.device.type == "cpu" and self._vectors.dtype == torch.float32
+        update = self._rows.update_on_cpu if by_kernel else self._rows.update_by_torch
+        update(gradients, rate, self.num_steps)
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on: moments and the number of steps."""

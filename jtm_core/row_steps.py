@@ -33,27 +33,42 @@ def adam_step(value: Tensor, gradient: Tensor, first: Tensor, second: Tensor, ra
 
 
 class RowSteps(Protocol):
-    """How the table of vectors is updated."""
+    """How the table of vectors is updated; ``num_steps`` counts the step that is taken."""
 
     moments: Tensor
     """float32 (rows of some kind, 2, D): all that lasts from step to step."""
 
-    def update(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        """Move the network's vectors by one batch's gradients; ``num_steps`` counts this step."""
+    def update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """Move the network's float32 vectors by one batch's gradients, in compiled loops."""
+        ...
+
+    def update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """The same by torch's operators, on any device."""
         ...
 
 
+def step_sizes(rate: float, num_steps: int) -> tuple[np.float32, np.float32]:
+    """The rate, and what second moments are multiplied by, both corrected for moments that began at zero."""
+    return np.float32(rate / (1 - FIRST_DECAY**num_steps)), np.float32(1 / (1 - SECOND_DECAY**num_steps))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def adam_move(moments: Floats, place: tuple[int, int], gradient: np.float32, sizes: tuple[np.float32, np.float32]) -> np.float32:
+    """Renew both moments of one number, place: (row, column); returns what is to be taken off its value."""
+    row, d = place
+    first = moments[row, 0, d] + np.float32(1 - FIRST_DECAY) * (gradient - moments[row, 0, d])
+    second = np.float32(SECOND_DECAY) * moments[row, 1, d] + np.float32(1 - SECOND_DECAY) * gradient * gradient
+    moments[row, 0, d], moments[row, 1, d] = first, second
+    taken: np.float32 = sizes[0] * first / (np.sqrt(second * sizes[1]) + np.float32(EPSILON))
+    return taken
+
+
 @numba.njit(cache=True, nogil=True)
-def _update_rows(values: Floats, moments: Floats, rows: Ints, gradients: Floats, size: float, correction: float) -> None:
+def _update_rows(values: Floats, moments: Floats, rows: Ints, gradients: Floats, sizes: tuple[np.float32, np.float32]) -> None:
     """A step of Adam for some rows of the table: values (rows, D), moments (rows, 2, D), both in place."""
-    gain, second_gain, step = np.float32(1 - FIRST_DECAY), np.float32(1 - SECOND_DECAY), np.float32(size)
-    decay, scale, floor = np.float32(SECOND_DECAY), np.float32(1 / correction), np.float32(EPSILON)
     for i in range(len(rows)):
-        value, first, second, gradient = values[rows[i]], moments[rows[i], 0], moments[rows[i], 1], gradients[i]
         for d in range(values.shape[1]):
-            first[d] += gain * (gradient[d] - first[d])
-            second[d] = decay * second[d] + second_gain * gradient[d] * gradient[d]
-            value[d] -= step * first[d] / (np.sqrt(second[d] * scale) + floor)
+            values[rows[i], d] -= adam_move(moments, (rows[i], d), gradients[i, d], sizes)
 
 
 class OwnRows:
@@ -69,26 +84,19 @@ class OwnRows:
         self._network = network
         self.moments = torch.zeros(len(network.vectors), 2, network.vectors.shape[1], device=network.vectors.device)
 
-    @torch.no_grad()
-    def update(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        """See :meth:`RowSteps.update`."""
-        if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
-            self._update_on_cpu(gradients, rate, num_steps)
-        else:
-            self._update_by_torch(gradients, rate, num_steps)
-
-    def _update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+    def update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """See :meth:`RowSteps.update_on_cpu`."""
         values, moments = self._network.vectors.detach().numpy(), self.moments.numpy()
-        row_gradients = gradients.row_gradients.numpy()
-        size, correction = rate / (1 - FIRST_DECAY**num_steps), 1 - SECOND_DECAY**num_steps
+        row_gradients, sizes = gradients.row_gradients.numpy(), step_sizes(rate, num_steps)
 
         def update(k: int) -> None:
             part = slice(k * _CHUNK_ROWS, (k + 1) * _CHUNK_ROWS)
-            _update_rows(values, moments, gradients.rows[part], row_gradients[part], size, correction)
+            _update_rows(values, moments, gradients.rows[part], row_gradients[part], sizes)
 
         run_chunks(update, -(-len(gradients.rows) // _CHUNK_ROWS))
 
-    def _update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+    def update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """See :meth:`RowSteps.update_by_torch`."""
         rows = torch.from_numpy(gradients.rows).to(self._network.vectors.device)
         values, moments = self._network.vectors[rows], self.moments[rows]
         adam_step(values, gradients.row_gradients, moments[:, 0], moments[:, 1], rate, num_steps)

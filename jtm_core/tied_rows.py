@@ -23,8 +23,8 @@ from jtm_core.behaviours import Ints
 from jtm_core.codes import first_code
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
-from jtm_core.row_steps import EPSILON, FIRST_DECAY, SECOND_DECAY, Floats, adam_step
-from jtm_core.threads import run_chunks
+from jtm_core.row_steps import Floats, adam_move, adam_step, step_sizes
+from jtm_core.threads import run_chunks, single_threaded_blas
 from jtm_core.tree import TreeIndex
 
 Flags = NDArray[np.bool_]
@@ -47,19 +47,14 @@ def _collect(sums: Floats, is_touched: Flags, first: int, last: int) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _step(sums: Floats, is_touched: Flags, moments: Floats, sizes: tuple[float, float], first: int, last: int) -> None:
+def _step(sums: Floats, is_touched: Flags, moments: Floats, sizes: tuple[np.float32, np.float32], first: int, last: int) -> None:
     """Turn the gradients of touched codes ``first .. last - 1`` into steps of Adam; the others rest, their step is 0."""
-    gain, second_gain, step = np.float32(1 - FIRST_DECAY), np.float32(1 - SECOND_DECAY), np.float32(sizes[0])
-    decay, scale, floor = np.float32(SECOND_DECAY), np.float32(1 / sizes[1]), np.float32(EPSILON)
     for code in range(first, last):
         if not is_touched[code]:
             sums[code] = 0
             continue
         for d in range(sums.shape[1]):
-            gradient = sums[code, d]
-            moments[code, 0, d] += gain * (gradient - moments[code, 0, d])
-            moments[code, 1, d] = decay * moments[code, 1, d] + second_gain * gradient * gradient
-            sums[code, d] = -step * moments[code, 0, d] / (np.sqrt(moments[code, 1, d] * scale) + floor)
+            sums[code, d] = -adam_move(moments, (code, d), sums[code, d], sizes)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -89,45 +84,29 @@ class TiedRows:
     """
 
     def __init__(self, network: JtmNetwork, tree: TreeIndex, first_level: int) -> None:
-        self._network, self._levels, self._height = network, range(first_level, tree.height + 1), tree.height
+        self._network, self._levels = network, range(first_level, tree.height + 1)
         num_codes, width, self._first_leaf = first_code(tree.height + 1), network.vectors.shape[1], first_code(tree.height)
         self._leaf_of_item, items = tree.leaf_of_item, tree.item_of_leaf()
         self._row_of_code = np.concatenate([np.arange(self._first_leaf), np.where(items < 0, -1, self._first_leaf + items)])
         self.moments = torch.zeros(num_codes, 2, width, device=network.vectors.device)
         self._sums, self._is_touched = torch.zeros(num_codes, width, device=network.vectors.device), np.zeros(num_codes, dtype=np.bool_)
 
-    @torch.no_grad()
-    def update(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        """See :meth:`~jtm_core.row_steps.RowSteps.update`; rows above the first level must not come."""
-        if self._network.vectors.device.type == "cpu" and self._network.vectors.dtype == torch.float32:
-            self._update_on_cpu(gradients, rate, num_steps)
-        else:
-            self._update_by_torch(gradients, rate, num_steps)
-
-    def _codes_of(self, rows: Ints) -> Ints:
-        is_item, codes = rows >= self._first_leaf, rows.copy()
-        codes[is_item] = self._leaf_of_item[rows[is_item] - self._first_leaf]
-        return codes
-
-    def _update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        values, sums, moments, is_touched = (
-            self._network.vectors.detach().numpy(),
-            self._sums.numpy(),
-            self.moments.numpy(),
-            self._is_touched,
-        )
-        sizes = rate / (1 - FIRST_DECAY**num_steps), 1 - SECOND_DECAY**num_steps
-        codes = self._codes_of(gradients.rows)
+    def update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """See :meth:`~jtm_core.row_steps.RowSteps.update_on_cpu`; rows above the first level must not come."""
+        values, sums, moments = self._network.vectors.detach().numpy(), self._sums.numpy(), self.moments.numpy()
+        is_touched, sizes, codes = self._is_touched, step_sizes(rate, num_steps), self._codes_of(gradients.rows)
         is_touched[:] = False
         is_touched[codes] = True
         sums[codes] = gradients.row_gradients.numpy()
-        for level in reversed(self._levels[:-1]):
-            _in_chunks(level, partial(_collect, sums, is_touched))
-        for level in self._levels:
-            _in_chunks(level, partial(_step, sums, is_touched, moments, sizes))
-            _in_chunks(level, partial(_move, values, sums, self._row_of_code, level > self._levels[0]))
+        with single_threaded_blas():  # once, not for every level
+            for level in reversed(self._levels[:-1]):
+                _in_chunks(level, partial(_collect, sums, is_touched))
+            for level in self._levels:
+                _in_chunks(level, partial(_step, sums, is_touched, moments, sizes))
+                _in_chunks(level, partial(_move, values, sums, self._row_of_code, level > self._levels[0]))
 
-    def _update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+    def update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
+        """See :meth:`~jtm_core.row_steps.RowSteps.update_by_torch`; rows above the first level must not come."""
         device = self._network.vectors.device
         codes = torch.from_numpy(self._codes_of(gradients.rows)).to(device)
         sums, is_touched = self._sums.zero_(), torch.zeros(len(self._sums), dtype=torch.bool, device=device)
@@ -146,6 +125,11 @@ class TiedRows:
         trained = slice(first_code(self._levels[0]), None)
         rows = torch.from_numpy(self._row_of_code[trained]).to(device)
         self._network.vectors[rows[rows >= 0]] += sums[trained][rows >= 0]
+
+    def _codes_of(self, rows: Ints) -> Ints:
+        is_item, codes = rows >= self._first_leaf, rows.copy()
+        codes[is_item] = self._leaf_of_item[rows[is_item] - self._first_leaf]
+        return codes
 
 
 def _codes(level: int) -> slice:

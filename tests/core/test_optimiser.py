@@ -52,7 +52,7 @@ def test_touched_rows_take_torch_s_lazy_adam_and_others_rest() -> None:
 def test_the_kernel_takes_the_step_of_the_torch_path() -> None:
     networks = small_world().network, small_world().network
     kernel, by_torch = (OwnRows(network) for network in networks)
-    by_torch._update_on_cpu = by_torch._update_by_torch  # type: ignore[method-assign]
+    by_torch.update_on_cpu = by_torch.update_by_torch  # type: ignore[method-assign]
     kernel, plain = (Adam(network, 1e-2, rows) for network, rows in zip(networks, (kernel, by_torch), strict=True))
     rows = np.arange(2, len(networks[0].vectors), 3)
     for step in range(3):

@@ -66,7 +66,7 @@ def test_vectors_move_as_sums_of_their_offsets(path: str) -> None:
     world = small_world()
     twin, rows = SlowTwin(world), TiedRows(world.network, world.tree, FIRST_LEVEL)
     if path == "torch":
-        rows._update_on_cpu = rows._update_by_torch  # type: ignore[method-assign]
+        rows.update_on_cpu = rows.update_by_torch  # type: ignore[method-assign]
     adam, trained = Adam(world.network, 1e-2, rows), rows_on_trained_levels(world)
     for step in range(4):
         touched = trained[step % 3 :: 3]
