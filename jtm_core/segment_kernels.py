@@ -49,7 +49,7 @@ class NodeSide(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def _make_node_halves(rows: Ints, table: Floats, weight: Floats, tile: Floats, halves: Floats) -> None:
-    """Halves of nodes, a tile at a time; ``halves`` has room for whole tiles."""
+    """Halves of nodes, a product at a time; ``halves`` has room for whole products."""
     for low in range(0, len(rows), PRODUCT_ROWS):
         for i in range(low, min(low + PRODUCT_ROWS, len(rows))):
             for d in range(tile.shape[1]):

@@ -70,7 +70,8 @@ class Terms(NamedTuple):
     """(terms,): 1 / behaviours in the window."""
 
 
-NO_TERMS = Terms(np.zeros(1, np.int64), *(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))
+NO_TERMS = Terms(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+"""Of no sample: for levels without projected vectors."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")

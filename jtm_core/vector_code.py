@@ -1,4 +1,4 @@
-"""Machine code that numba cannot be talked into: products of bfloat16 numbers on AVX-512.
+"""Machine code that numba cannot be talked into: products of bfloat16 numbers on AVX-512, sums kept in registers, fetching ahead.
 
 ``vdpbf16ps`` multiplies 32 pairs of bfloat16 numbers and adds them to 16 float32 sums. numba has no such type, so the
 innermost block of a product is written as LLVM instructions: ``rows`` x ``vectors`` sums stay in registers while the pairs
