@@ -281,6 +281,11 @@ def test_settings_say_just_what_makes_a_system() -> None:
     assert table["jtm-paper"].tree_learning.assignment == paper.tree_learning.assignment == "greedy"
 
 
+def test_tied_levels_are_shared_by_all_but_the_paper_s() -> None:
+    tied = replace(SHARED, training=replace(SHARED.training, tied_levels=True))
+    assert [name for name in SYSTEMS if not settings_of(name, tied).training.tied_levels] == ["jtm-paper"]
+
+
 def test_an_unknown_system_is_refused() -> None:
     with pytest.raises(ValueError, match="the system is 'jtm-x'; allowed are popularity, item-cf"):
         settings_of("jtm-x", SHARED)  # type: ignore[arg-type]
