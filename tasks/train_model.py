@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jtm_core.config import JtmConfig
+from jtm_core.formats.atomic import discard
 from tasks.artefacts import read_data, read_network, read_tree, save_network, save_report
 from tasks.caching import checkpoint_path, step, step_logger
 from tasks.costs import count_work
@@ -57,7 +58,7 @@ def train_model(iteration: int, data: DataReferences, grown: GrownTree, config: 
         else:
             trained = train_here(store, job, listener)
     assert trained is not None
-    checkpoint.unlink(missing_ok=True)
+    discard(checkpoint)
     return trained
 
 

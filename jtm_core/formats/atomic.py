@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import glob
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     """Give a temporary name beside ``destination`` to write to, and rename it when the block succeeds.
 
     Whatever stood at ``destination`` stays until the rename; if the block raises, the temporary file is removed. A
-    killed process leaves only a ``.*.tmp`` file. Missing folders are made.
+    killed process leaves only a ``.*.tmp`` file, see :func:`discard`. Missing folders are made.
 
     Parameters
     ----------
@@ -33,3 +34,9 @@ def atomic_path(destination: Path) -> Iterator[Path]:
         os.replace(temporary, destination)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def discard(destination: Path) -> None:
+    """Remove a file, if it is there, and what killed writers of it left; only where nobody can be writing it."""
+    for path in (destination, *destination.parent.glob(f".{glob.escape(destination.name)}.*.tmp")):
+        path.unlink(missing_ok=True)
