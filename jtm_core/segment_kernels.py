@@ -139,8 +139,8 @@ def _make_layers_code(head: Any) -> Any:
         return tile_buffers(head)
 
     def plain(head: Any) -> Any:
-        first, second = np.zeros((TILE_ROWS, len(head.slope_1)), np.float32), np.zeros((TILE_ROWS, len(head.slope_2)), np.float32)
-        return Layers(first, second, np.zeros((TILE_ROWS, len(head.slope_3)), np.float32))
+        first, second = np.zeros((TILE_ROWS, len(head.slope_1)), np.float32), np.empty((TILE_ROWS, len(head.slope_2)), np.float32)
+        return Layers(first, second, np.empty((TILE_ROWS, len(head.slope_3)), np.float32))
 
     return packed if head.instance_class is PackedHead else plain
 
@@ -224,13 +224,25 @@ def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _fill(users: Floats, nodes: Floats, targets: Ints, filled: int, tile: Tile, head: HeadWeights | PackedHead) -> int:
-    """Put every pair of samples and nodes into the tile, add it up each time it is full; returns how many rows are waiting."""
+def _fill(
+    halves: tuple[Floats, Floats],
+    bounds: tuple[int, int, int],
+    chosen: tuple[Ints, Ints],
+    filled: int,
+    tile: Tile,
+    head: HeadWeights | PackedHead,
+) -> int:
+    """Put every pair of samples and chosen nodes into the tile, add it up each time it is full; returns how many rows wait.
+
+    ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes; ``chosen``: rows of the nodes'
+    halves, places of their sums.
+    """
+    (users, nodes), (low, high, count), (rows, targets) = halves, bounds, chosen
     first, waiting, slopes = tile.layers.first, tile.targets, head.slope_1
-    for sample in range(len(users)):
-        for node in range(len(nodes)):
-            fill_row(users, nodes, slopes, first, (sample, node, filled))
-            waiting[filled] = targets[node]
+    for sample in range(low, high):
+        for k in range(count):
+            fill_row(users, nodes, slopes, first, (sample, rows[k], filled))
+            waiting[filled] = targets[k]
             filled += 1
             if filled == TILE_ROWS:
                 _add_tile(tile, TILE_ROWS, head)
@@ -259,26 +271,27 @@ def add_chunk(
     """
     _, sizes, node_firsts, node_lasts, own_rows = pieces
     table, rows, columns, own_table, weight = nodes
-    num_columns, width = sums.shape[1], weight.shape[0]
+    num_columns = sums.shape[1]
     halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
-    at_hand, own = np.empty((room + PRODUCT_ROWS, weight.shape[1]), np.float32), np.zeros((PRODUCT_ROWS, weight.shape[1]), np.float32)
-    gathered, targets = np.zeros((PRODUCT_ROWS, width), np.float32), np.empty(max(num_columns, 1), np.int64)
+    own = room + PRODUCT_ROWS  # the pieces' own nodes come behind the others
+    at_hand, gathered = np.empty((own + PRODUCT_ROWS, weight.shape[1]), np.float32), np.zeros((PRODUCT_ROWS, weight.shape[0]), np.float32)
+    chosen, targets = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
     low, high, place, filled = 0, 0, 0, 0
     for piece in range(len(sizes)):
         first, last = node_firsts[piece], node_lasts[piece]
-        samples = halves[place : place + sizes[piece]]
         if last > high:
             low, high = first, min(first + room, node_lasts[-1])
             _make_node_halves(rows[low:high], table, weight, gathered, at_hand)
-        for node in range(first, last):
-            targets[node - first] = piece * num_columns + columns[node]
-        filled = _fill(samples, at_hand[first - low : last - low], targets, filled, tile, head)
+        count = last - first
+        for k in range(count):
+            chosen[k], targets[k] = first + k - low, piece * num_columns + columns[first + k]
         if own_rows[piece] >= 0:
             if piece % PRODUCT_ROWS == 0:
-                _make_node_halves(own_rows[piece : piece + PRODUCT_ROWS], own_table, weight, gathered, own)
-            targets[0] = piece * num_columns + num_columns - 1
-            filled = _fill(samples, own[piece % PRODUCT_ROWS : piece % PRODUCT_ROWS + 1], targets, filled, tile, head)
+                _make_node_halves(own_rows[piece : piece + PRODUCT_ROWS], own_table, weight, gathered, at_hand[own:])
+            chosen[count], targets[count] = own + piece % PRODUCT_ROWS, piece * num_columns + num_columns - 1
+            count += 1
+        filled = _fill((halves, at_hand), (place, place + sizes[piece], count), (chosen, targets), filled, tile, head)
         place += sizes[piece]
     if filled:
         _add_tile(tile, filled, head)
