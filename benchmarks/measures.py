@@ -108,7 +108,7 @@ def tree_learning(gap: int, repeats: int) -> list[Record]:
     lengths = np.full(8089, 10)
     lengths[-4:] = 11
     world = make_world(3325, lengths)
-    samples = target_samples(world.histories, "next_item", 1, None, 1, 1)
+    samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
     learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=gap), 1)
     return [duration(f"tree_learning_gap{gap}_s", timed(learner.learn, repeats), samples=len(samples.samples))]
 

@@ -85,7 +85,7 @@ def training_work(items: int) -> Callable[[], object]:
 def tree_work(items: int) -> Callable[[], object]:
     """One pass of tree learning."""
     world = make_world(items, usual_lengths(600))
-    samples = target_samples(world.histories, "next_item", 1, None, 1, 1)
+    samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
     return TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(), 1).learn
 
 

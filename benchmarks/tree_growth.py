@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     chosen = parser.parse_args(arguments)
     for items in chosen.items:
         world = make_world(items, usual_lengths(max(2, chosen.samples // 34)))
-        samples = target_samples(world.histories, "next_item", 1, None, 1, 1)
+        samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
         learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=chosen.gap), 1)
         seconds = timed(learner.learn, chosen.repeats)
         rows, about = rows_of(world.tree.height, chosen.gap, 1, len(samples.samples)), {"items": items, "gap": chosen.gap}

@@ -134,6 +134,9 @@ class TrainingConfig:
     target: Literal["next_item", "random_horizon"] = "random_horizon"
     """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
     point."""
+    horizon_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Best what retrieval asks for:
+    1 / 2 where half a history predicts the other half, less where most of it predicts the rest."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least."""
     epochs: PositiveInt = 4
@@ -186,7 +189,13 @@ class TrainingConfig:
         _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
         _require(0 <= self.even_share <= 1, f"even_share is {self.even_share}; allowed are 0 .. 1")
+        _require(0 < self.horizon_share <= 1, f"horizon_share is {self.horizon_share}; allowed is 0 < share <= 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
+
+    @property
+    def reach(self) -> float:
+        """Share of the behaviours before a target that may be cut off: 0 with ``next_item``."""
+        return self.horizon_share if self.target == "random_horizon" else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

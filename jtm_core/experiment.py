@@ -73,7 +73,7 @@ def make_training(
 def learning_samples(iteration: int, histories: Ragged, config: JtmConfig) -> TargetSamples:
     """The samples that tree learning weighs; of the config ``training``, ``tree_learning`` and ``seed`` count."""
     training, maximum = config.training, config.tree_learning.maximum_samples_per_item
-    return target_samples(histories, training.target, training.minimum_history, maximum, config.seed, iteration)
+    return target_samples(histories, training.reach, training.minimum_history, maximum, config.seed, iteration)
 
 
 def clustered_tree(iteration: int, network: JtmNetwork, old: TreeIndex, seed: int) -> TreeIndex:

@@ -104,17 +104,40 @@ def sample_order(histories: Ragged, minimum_history: int, rng: np.random.Generat
     return SampleOrder(users, np.concatenate([[0], np.cumsum(counts[users])]))
 
 
-def draw_samples(
-    histories: Ragged, order: SampleOrder, first: int, last: int, minimum_history: int, horizon: np.random.Generator | None
-) -> Samples:
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far before their targets histories end: at a point drawn evenly from the nearest behaviours, the target's own place among them.
+
+    Parameters
+    ----------
+    share : float
+        In (0, 1]: of all behaviours before a target, the nearest ones that may be cut off.
+    rng : Generator
+    """
+
+    share: float
+    rng: np.random.Generator
+
+    def cuts(self, firsts: Ints, positions: Ints) -> Ints:
+        """Ends of histories: int64, between ``firsts``, the first places where they may end, and those of the targets."""
+        reach = np.floor((positions - firsts) * self.share).astype(np.int64)
+        cuts: Ints = positions - reach + self.rng.integers(0, reach + 1)
+        return cuts
+
+
+def make_horizon(share: float, rng: np.random.Generator) -> Horizon | None:
+    """The horizon of that share; None, histories that end right before their targets, for 0."""
+    return Horizon(share, rng) if share else None
+
+
+def draw_samples(histories: Ragged, order: SampleOrder, first: int, last: int, minimum_history: int, horizon: Horizon | None) -> Samples:
     """The samples ``first .. last - 1`` of an order.
 
     Parameters
     ----------
-    horizon : Generator or None
-        None ends a history right before its target (the paper's next item). A generator ends it at a point drawn evenly
-        from those between ``minimum_history`` behaviours and the target, so that targets lie at every distance which the
-        evaluation (second half of a history from the first) asks for.
+    horizon : Horizon or None
+        None ends a history right before its target (the paper's next item). A horizon ends it earlier, so that targets lie at the
+        distances which the evaluation (second half of a history from the first) asks for.
     """
     number = np.arange(first, last)
     place = np.searchsorted(order.offsets, number, side="right") - 1
@@ -122,7 +145,7 @@ def draw_samples(
     positions = starts + minimum_history + (number - order.offsets[place])
     cuts = positions
     if horizon is not None:
-        cuts = starts + minimum_history + horizon.integers(0, positions - starts - minimum_history + 1)
+        cuts = horizon.cuts(starts + minimum_history, positions)
     return Samples(starts, cuts, histories.values[positions])
 
 
@@ -158,8 +181,8 @@ def _slip(values: Ints, offsets: Ints, noise: float, draws: NDArray[np.float32],
         out[first : first + length] = values[first : first + length][np.argsort(keys, kind="mergesort")]
 
 
-def all_samples(histories: Ragged, target: str, minimum_history: int, seed: int, *counters: int) -> Samples:
-    """Every sample once, users in the order they lie; a random horizon is drawn from ``seed`` and ``counters``."""
+def all_samples(histories: Ragged, horizon_share: float, minimum_history: int, seed: int, *counters: int) -> Samples:
+    """Every sample once, users in the order they lie; a horizon is drawn from ``seed`` and ``counters``, 0 takes the next item."""
     order = sample_order(histories, minimum_history, None)
-    horizon = generator(seed, "tree-horizon", *counters) if target == "random_horizon" else None
+    horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", *counters))
     return draw_samples(histories, order, 0, order.num_samples, minimum_history, horizon)

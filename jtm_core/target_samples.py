@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.features import SampleOrder, Samples, draw_samples, sample_order
+from jtm_core.features import Horizon, SampleOrder, Samples, draw_samples, make_horizon, sample_order
 from jtm_core.seeding import generator
 
 _SAMPLES_PER_BLOCK = 1 << 20
@@ -30,7 +30,9 @@ class TargetSamples:
     factors: NDArray[np.float64]
 
 
-def target_samples(histories: Ragged, target: str, minimum_history: int, maximum: int | None, seed: int, iteration: int) -> TargetSamples:
+def target_samples(
+    histories: Ragged, horizon_share: float, minimum_history: int, maximum: int | None, seed: int, iteration: int
+) -> TargetSamples:
     """All training samples sorted by target; of an item with more than ``maximum``, that many evenly spaced ones.
 
     Samples are drawn in blocks and put straight into their places, so nothing is held beside what is returned.
@@ -39,8 +41,9 @@ def target_samples(histories: Ragged, target: str, minimum_history: int, maximum
     ----------
     histories : Ragged
         Training histories, oldest behaviour first.
-    target : "next_item" or "random_horizon"
-        Where histories end, see :func:`~jtm_core.features.draw_samples`; a horizon is drawn from ``seed`` and ``iteration``.
+    horizon_share : float
+        0 .. 1, see :class:`~jtm_core.features.Horizon`, which is drawn from ``seed`` and ``iteration``; 0 ends histories right before
+        their targets.
     minimum_history : int
     maximum : int, optional
     seed, iteration : int
@@ -55,14 +58,14 @@ def target_samples(histories: Ragged, target: str, minimum_history: int, maximum
     total = int(limits.sum())
     sorted_samples = Samples(np.empty(total, np.int64), np.empty(total, np.int64), np.repeat(np.arange(num_items), limits))
     seen = np.zeros(num_items, dtype=np.int64)
-    horizon = generator(seed, "tree-horizon", iteration) if target == "random_horizon" else None
+    horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", iteration))
     for block in _blocks(histories, order, minimum_history, horizon):
         _put(block.targets, block.starts, sorted_samples.starts, (counts, limits, places, seen.copy()))
         _put(block.targets, block.cuts, sorted_samples.cuts, (counts, limits, places, seen))
     return TargetSamples(sorted_samples, counts / np.maximum(limits, 1))
 
 
-def _blocks(histories: Ragged, order: SampleOrder, minimum_history: int, horizon: np.random.Generator | None) -> Iterator[Samples]:
+def _blocks(histories: Ragged, order: SampleOrder, minimum_history: int, horizon: Horizon | None) -> Iterator[Samples]:
     for low in range(0, order.num_samples, _SAMPLES_PER_BLOCK):
         yield draw_samples(histories, order, low, min(low + _SAMPLES_PER_BLOCK, order.num_samples), minimum_history, horizon)
 

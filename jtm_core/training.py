@@ -18,7 +18,7 @@ from jtm_core.beam_batches import BeamBatchMaker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import undertraining_signs
-from jtm_core.features import SampleOrder, disordered, draw_samples, sample_order
+from jtm_core.features import SampleOrder, disordered, draw_samples, make_horizon, sample_order
 from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import linear_share, make_adam
@@ -250,7 +250,7 @@ class Training:
 
     def _batch_gradients(self, histories: Ragged, order: SampleOrder, first: int, last: int) -> Gradients:
         """Gradients of the samples ``first .. last - 1``, of which this process computes its share."""
-        horizon = self._generator("horizon", self._batch) if self._config.target == "random_horizon" else None
+        horizon = make_horizon(self._config.reach, self._generator("horizon", self._batch))
         samples = draw_samples(histories, order, first, last, self._config.minimum_history, horizon)
         share = self._maker.share(len(samples), self._peers.rank, self._peers.size)
         part = (share.stop - share.start) / len(samples)

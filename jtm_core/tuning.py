@@ -30,6 +30,7 @@ _LEARNED = (
     Range("training.learning_rate", (3e-4, 5e-4, 1e-3, 2e-3, 3e-3, 5e-3)),
     Range("training.batch_samples", (128, 256, 512, 1024, 2048)),
     Range("training.target", ("random_horizon", "next_item")),
+    Range("training.horizon_share", (0.25, 0.5, 1.0)),
     Range("training.minimum_history", (1, 3, 5)),
 )
 _NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),)
@@ -41,7 +42,7 @@ _ALS = (
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
-"""What is searched of each system; ``jtm-paper`` trains by the paper's target and rate whatever is drawn for these two."""
+"""What is searched of each system; ``jtm-paper`` trains by the paper's target and rate whatever is drawn for these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import TrainingConfig
-from jtm_core.features import Samples, disordered, draw_samples, sample_order
+from jtm_core.features import Samples, disordered, draw_samples, make_horizon, sample_order
 from jtm_core.optimiser import linear_share
 from jtm_core.threads import single_threaded_torch
 
@@ -54,7 +54,7 @@ def sample_batches(
     order = sample_order(histories, training.minimum_history, rng)
     if not order.num_samples:
         raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
-    horizon = rng if training.target == "random_horizon" else None
+    horizon = make_horizon(training.reach, rng)
     for first in range(0, order.num_samples, training.batch_samples):
         last = min(first + training.batch_samples, order.num_samples)
         samples = draw_samples(histories, order, first, last, training.minimum_history, horizon)

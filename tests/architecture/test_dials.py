@@ -28,6 +28,7 @@ DIALS = {
     "ModelConfig": ["features", "window_sizes", "embedding_width", "hidden_widths", "attention"],
     "TrainingConfig": [
         "target",
+        "horizon_share",
         "minimum_history",
         "epochs",
         "later_epochs",

@@ -28,7 +28,7 @@ CONFIG = TrainingConfig(
 
 
 def samples_of(world: SmallWorld, count: int = 24) -> Samples:
-    return all_samples(world.histories, "random_horizon", 1, 0, 0).part(slice(0, count))
+    return all_samples(world.histories, 1.0, 1, 0, 0).part(slice(0, count))
 
 
 def maker_of(world: SmallWorld, config: TrainingConfig = CONFIG) -> BeamBatchMaker:

@@ -18,7 +18,7 @@ def test_an_epoch_holds_every_sample_once() -> None:
     histories = small_world().histories
     batches = list(sample_batches(histories, CONFIG, generator(1, "epoch"), 0, 2))
     cuts = np.concatenate([batch.samples.cuts for batch in batches])
-    assert sorted(cuts.tolist()) == sorted(all_samples(histories, "next_item", 1, 0).cuts.tolist())
+    assert sorted(cuts.tolist()) == sorted(all_samples(histories, 0.0, 1, 0).cuts.tolist())
     assert all(np.array_equal(batch.items, histories.values) for batch in batches)
     assert {batch.rate_share for batch in batches} == {1.0}
 

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import small_world
@@ -27,7 +28,7 @@ def test_windows_are_the_last_behaviours_newest_last(start: int, length: int, si
 
 def test_next_item_samples_are_every_behaviour_with_enough_before_it() -> None:
     histories = Ragged(np.array([5, 6, 7, 8, 9]), np.array([0, 4, 5]))
-    samples = all_samples(histories, "next_item", 2, seed=0)
+    samples = all_samples(histories, 0.0, 2, seed=0)
     assert samples.targets.tolist() == [7, 8]
     assert samples.cuts.tolist() == [2, 3]
     assert samples.starts.tolist() == [0, 0]
@@ -35,18 +36,27 @@ def test_next_item_samples_are_every_behaviour_with_enough_before_it() -> None:
 
 def test_a_random_horizon_never_shows_the_target_and_reaches_every_cut() -> None:
     histories = Ragged(np.arange(6), np.array([0, 6]))
-    drawn = [all_samples(histories, "random_horizon", 2, seed, 0) for seed in range(200)]
+    drawn = [all_samples(histories, 1.0, 2, seed, 0) for seed in range(200)]
     for samples in drawn:
         assert (samples.cuts <= samples.targets).all()
         assert (samples.cuts >= 2).all()
     assert {int(samples.cuts[-1]) for samples in drawn} == {2, 3, 4, 5}
 
 
+@pytest.mark.parametrize(("share", "reached"), [(0.2, {5}), (0.5, {4, 5}), (0.75, {3, 4, 5}), (1.0, {2, 3, 4, 5})])
+def test_a_horizon_reaches_its_share_of_the_behaviours_before_the_target(share: float, reached: set[int]) -> None:
+    """The last target has 5 behaviours before it, of which 3 may be cut off: 0, 1, 2 or all of them by the share."""
+    histories = Ragged(np.arange(6), np.array([0, 6]))
+    drawn = [all_samples(histories, share, 2, seed, 0) for seed in range(200)]
+    assert {int(samples.cuts[-1]) for samples in drawn} == reached
+    assert all((samples.cuts <= samples.targets).all() and (samples.cuts >= 2).all() for samples in drawn)
+
+
 def test_an_order_holds_every_sample_once_and_users_together() -> None:
     histories = small_world().histories
     order = sample_order(histories, 1, generator(3, "order"))
     samples = draw_samples(histories, order, 0, order.num_samples, 1, None)
-    assert sorted(samples.cuts.tolist()) == all_samples(histories, "next_item", 1, 0).cuts.tolist()
+    assert sorted(samples.cuts.tolist()) == all_samples(histories, 0.0, 1, 0).cuts.tolist()
     assert (samples.starts[1:] != samples.starts[:-1]).sum() == len(order.users) - 1
 
 

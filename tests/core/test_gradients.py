@@ -19,7 +19,7 @@ from jtm_core.seeding import generator
 def make_batch(world: SmallWorld, block: int, seed: int = 0) -> TrainingBatch:
     model, sampler = world.network.config, NegativeSampler(world.tree, 1, 20)
     maker = BatchMaker(world.tree, sampler, model.features, model.window_sizes, block)
-    samples = all_samples(world.histories, "random_horizon", 1, seed, 0)
+    samples = all_samples(world.histories, 1.0, 1, seed, 0)
     return maker.make(world.histories.values, samples, generator(seed, "negatives"))
 
 

@@ -27,7 +27,7 @@ CONFIG = TreeLearningConfig(gap=2)
 
 
 def learner(world: SmallWorld, maximum: int | None = None) -> TreeLearner:
-    samples = target_samples(world.histories, "next_item", 1, maximum, 0, 1)
+    samples = target_samples(world.histories, 0.0, 1, maximum, 0, 1)
     return TreeLearner(world.network, world.tree, world.histories.values, samples, CONFIG, 1)
 
 
@@ -65,7 +65,7 @@ def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, see
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
 def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str) -> None:
     world = small_world(num_items=25, num_users=40, config=dataclasses.replace(SMALL_MODEL, features=features))
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
     for seed in (None, 3):
         leaves = world.tree.leaf_of_item if seed is None else np.random.default_rng(seed).permutation(world.tree.leaf_of_item)
@@ -86,7 +86,7 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
 @pytest.mark.parametrize("units", [16, 150])  # of the first layer: one vector of 16; eight, one more and six units beyond
 def test_projected_and_pooled_user_halves_agree(units: int) -> None:
     world = small_world(num_items=9, num_users=60, config=dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4)))
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     shape = history_shape(SMALL_MODEL.window_sizes, samples)
     work = SegmentWork("measure", 0, 4, world.tree.leaf_of_item, False, 100)
     pieces, sums = cut_pieces(np.searchsorted(samples.targets, np.arange(10)), world.tree.leaf_of_item), []
@@ -148,11 +148,11 @@ def test_pieces_cover_every_sample_once_and_runs_every_piece(counts: list[int], 
     assert all(pieces.sizes[low:high].sum() < per_run + PIECE_SAMPLES for low, high in pairwise(bounds))
 
 
-@pytest.mark.parametrize("target", ["next_item", "random_horizon"])
-def test_samples_drawn_in_blocks_are_the_same_as_at_once(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_samples_drawn_in_blocks_are_the_same_as_at_once(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     histories = small_world(num_items=9, num_users=60).histories
     monkeypatch.setattr("jtm_core.target_samples._SAMPLES_PER_BLOCK", 7)
-    sorted_samples, whole = target_samples(histories, target, 1, None, 5, 2).samples, all_samples(histories, target, 1, 5, 2)
+    sorted_samples, whole = target_samples(histories, share, 1, None, 5, 2).samples, all_samples(histories, share, 1, 5, 2)
     whole = whole.take(np.argsort(whole.targets, kind="stable"))
     for name in ("starts", "cuts", "targets"):
         assert getattr(sorted_samples, name).tolist() == getattr(whole, name).tolist()
@@ -197,7 +197,7 @@ def test_errors_say_what_came_and_what_is_allowed() -> None:
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
 def test_bfloat16_sums_are_near_those_of_float32(kind: str) -> None:
     world = popular_world()
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
     work = SegmentWork(kind, 1, 5, world.tree.leaf_of_item, True, 100)  # type: ignore[arg-type]
     pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(22)), world.tree.leaf_of_item)
@@ -212,7 +212,7 @@ def test_bfloat16_sums_are_near_those_of_float32(kind: str) -> None:
 
 def test_bfloat16_with_attention_is_refused() -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=True))
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1)
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1)
     config = TreeLearningConfig(precision="bfloat16")
     with pytest.raises(ValueError, match="precision is 'bfloat16'; with attention or off the CPU tree learning allows 'float32' only"):
         TreeLearner(world.network, world.tree, world.histories.values, samples, config, 1).learn()

@@ -18,7 +18,7 @@ from jtm_core.tree_learning import TreeLearner, target_samples
 
 
 def learner(world: SmallWorld, config: TreeLearningConfig, first_level: int = 1) -> TreeLearner:
-    samples = target_samples(world.histories, "next_item", 1, config.maximum_samples_per_item, 0, 1)
+    samples = target_samples(world.histories, 0.0, 1, config.maximum_samples_per_item, 0, 1)
     return TreeLearner(world.network, world.tree, world.histories.values, samples, config, first_level)
 
 
@@ -38,7 +38,7 @@ def test_the_objective_never_falls_and_the_tree_stays_a_tree(seed: int, gap: int
 def test_the_objective_before_is_the_log_likelihood_of_the_old_paths() -> None:
     world = small_world()
     learned = learner(world, TreeLearningConfig(gap=2)).learn()
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
     scorer, total = make_scorer(world.network, world.tree), 0.0
     for place, target in enumerate(samples.targets):
@@ -54,7 +54,7 @@ def test_the_objective_after_is_the_log_likelihood_of_the_new_paths_with_carried
     learned = learner(world, TreeLearningConfig(gap=2)).learn()
     assert learned.is_new
     new, height = learned.tree, world.tree.height
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
     carried = NodeTable(carry_inner_vectors(world.network, world.tree, new), new)
     scorer, totals = make_scorer(world.network, world.tree, carried), np.zeros(height + 1)
@@ -75,7 +75,7 @@ def test_weights_are_sums_of_path_log_likelihoods() -> None:
     world = small_world(num_items=21)
     learn, tree = learner(world, TreeLearningConfig(gap=2)), world.tree
     work = SegmentWork("weigh", 2, 4, tree.leaf_of_item, True, 1 << 18)
-    samples = target_samples(world.histories, "next_item", 1, None, 0, 1).samples
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(22)), tree.leaf_of_item)
     windows, scorer = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes), make_scorer(world.network, tree)
     item = int(samples.targets[len(samples) // 2])
@@ -134,7 +134,7 @@ def test_levels_that_were_not_trained_add_nothing() -> None:
 
 def test_a_cap_keeps_that_many_samples_and_their_weight() -> None:
     histories = small_world(num_items=5, num_users=40).histories
-    whole, capped = (target_samples(histories, "next_item", 1, maximum, 0, 1) for maximum in (None, 7))
+    whole, capped = (target_samples(histories, 0.0, 1, maximum, 0, 1) for maximum in (None, 7))
     counts = np.bincount(whole.samples.targets)
     assert (counts > 7).all(), "every item must feel the cap"
     assert np.bincount(capped.samples.targets).tolist() == [7] * 5

@@ -45,7 +45,7 @@ def run(world: World, iterations: int, epochs: int, training: TrainingConfig = T
     recalls = []
     for iteration in range(iterations + 1):
         if iteration:
-            samples = target_samples(histories, training.target, 1, None, 1, iteration)
+            samples = target_samples(histories, training.reach, 1, None, 1, iteration)
             learned = TreeLearner(network, tree, histories.values, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
             network, tree = carry_inner_vectors(network, tree, learned.tree), learned.tree
         plan = TrainingPlan(FIRST_LEVEL, epochs if not iteration else 2, 1, iteration)
