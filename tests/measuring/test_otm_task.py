@@ -8,6 +8,7 @@ from benchmarks import otm_task
 from benchmarks.otm_task import BEAM, HEIGHT, NUM_ITEMS, LogitTable, System, make_task, path_products, regret
 from jtm_core.beam import BeamSearch
 from jtm_core.scoring import Windows
+from jtm_core.tree import TreeIndex
 
 
 def test_regret_is_zero_for_the_best_lists_and_counts_what_is_missed() -> None:
@@ -58,3 +59,32 @@ def test_training_on_the_beam_beats_an_untrained_scorer_and_chance(monkeypatch: 
     assert items.shape == (1000, BEAM)
     assert all(len(set(row)) == BEAM and min(row) >= 0 and max(row) < NUM_ITEMS for row in items[:20].tolist())
     assert regret(task.test.probabilities, items) < 0.5 * untrained
+
+
+def path_sum(likes: np.ndarray, logs: np.ndarray, tree: TreeIndex) -> float:
+    """Log-probabilities of the nodes above every liked item, one by one."""
+    total = 0.0
+    for item, leaf in enumerate(tree.leaf_of_item.tolist()):
+        code = leaf
+        while code:
+            total += float(logs[likes[:, item], code].sum())
+            code = (code - 1) // 2
+    return total
+
+
+def test_a_learned_tree_raises_the_likelihood_of_the_likes_and_less_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otm_task, "BATCH", 50)
+    task = make_task(4, 800)
+    fixed, learning = System("otm", task, 4), System("otm_learned_tree", task, 4)
+    for system in (fixed, learning):
+        system.train(2)
+    assert torch.equal(fixed._weights, learning._weights)
+    logs = torch.nn.functional.logsigmoid(learning._logits(task.training.inputs)).detach().numpy()
+    learning.learn_tree()
+    learned = learning._tree
+    assert sorted(learned.leaf_of_item.tolist()) == sorted(task.tree.leaf_of_item.tolist())
+    assert path_sum(task.training.likes, logs, learned) > path_sum(task.training.likes, logs, task.tree)
+    for system in (fixed, learning):
+        system.train(2)
+    missed = [regret(task.test.probabilities, system.retrieve(task.test.inputs)) for system in (fixed, learning)]
+    assert missed[1] < 0.85 * missed[0]
