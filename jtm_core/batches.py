@@ -168,4 +168,7 @@ class BatchMaker:
         labels[:, is_positive] = 1
         users = level * num_samples + np.arange(num_samples)[:, None]
         chunks = chunk_edges(num_samples, self._block, self.rows_per_sample)
-        return Rows(users.astype(np.int32).ravel(), nodes.astype(np.int32).ravel(), labels.ravel(), chunks)
+        by_code, offsets = self._sampler.offsets, np.zeros(nodes.size, dtype=np.float32)
+        if by_code is not None:
+            offsets = by_code[codes][nodes.ravel()]
+        return Rows(users.astype(np.int32).ravel(), nodes.astype(np.int32).ravel(), labels.ravel(), offsets, chunks)

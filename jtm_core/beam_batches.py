@@ -21,16 +21,16 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.batches import NodeRows, TrainingBatch, chunk_edges, equal_share, gather_runs
+from jtm_core.batches import BatchMaker, NodeRows, TrainingBatch, chunk_edges, equal_share, gather_runs
 from jtm_core.beam import BeamSearch
-from jtm_core.behaviours import Ints
+from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import children_of, first_code
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples
 from jtm_core.kernels import MASKED, Rows
 from jtm_core.model import JtmNetwork
 from jtm_core.pseudo_targets import targets_of_parents
-from jtm_core.sampling import NegativeSampler, negatives_per_level
+from jtm_core.sampling import NegativeSampler, PopularitySampler, negatives_per_level
 from jtm_core.scoring import CACHE_BYTES, Scorer, Windows, make_scorer, sample_windows
 from jtm_core.tree import TreeIndex
 
@@ -197,5 +197,20 @@ class BeamBatchMaker:
             nodes.append(distinct)
             count += len(distinct)
         users = self._level_of_row * num_samples + np.arange(num_samples)[:, None]
-        rows = Rows(users.astype(np.int32).ravel(), places, np.concatenate(labels, axis=1).ravel(), chunks)
+        offsets = np.zeros(len(flat), dtype=np.float32)
+        rows = Rows(users.astype(np.int32).ravel(), places, np.concatenate(labels, axis=1).ravel(), offsets, chunks)
         return rows, np.concatenate(nodes)
+
+
+def make_maker(
+    network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, histories: Ragged
+) -> BatchMaker | BeamBatchMaker:
+    """What makes batches of the nodes that the settings ask for; ``histories`` tell how popular items are."""
+    if config.nodes == "beam":
+        return BeamBatchMaker(network, tree, config, first_level)
+    sampler: NegativeSampler
+    if config.negative_draw == "popularity":
+        sampler = PopularitySampler(tree, first_level, config.negatives, np.bincount(histories.values, minlength=tree.num_items))
+    else:
+        sampler = NegativeSampler(tree, first_level, config.negatives)
+    return BatchMaker(tree, sampler, network.config.features, network.config.window_sizes, config.negatives_block)

@@ -75,7 +75,7 @@ def _train(
         dot_bfloat16(active_2[0], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
-        loss += binary_loss(logit, rows.labels[start : start + n], upper, n)
+        loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
         active_3[n : 2 * pairs] = 0  # a half-empty pair adds nothing
@@ -137,7 +137,7 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
 
     def train_chunk(k: int) -> None:
         part = slice(rows.chunks[k], rows.chunks[k + 1])
-        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.chunks[k : k + 2])
+        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.offsets[part], rows.chunks[k : k + 2])
         own_sums = HeadWeights(*(array[k] for array in sums))
         losses[k] = _train(halves, own, matrices, half_gradients, own_sums, logits[part])
 

@@ -151,6 +151,8 @@ class TrainingConfig:
     """Samples that share one draw of negatives; 1 draws for each sample alone as the paper does."""
     nodes: Literal["uniform", "beam"] = "uniform"
     """Negatives come from all nodes of a level or, ``beam``, from those that a beam visits; inner targets are re-estimated then (OTM)."""
+    negative_draw: Literal["even", "popularity"] = "even"
+    """``uniform``: a level's nodes are drawn alike (TDM), or by the behaviours under them, which the loss corrects for."""
     training_beam: PositiveInt = 400
     """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows depend on ``negatives`` alone."""
     searches: Literal["user", "sample"] = "user"

@@ -90,10 +90,10 @@ def make_gradients(network: JtmNetwork, precision: Precision = "float32") -> Cal
 
 
 def node_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
-    """Binary cross-entropy of every row that counts, over the number of samples."""
-    labels = torch.from_numpy(batch.rows.labels).to(logits)
+    """Binary cross-entropy of every row that counts, its logit less its offset, over the number of samples."""
+    labels, offsets = (torch.from_numpy(array).to(logits) for array in (batch.rows.labels, batch.rows.offsets))
     counted = labels >= 0
-    return binary_cross_entropy_with_logits(logits[counted], labels[counted], reduction="sum") / batch.num_samples
+    return binary_cross_entropy_with_logits((logits - offsets)[counted], labels[counted], reduction="sum") / batch.num_samples
 
 
 def autograd_gradients(

@@ -58,6 +58,8 @@ class Rows(NamedTuple):
     users: Index
     nodes: Index
     labels: Floats
+    offsets: Floats
+    """Taken off the logits in the loss: how much likelier the row's node was drawn than by an even draw, as a logarithm."""
     chunks: NDArray[np.int64]
     """Chunk ``k`` is the rows ``chunks[k] .. chunks[k + 1] - 1``; no two chunks share a user or node half."""
 
@@ -182,11 +184,11 @@ def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: In
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def binary_loss(logits: Floats, labels: Floats, gradient: Floats, rows: int) -> float:
-    """Cross-entropy of labels 0 and 1, its gradient by the logits; masked rows count nothing."""
+def binary_loss(logits: Floats, labels: Floats, offsets: Floats, gradient: Floats, rows: int) -> float:
+    """Cross-entropy of labels 0 and 1 at logits less their offsets, its gradient by the logits; masked rows count nothing."""
     total = 0.0
     for i in range(rows):
-        label, logit = labels[i], logits[i]
+        label, logit = labels[i], logits[i] - offsets[i]
         if label < 0:
             gradient[i] = 0
         else:
@@ -219,7 +221,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         np.dot(active_2[:n], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
-        loss += binary_loss(logit, rows.labels[start : start + n], upper, n)
+        loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
         _activate_back(value_3, slope_3, active_3, slope_sum_3, bias_sum_3, n)
@@ -252,7 +254,7 @@ def train_rows(user_halves: Floats, node_halves: Floats, rows: Rows, weights: He
     ----------
     user_halves, node_halves : float32 array (S, H), (V, H)
     rows : Rows
-        Pairs with labels 1 (positive), 0 (negative) or :data:`MASKED`.
+        Pairs with labels 1 (positive), 0 (negative) or :data:`MASKED`; the logits returned are before their offsets.
     weights : HeadWeights
 
     Returns
@@ -267,7 +269,7 @@ def train_rows(user_halves: Floats, node_halves: Floats, rows: Rows, weights: He
 
     def train_chunk(k: int) -> None:
         part = slice(rows.chunks[k], rows.chunks[k + 1])
-        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.chunks[k : k + 2])
+        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.offsets[part], rows.chunks[k : k + 2])
         sums = HeadWeights(*(array[k] for array in gradients))
         losses[k] = _train(Halves(user_halves, node_halves), own, weights, half_gradients, sums, logits[part])
 

@@ -1,6 +1,6 @@
-"""Negatives: nodes of a level that are not the sample's own, drawn evenly (TDM, section 3.3).
+"""Negatives: nodes of a level that are not the sample's own, drawn evenly (TDM, section 3.3) or by popularity.
 
-Only *used* nodes, those with an item under them, are drawn, without replacement within a draw. A draw is shared by a
+Only *used* nodes, those with an item under them, are drawn; even draws without replacement. A draw is shared by a
 block of samples; with blocks of one sample this is the paper's own draw. A node of the draw that is a sample's positive
 is masked in the loss, so the positive is never its own negative.
 """
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints
+from jtm_core.codes import ancestors_up, first_code
 from jtm_core.tree import TreeIndex
 
 
@@ -81,7 +82,10 @@ def draw_without_replacement(rng: np.random.Generator, size: int, shape: tuple[i
 
 
 class NegativeSampler:
-    """Draws the negatives of all trained levels of one tree."""
+    """Draws the negatives of all trained levels of one tree, evenly."""
+
+    offsets: NDArray[np.float32] | None = None
+    """By code of a node, the logarithm of how much likelier it is drawn than by an even draw; None if all are drawn evenly."""
 
     def __init__(self, tree: TreeIndex, first_level: int, total: int) -> None:
         self.levels = range(first_level, tree.height + 1)
@@ -93,3 +97,38 @@ class NegativeSampler:
         return [
             used[draw_without_replacement(rng, len(used), (num_blocks, count))] for used, count in zip(self._used, self.counts, strict=True)
         ]
+
+
+class PopularitySampler(NegativeSampler):
+    """Draws the nodes of a level in proportion to the behaviours of the items under them, one added to each item; with replacement.
+
+    Seen so, popular nodes must be told from each other and rare ones cost few draws. A network trained on such negatives as they come
+    would rank by what is likelier *than popular*; :attr:`offsets`, taken off its logits in the loss, leave the logits themselves
+    those of an even draw (noise-contrastive estimation: Gutmann and Hyvarinen 2010, section 2; Mnih and Teh 2012).
+
+    Parameters
+    ----------
+    tree : TreeIndex
+    first_level, total : int
+        As of :class:`NegativeSampler`.
+    counts : int64 array (num_items,)
+        Behaviours of each item in training.
+    """
+
+    def __init__(self, tree: TreeIndex, first_level: int, total: int, counts: Ints) -> None:
+        super().__init__(tree, first_level, total)
+        self._running, self.offsets = [], np.zeros(first_code(tree.height + 1), dtype=np.float32)
+        for level, used in zip(self.levels, self._used, strict=True):
+            above = ancestors_up(tree.leaf_of_item, tree.height - level) - first_code(level)
+            weights = np.bincount(above, weights=counts + 1.0)[used - first_code(level)]
+            shares = weights / weights.sum()
+            self._running.append(np.cumsum(shares))
+            self.offsets[used] = np.log(shares * len(used))
+
+    def draw(self, rng: np.random.Generator, num_blocks: int) -> list[Ints]:
+        """Node codes per level, each int64 (num_blocks, count of that level)."""
+        drawn = []
+        for used, running, count in zip(self._used, self._running, self.counts, strict=True):
+            places = np.searchsorted(running, rng.random((num_blocks, count)), side="right")
+            drawn.append(used[np.minimum(places, len(used) - 1)])
+        return drawn

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jtm_core.batches import BatchMaker
-from jtm_core.beam_batches import BeamBatchMaker
+from jtm_core.beam_batches import make_maker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import undertraining_signs
@@ -23,7 +22,6 @@ from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import linear_share, make_adam
 from jtm_core.peers import Alone, Peers, no_gradients
-from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex
 
@@ -139,7 +137,7 @@ class Training:
         self._best: dict[str, Tensor] = {}  # empty as long as the network itself is the best
         self._peers: Peers = Alone()
         trained = self._network, tree, config, min(plan.first_level, tree.height)
-        self._optimiser, self._maker = make_adam(*trained), _make_maker(*trained)
+        self._optimiser, self._maker = make_adam(*trained), make_maker(*trained, histories)
         self._gradients = make_gradients(self._network, config.precision)
         self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
         self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()
@@ -290,11 +288,3 @@ class Training:
     def _rows_done(self) -> int:
         in_epoch = min(self._batch * self._config.batch_samples, self._num_samples)
         return (self._epoch * self._num_samples + in_epoch) * self._maker.rows_per_sample
-
-
-def _make_maker(network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int) -> BatchMaker | BeamBatchMaker:
-    """What makes batches of the nodes that the settings ask for."""
-    if config.nodes == "beam":
-        return BeamBatchMaker(network, tree, config, first_level)
-    sampler = NegativeSampler(tree, first_level, config.negatives)
-    return BatchMaker(tree, sampler, network.config.features, network.config.window_sizes, config.negatives_block)

@@ -31,6 +31,7 @@ _LEARNED = (
     Range("training.batch_samples", (128, 256, 512, 1024, 2048)),
     Range("training.target", ("random_horizon", "next_item")),
     Range("training.horizon_share", (0.25, 0.5, 1.0)),
+    Range("training.negative_draw", ("even", "popularity")),
     Range("training.minimum_history", (1, 3, 5)),
 )
 _NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),)

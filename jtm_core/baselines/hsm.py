@@ -68,7 +68,8 @@ class PathMaker:
         is_leaf = codes >= first_leaf
         codes[is_leaf] = first_leaf + self._item_of_leaf[codes[is_leaf] - first_leaf]
         labels = np.tile(np.array([1, 0], dtype=np.float32), len(pairs))
-        rows = Rows(np.repeat(sample, 2).astype(np.int32), nodes.ravel().astype(np.int32), labels, np.array([0, pairs.size]))
+        users, offsets = np.repeat(sample, 2).astype(np.int32), np.zeros(pairs.size, dtype=np.float32)
+        rows = Rows(users, nodes.ravel().astype(np.int32), labels, offsets, np.array([0, pairs.size]))
         return TrainingBatch(runs.offsets, bounds, (runs.values + first_leaf)[None], codes, rows)
 
 

@@ -36,6 +36,7 @@ DIALS = {
         "negatives",
         "negatives_block",
         "nodes",
+        "negative_draw",
         "training_beam",
         "searches",
         "even_share",

@@ -55,7 +55,8 @@ def make_head(widths: tuple[int, int, int], rng: np.random.Generator) -> HeadWei
 def make_rows(num_users: int, num_nodes: int, num_rows: int, rng: np.random.Generator) -> Rows:
     users = np.sort(rng.integers(0, num_users, num_rows)).astype(np.int32)
     labels = rng.choice([0.0, 1.0, MASKED], num_rows, p=[0.8, 0.15, 0.05]).astype(np.float32)
-    return Rows(users, rng.integers(0, num_nodes, num_rows).astype(np.int32), labels, np.array([0, num_rows]))
+    offsets = rng.normal(size=num_rows).astype(np.float32)
+    return Rows(users, rng.integers(0, num_nodes, num_rows).astype(np.int32), labels, offsets, np.array([0, num_rows]))
 
 
 def prelu(values: Doubles, slopes: NDArray[np.float32]) -> Doubles:
@@ -72,8 +73,9 @@ def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows
     active_3 = prelu(value_3, head.slope_3)
     logits = active_3 @ head.vector_4.astype(np.float64) + head.bias_4
     counted, target = rows.labels >= 0, rows.labels.astype(np.float64)
-    loss = float((np.logaddexp(0, logits) - target * logits)[counted].sum())
-    upper = np.where(counted, 1 / (1 + np.exp(-logits)) - target, 0)
+    shifted = logits - rows.offsets
+    loss = float((np.logaddexp(0, shifted) - target * shifted)[counted].sum())
+    upper = np.where(counted, 1 / (1 + np.exp(-shifted)) - target, 0)
     upper_3 = upper[:, None] * head.vector_4
     passed_3 = np.where(value_3 > 0, upper_3, upper_3 * head.slope_3)
     upper_2 = rounded(passed_3) @ rounded(head.matrix_3).T

@@ -12,12 +12,14 @@ from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import ModelConfig
 from jtm_core.features import all_samples
 from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradients
-from jtm_core.sampling import NegativeSampler
+from jtm_core.sampling import NegativeSampler, PopularitySampler
 from jtm_core.seeding import generator
 
 
-def make_batch(world: SmallWorld, block: int, seed: int = 0) -> TrainingBatch:
+def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even") -> TrainingBatch:
     model, sampler = world.network.config, NegativeSampler(world.tree, 1, 20)
+    if draws == "popularity":
+        sampler = PopularitySampler(world.tree, 1, 20, np.bincount(world.histories.values, minlength=world.tree.num_items))
     maker = BatchMaker(world.tree, sampler, model.features, model.window_sizes, block)
     samples = all_samples(world.histories, 1.0, 1, seed, 0)
     return maker.make(world.histories.values, samples, generator(seed, "negatives"))
@@ -25,9 +27,11 @@ def make_batch(world: SmallWorld, block: int, seed: int = 0) -> TrainingBatch:
 
 @pytest.mark.parametrize("block", [1, 4, 64])
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
-def test_fused_gradients_equal_autograd(block: int, features: str) -> None:
+@pytest.mark.parametrize("draws", ["even", "popularity"])
+def test_fused_gradients_equal_autograd(block: int, features: str, draws: str) -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features))  # type: ignore[arg-type]
-    batch = make_batch(world, block)
+    batch = make_batch(world, block, draws=draws)
+    assert batch.rows.offsets.any() == (draws == "popularity")
     slow, fast = autograd_gradients(world.network, batch), FusedGradients(world.network)(world.network, batch)
     assert fast.loss == pytest.approx(slow.loss, rel=1e-5)
     assert np.array_equal(fast.rows, slow.rows)

@@ -146,8 +146,8 @@ def test_a_linear_schedule_takes_what_is_left_of_the_rate(monkeypatch: pytest.Mo
     assert np.allclose(parts, np.maximum(expected, 0.02))
 
 
-def test_disorder_schedule_and_horizon_change_what_is_learnt() -> None:
+def test_disorder_schedule_horizon_and_draws_change_what_is_learnt() -> None:
     world = small_world()
     first = finished(training(world))
-    for change in ({"order_noise": 0.5}, {"rate_schedule": "linear"}, {"horizon_share": 0.3}):
+    for change in ({"order_noise": 0.5}, {"rate_schedule": "linear"}, {"horizon_share": 0.3}, {"negative_draw": "popularity"}):
         assert not torch.equal(first["vectors"], finished(training(world, dataclasses.replace(CONFIG, **change)))["vectors"])
