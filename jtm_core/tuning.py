@@ -43,7 +43,8 @@ _ALS = (
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
-"""What is searched of each system; ``jtm-paper`` trains by the paper's target and rate whatever is drawn for these."""
+"""What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate whatever is drawn for these, product-DNN and
+HSM have draws of their own."""
 
 
 @dataclass(frozen=True, slots=True)

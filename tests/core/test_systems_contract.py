@@ -281,9 +281,12 @@ def test_settings_say_just_what_makes_a_system() -> None:
     assert table["jtm-paper"].tree_learning.assignment == paper.tree_learning.assignment == "greedy"
 
 
-def test_tied_levels_are_shared_by_all_but_the_paper_s() -> None:
-    tied = replace(SHARED, training=replace(SHARED.training, tied_levels=True))
-    assert [name for name in SYSTEMS if not settings_of(name, tied).training.tied_levels] == ["jtm-paper"]
+def test_what_the_paper_does_not_have_is_shared_by_all_but_its_own_configuration() -> None:
+    shared = replace(SHARED, training=replace(SHARED.training, tied_levels=True, negative_draw="popularity", horizon_share=0.5))
+    own = {name: settings_of(name, shared).training for name in SYSTEMS}
+    assert [name for name in SYSTEMS if not own[name].tied_levels] == ["jtm-paper"]
+    assert [name for name in SYSTEMS if own[name].negative_draw == "even"] == ["jtm-paper"]
+    assert [name for name in SYSTEMS if own[name].reach != 0.5] == ["jtm-paper"]
 
 
 def test_an_unknown_system_is_refused() -> None:

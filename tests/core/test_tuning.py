@@ -9,6 +9,8 @@ from jtm_core.config import JtmConfig
 from jtm_core.systems.naming import SYSTEMS
 from jtm_core.tuning import RANGES, Range, _combination, planned_trials, trials_of
 
+FIXED_BY_THE_PAPER = ("training.learning_rate", "training.target", "training.horizon_share", "training.negative_draw")
+
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_value_of_every_range_is_one_the_system_may_have(system):
@@ -22,7 +24,7 @@ def test_every_range_changes_what_its_system_is_fitted_with():
     for system, ranges in RANGES.items():
         for one in ranges:
             runs = [planned_run(system, SystemSettings(), {one.dial: value}) for value in one.values]
-            is_fixed_by_the_paper = system == "jtm-paper" and one.dial in ("training.learning_rate", "training.target")
+            is_fixed_by_the_paper = system == "jtm-paper" and one.dial in FIXED_BY_THE_PAPER
             assert len(set(map(repr, runs))) == (1 if is_fixed_by_the_paper else len(one.values)), (system, one.dial)
 
 
