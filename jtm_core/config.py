@@ -135,8 +135,8 @@ class TrainingConfig:
     """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
     point."""
     horizon_share: Annotated[float, Gt(0), Le(1)] = 1.0
-    """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Best what retrieval asks for:
-    1 / 2 where half a history predicts the other half, less where most of it predicts the rest."""
+    """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. The best share differs from
+    log to log: choose it on validation users."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least."""
     epochs: PositiveInt = 4
