@@ -53,6 +53,11 @@ class TrainingBatch:
         """L."""
         return len(self.behaviours)
 
+    @property
+    def table_rows(self) -> Ints:
+        """All rows of the table that the step reads, some more than once."""
+        return np.concatenate([self.behaviours.ravel(), self.nodes])
+
 
 def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> tuple[Ragged, Ints]:
     """Cut out the behaviours that the samples' windows touch, each user's stretch once.
@@ -116,6 +121,9 @@ def equal_share(num_samples: int, block: int, rank: int, size: int) -> slice:
 
 class BatchMaker:
     """Turns samples into :class:`TrainingBatch`; what depends only on tree and settings is computed once."""
+
+    reads_network = False
+    """Whether the nodes drawn depend on the network as it is."""
 
     def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, window_sizes: tuple[int, ...], block: int) -> None:
         self._sampler, self._window_sizes, self._block = sampler, window_sizes, block

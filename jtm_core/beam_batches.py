@@ -82,6 +82,9 @@ class BeamBatchMaker:
         First level trained.
     """
 
+    reads_network = True
+    """See :attr:`~jtm_core.batches.BatchMaker.reads_network`."""
+
     def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int) -> None:
         self._network, self._tree, self._config = network, tree, config
         self.levels = range(first_level, tree.height + 1)

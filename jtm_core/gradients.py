@@ -220,7 +220,7 @@ class FusedGradients:
         return Gradients(head.loss * scale, rows, torch.from_numpy(row_gradients) * scale, tensors)
 
     def _row_gradients(self, batch: TrainingBatch, behaviours: Floats, nodes: Floats) -> tuple[Ints, Floats]:
-        all_rows = np.concatenate([batch.behaviours.ravel(), batch.nodes])
+        all_rows = batch.table_rows
         touched = np.empty(len(all_rows), dtype=np.int64)
         rows = touched[: _number_rows(all_rows, self._seen, self._numbers, touched)]
         out = np.zeros((len(rows), behaviours.shape[-1]), dtype=np.float32)

@@ -7,6 +7,7 @@ other, of :mod:`jtm_core.tied_rows`.
 import torch
 from torch import Tensor
 
+from jtm_core.behaviours import Ints
 from jtm_core.config import TrainingConfig
 from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
@@ -29,7 +30,7 @@ class Adam:
     Parameters
     ----------
     network : JtmNetwork
-        Updated in place by :meth:`step`.
+        Updated in place by :meth:`step`; vectors that its rows leave behind, by :meth:`refresh`.
     learning_rate : float
     rows : RowSteps, optional
         What moves the network's vectors; by default each by itself.
@@ -37,7 +38,8 @@ class Adam:
 
     def __init__(self, network: JtmNetwork, learning_rate: float, rows: RowSteps | None = None) -> None:
         self._rate, self.num_steps = learning_rate, 0
-        self._dense, self._vectors, self._rows = network.dense_parameters(), network.vectors, rows or OwnRows(network)
+        self._dense, self._rows = network.dense_parameters(), rows or OwnRows(network)
+        self._is_by_kernel = network.vectors.device.type == "cpu" and network.vectors.dtype == torch.float32
         self._moments = [torch.zeros_like(parameter) for parameter in self._dense for _ in range(2)]
 
     @torch.no_grad()
@@ -49,9 +51,19 @@ class Adam:
             for place, (parameter, gradient) in enumerate(zip(self._dense, gradients.dense, strict=True)):
                 first, second = self._moments[2 * place : 2 * place + 2]
                 adam_step(parameter, gradient, first, second, rate, self.num_steps)
-        by_kernel = self._vectors.device.type == "cpu" and self._vectors.dtype == torch.float32
-        update = self._rows.update_on_cpu if by_kernel else self._rows.update_by_torch
+        update = self._rows.update_on_cpu if self._is_by_kernel else self._rows.update_by_torch
         update(gradients, rate, self.num_steps)
+
+    def refresh(self, rows: Ints | None = None) -> None:
+        """Let the network's vectors catch up with the steps: those of some rows, or all; call it before they are read.
+
+        Parameters
+        ----------
+        rows : int64 array, optional
+            Rows of the table, in any order and more than once if need be.
+        """
+        if self._is_by_kernel:
+            self._rows.refresh(rows)
 
     def state(self) -> dict[str, Tensor]:
         """Everything needed to go on: moments and the number of steps."""

@@ -36,14 +36,18 @@ class RowSteps(Protocol):
     """How the table of vectors is updated; ``num_steps`` counts the step that is taken."""
 
     moments: Tensor
-    """float32 (rows of some kind, 2, D): all that lasts from step to step."""
+    """float32 (rows of some kind, 2 or more, D): all that lasts from step to step; both moments come first."""
+
+    def refresh(self, rows: Ints | None = None) -> None:
+        """Make the vectors of some rows, or of all, what the steps so far say; rows may come more than once."""
+        ...
 
     def update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        """Move the network's float32 vectors by one batch's gradients, in compiled loops."""
+        """A step by one batch's gradients, in compiled loops, for float32 vectors; they have moved once they are refreshed."""
         ...
 
     def update_by_torch(self, gradients: Gradients, rate: float, num_steps: int) -> None:
-        """The same by torch's operators, on any device."""
+        """The same by torch's operators, on any device; the vectors move at once."""
         ...
 
 
@@ -83,6 +87,9 @@ class OwnRows:
     def __init__(self, network: JtmNetwork) -> None:
         self._network = network
         self.moments = torch.zeros(len(network.vectors), 2, network.vectors.shape[1], device=network.vectors.device)
+
+    def refresh(self, rows: Ints | None = None) -> None:
+        """See :meth:`RowSteps.refresh`; vectors move with their steps, there is nothing to do."""
 
     def update_on_cpu(self, gradients: Gradients, rate: float, num_steps: int) -> None:
         """See :meth:`RowSteps.update_on_cpu`."""

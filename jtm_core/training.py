@@ -191,6 +191,7 @@ class Training:
                 [[v.recall, v.score_spread, v.list_overlap] for v in self._validations], dtype=torch.float64
             ).reshape(-1, 3),
         }
+        self._optimiser.refresh()
         return numbers | self._large_state() | {f"best.{name}": tensor for name, tensor in self._best.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -221,6 +222,7 @@ class Training:
 
     def digest(self) -> bytes:
         """sha256 of the weights as they are now."""
+        self._optimiser.refresh()
         digest = hashlib.sha256()
         for tensor in self._network.state_dict().values():
             digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).data)
@@ -254,7 +256,10 @@ class Training:
         part = (share.stop - share.start) / len(samples)
         if not part:
             return self._peers.add(no_gradients(self._network), 0.0)
+        if self._maker.reads_network:
+            self._optimiser.refresh()
         batch = self._maker.make(histories.values, samples, self._generator("negatives", self._batch), share)
+        self._optimiser.refresh(batch.table_rows)
         return self._peers.add(self._gradients(self._network, batch), part)
 
     def _large_state(self) -> dict[str, Tensor]:
@@ -270,6 +275,7 @@ class Training:
         return self._epoch >= self._plan.num_epochs or waited >= self._config.patience
 
     def _end_epoch(self) -> None:
+        self._optimiser.refresh()
         if self._peers.size > 1:
             self._peers.check_equal(self.digest(), f"the network after epoch {self._epoch + 1}")
         validation = Validation(*self._peers.told_by_first(self._judged))

@@ -73,6 +73,7 @@ def test_vectors_move_as_sums_of_their_offsets(path: str) -> None:
         gradients = draw_gradients(world.network, touched, step)
         adam.step(gradients)
         twin.step(touched, gradients.row_gradients)
+    adam.refresh()
     expected = twin.vectors()
     torch.testing.assert_close(world.network.vectors.detach()[trained], expected[trained], rtol=1e-5, atol=1e-6)
 
@@ -83,6 +84,7 @@ def test_a_node_s_step_moves_all_below_it_alike_and_nothing_else() -> None:
     node = int(world.tree.used_nodes(3)[1])
     before = world.network.vectors.detach().clone()
     adam.step(draw_gradients(world.network, np.array([node]), 0))
+    adam.refresh()
     moves = world.network.vectors.detach() - before
     parent_below = {row for row in rows_on_trained_levels(world).tolist() if (node - 1) // 2 in ancestors_or_self(world, row)}
     assert set(moves.any(dim=1).nonzero().ravel().tolist()) & set(rows_on_trained_levels(world).tolist()) == parent_below
@@ -98,6 +100,7 @@ def test_items_alone_on_the_first_level_are_plain_adam() -> None:
     for step in range(3):
         for adam, world in zip(pair, (tied, plain), strict=True):
             adam.step(draw_gradients(world.network, rows, step))
+    pair[0].refresh()
     torch.testing.assert_close(tied.network.vectors, plain.network.vectors, rtol=1e-6, atol=1e-7)
 
 
@@ -116,8 +119,37 @@ def test_the_step_does_not_depend_on_threads() -> None:
     try:
         for number, world in zip((1, 3), worlds, strict=True):
             set_num_threads(number)
-            rows = rows_on_trained_levels(world)
-            Adam(world.network, 1e-2, TiedRows(world.network, world.tree, FIRST_LEVEL)).step(draw_gradients(world.network, rows, 0))
+            adam = Adam(world.network, 1e-2, TiedRows(world.network, world.tree, FIRST_LEVEL))
+            adam.step(draw_gradients(world.network, rows_on_trained_levels(world), 0))
+            adam.refresh()
     finally:
         set_num_threads(before)
     assert torch.equal(worlds[0].network.vectors, worlds[1].network.vectors)
+
+
+def test_it_does_not_matter_when_vectors_are_added_up() -> None:
+    often, seldom = small_world(num_items=300), small_world(num_items=300)
+    pair = [Adam(world.network, 1e-2, TiedRows(world.network, world.tree, FIRST_LEVEL)) for world in (often, seldom)]
+    rows = rows_on_trained_levels(often)
+    for step in range(4):
+        for adam, world in zip(pair, (often, seldom), strict=True):
+            adam.step(draw_gradients(world.network, rows[step::5], step))
+        pair[0].refresh(rows[[7, 3, 7, 99 + step]])
+    for adam in pair:
+        adam.refresh()
+    assert torch.equal(often.network.vectors, seldom.network.vectors)
+
+
+def test_rows_asked_for_are_what_all_of_them_would_be_and_the_others_wait() -> None:
+    world = small_world(num_items=300)
+    adam = Adam(world.network, 1e-2, TiedRows(world.network, world.tree, FIRST_LEVEL))
+    rows, before = rows_on_trained_levels(world), world.network.vectors.detach().clone()
+    adam.step(draw_gradients(world.network, rows[:2], 0))
+    asked = np.array([rows[-1], rows[-9], rows[-1]])
+    adam.refresh(asked)
+    partly = world.network.vectors.detach().clone()
+    adam.refresh()
+    assert torch.equal(partly[asked], world.network.vectors.detach()[asked])
+    waiting = np.setdiff1d(rows, [code for row in asked.tolist() for code in [row, *ancestors_or_self(world, row)]])
+    assert torch.equal(partly[waiting], before[waiting])
+    assert (world.network.vectors.detach()[waiting] != before[waiting]).any()

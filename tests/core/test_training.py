@@ -8,7 +8,9 @@ import torch
 from small_worlds import SmallWorld, small_world
 
 from jtm_core.config import TrainingConfig
+from jtm_core.gradients import Gradients
 from jtm_core.model import JtmNetwork
+from jtm_core.tied_rows import TiedRows
 from jtm_core.training import Training, TrainingPlan, Validation
 
 CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
@@ -49,6 +51,20 @@ def test_a_stopped_training_goes_on_to_the_same_bits(stop_after: int, config: Tr
     assert all(torch.equal(got[name], expected[name]) for name in expected)
     assert resumed.result().losses == straight.result().losses
     assert resumed.result().loss_curve == straight.result().loss_curve
+
+
+@pytest.mark.parametrize("config", [TIED, dataclasses.replace(BEAM, tied_levels=True)])
+def test_every_vector_is_up_to_date_where_it_is_read(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, update = small_world(num_items=300), TiedRows.update_on_cpu
+    got = finished(training(world, config))
+
+    def update_all(rows: TiedRows, gradients: Gradients, rate: float, num_steps: int) -> None:
+        update(rows, gradients, rate, num_steps)
+        rows.refresh()
+
+    monkeypatch.setattr(TiedRows, "update_on_cpu", update_all)
+    expected = finished(training(world, config))
+    assert all(torch.equal(got[name], expected[name]) for name in expected)
 
 
 def test_the_seed_decides() -> None:
