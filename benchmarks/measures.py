@@ -3,7 +3,6 @@
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -52,7 +51,7 @@ def unjudged(network: JtmNetwork) -> Validation:
 
 def training_steps(world: BenchmarkWorld, precision: Precision = "float32") -> Iterator[TrainingProgress]:
     """The steps of a real training: samples, negatives, features, forward, backward, update."""
-    config = replace(TrainingConfig(negatives=100, epochs=1000, patience=1000), precision=precision)
+    config = TrainingConfig(negatives=100, batch_samples=1024, epochs=1000, patience=1000, precision=precision)
     plan = TrainingPlan(first_level=FIRST_LEVEL - 3, num_epochs=1000, seed=1, iteration=0)
     return Training(world.network, world.tree, world.histories, config, plan, unjudged).steps()
 

@@ -139,11 +139,11 @@ class TrainingConfig:
     log to log: choose it on validation users."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least."""
-    epochs: PositiveInt = 4
+    epochs: PositiveInt = 6
     """Passes over the samples in the first iteration (paper's code: about 4)."""
-    later_epochs: PositiveInt = 2
+    later_epochs: PositiveInt = 3
     """Passes in every later iteration, which starts from the model before."""
-    batch_samples: PositiveInt = 1024
+    batch_samples: PositiveInt = 512
     """Samples a batch holds at most; whole histories are kept together."""
     negatives: PositiveInt = 80
     """Negatives per sample, summed over all levels, more near the leaves (paper: 100 or 200)."""
@@ -151,8 +151,8 @@ class TrainingConfig:
     """Samples that share one draw of negatives; 1 draws for each sample alone as the paper does."""
     nodes: Literal["uniform", "beam"] = "uniform"
     """Negatives come from all nodes of a level or, ``beam``, from those that a beam visits; inner targets are re-estimated then (OTM)."""
-    negative_draw: Literal["even", "popularity"] = "even"
-    """``uniform``: a level's nodes are drawn alike (TDM), or by the behaviours under them, which the loss corrects for."""
+    negative_draw: Literal["even", "popularity"] = "popularity"
+    """``uniform``: a level's nodes are drawn alike (TDM: ``even``), or by the behaviours under them, which the loss corrects for."""
     training_beam: PositiveInt = 400
     """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows depend on ``negatives`` alone."""
     searches: Literal["user", "sample"] = "user"
@@ -164,10 +164,10 @@ class TrainingConfig:
     order_noise: Annotated[float, Ge(0)] = 0.0
     """Disorder of the histories in training, drawn anew each epoch: a behaviour may slip back by up to this share of its history's
     length. Serves logs whose order says little, such as ratings given in one sitting; 0 keeps the order of time."""
-    tied_levels: bool = False
-    """A step of a node's vector moves those of all nodes and items below it as well, as if each vector were its parent's plus an offset
-    (weight tying between levels); serves logs with few behaviours an item."""
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    tied_levels: bool = True
+    """A step of a node's vector moves those of all nodes and items below it as well: each vector is its parent's plus an offset (weight
+    tying between levels; the paper has none)."""
+    learning_rate: Annotated[float, Gt(0)] = 2e-3
     """Adam's step size (paper: 1e-3)."""
     rate_schedule: Literal["constant", "linear"] = "constant"
     """``linear``: the rate falls evenly to a fiftieth over the epochs of an iteration."""

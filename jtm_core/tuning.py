@@ -32,6 +32,7 @@ _LEARNED = (
     Range("training.target", ("random_horizon", "next_item")),
     Range("training.horizon_share", (0.25, 0.5, 1.0)),
     Range("training.negative_draw", ("even", "popularity")),
+    Range("training.tied_levels", (True, False)),
     Range("training.minimum_history", (1, 3, 5)),
 )
 _NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),)
@@ -43,8 +44,8 @@ _ALS = (
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
-"""What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate whatever is drawn for these, product-DNN and
-HSM have draws of their own."""
+"""What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate, untied, whatever is drawn for these;
+product-DNN and HSM have draws of their own, and like DNN no levels to tie."""
 
 
 @dataclass(frozen=True, slots=True)

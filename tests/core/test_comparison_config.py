@@ -40,7 +40,7 @@ def test_own_settings_reach_their_system_only():
         OwnSettings(system="als", dials={"counting.als_factors": 8}),
     )
     runs = {run.system: run for run in planned_runs(ComparisonConfig(systems=("als", "tdm", "jtm"), seeds=(1,), tuned=tuned))}
-    assert [runs[name].settings.training.learning_rate for name in ("als", "tdm", "jtm")] == [0.001, 0.001, 0.01]
+    assert [runs[name].settings.training.learning_rate for name in ("als", "tdm", "jtm")] == [0.002, 0.002, 0.01]
     assert [runs[name].counting.als_factors for name in ("als", "tdm", "jtm")] == [8, 64, 64]
 
 
@@ -75,9 +75,9 @@ def test_variations_are_of_the_tuned_reference():
     [
         ({"training.speed": 1}, "there is no dial 'training.speed'"),
         ({"training": 1}, "there is no dial 'training'"),
-        ({"training.learning_rate": "fast"}, "must be of the kind of 0.001"),
-        ({"training.epochs": 2.5}, "must be of the kind of 4"),
-        ({"training.epochs": True}, "must be of the kind of 4"),
+        ({"training.learning_rate": "fast"}, "must be of the kind of 0.002"),
+        ({"training.epochs": 2.5}, "must be of the kind of 6"),
+        ({"training.epochs": True}, "must be of the kind of 6"),
         ({"training.epochs": 0}, "epochs is 0"),
         ({"counting.als_factors": 0}, "als_factors is 0"),
         ({"evaluation.beam_width": 800}, "allowed are dials in model, training, tree_learning, counting"),

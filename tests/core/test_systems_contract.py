@@ -30,7 +30,16 @@ LEARNED = tuple(name for name in SYSTEMS if name not in COUNTING)
 ON_A_BEAM = tuple(name for name in LEARNED if name not in ("product-dnn", "dnn"))
 SHARED = JtmConfig(
     model=ModelConfig(window_sizes=(8, 4, 2, 1), embedding_width=16, hidden_widths=(32, 16, 16)),
-    training=TrainingConfig(epochs=4, later_epochs=2, batch_samples=256, negatives=30, negatives_block=16, learning_rate=1e-2),
+    training=TrainingConfig(
+        epochs=4,
+        later_epochs=2,
+        batch_samples=256,
+        negatives=30,
+        negatives_block=16,
+        negative_draw="even",
+        tied_levels=False,
+        learning_rate=1e-2,
+    ),
     tree_learning=TreeLearningConfig(gap=3),
     evaluation=EvaluationConfig(cutoffs=(CUTOFF,), beam_width=16, small_beam_width=8),
     iterations=1,
@@ -189,6 +198,12 @@ def test_what_was_planted_is_found(name: SystemName) -> None:
     factor = {"als": 1.2, "jtm-paper": 1.2}.get(name, 1.4)
     assert planted().recall(fitted(name)) > factor * planted().recall(fitted("popularity"))
     assert planted().recall(fitted(name)) < planted().true_recall + 0.05
+
+
+def test_jtm_finds_what_was_planted_with_tied_levels_and_draws_by_popularity() -> None:
+    training = replace(SHARED.training, tied_levels=True, negative_draw="popularity")
+    found = planted().recall(fit("jtm", planted().lessons, replace(SHARED, training=training)))
+    assert 1.5 * planted().recall(fitted("popularity")) < found < planted().true_recall + 0.05
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

@@ -13,7 +13,7 @@ from jtm_core.model import JtmNetwork
 from jtm_core.tied_rows import TiedRows
 from jtm_core.training import Training, TrainingPlan, Validation
 
-CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9)
+CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9, tied_levels=False)
 BEAM = dataclasses.replace(CONFIG, nodes="beam", training_beam=3)
 DISORDERED = dataclasses.replace(CONFIG, order_noise=0.5, rate_schedule="linear")
 TIED = dataclasses.replace(CONFIG, tied_levels=True)
@@ -162,8 +162,14 @@ def test_a_linear_schedule_takes_what_is_left_of_the_rate(monkeypatch: pytest.Mo
     assert np.allclose(parts, np.maximum(expected, 0.02))
 
 
-def test_disorder_schedule_horizon_and_draws_change_what_is_learnt() -> None:
+def test_disorder_schedule_horizon_draws_and_ties_change_what_is_learnt() -> None:
     world = small_world()
     first = finished(training(world))
-    for change in ({"order_noise": 0.5}, {"rate_schedule": "linear"}, {"horizon_share": 0.3}, {"negative_draw": "popularity"}):
+    for change in (
+        {"order_noise": 0.5},
+        {"rate_schedule": "linear"},
+        {"horizon_share": 0.3},
+        {"negative_draw": "even"},
+        {"tied_levels": True},
+    ):
         assert not torch.equal(first["vectors"], finished(training(world, dataclasses.replace(CONFIG, **change)))["vectors"])

@@ -9,7 +9,13 @@ from jtm_core.config import JtmConfig
 from jtm_core.systems.naming import SYSTEMS
 from jtm_core.tuning import RANGES, Range, _combination, planned_trials, trials_of
 
-FIXED_BY_THE_PAPER = ("training.learning_rate", "training.target", "training.horizon_share", "training.negative_draw")
+FIXED_BY_THE_PAPER = (
+    "training.learning_rate",
+    "training.target",
+    "training.horizon_share",
+    "training.negative_draw",
+    "training.tied_levels",
+)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -21,7 +21,7 @@ from jtm_core.tree import TreeIndex, tree_from_order
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 EVALUATION = EvaluationConfig(cutoffs=(20,), beam_width=20, small_beam_width=10)
-TRAINING = TrainingConfig(batch_samples=256, negatives=40, learning_rate=5e-3, patience=9)
+TRAINING = TrainingConfig(batch_samples=256, negatives=40, negative_draw="even", tied_levels=False, learning_rate=5e-3, patience=9)
 FIRST_LEVEL = 3
 
 
