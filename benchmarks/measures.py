@@ -49,9 +49,9 @@ def unjudged(network: JtmNetwork) -> Validation:
     return Validation(0.0, 0.0, 0.0)
 
 
-def training_steps(world: BenchmarkWorld, precision: Precision = "float32") -> Iterator[TrainingProgress]:
+def training_steps(world: BenchmarkWorld, precision: Precision = "float32", tied_levels: bool = True) -> Iterator[TrainingProgress]:
     """The steps of a real training: samples, negatives, features, forward, backward, update."""
-    config = TrainingConfig(negatives=100, batch_samples=1024, epochs=1000, patience=1000, precision=precision)
+    config = TrainingConfig(negatives=100, batch_samples=1024, epochs=1000, patience=1000, precision=precision, tied_levels=tied_levels)
     plan = TrainingPlan(first_level=FIRST_LEVEL - 3, num_epochs=1000, seed=1, iteration=0)
     return Training(world.network, world.tree, world.histories, config, plan, unjudged).steps()
 

@@ -34,11 +34,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 4_000_000])
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--untied", action="store_true", help="without training.tied_levels")
     chosen = parser.parse_args(arguments)
     if reason := precision_refusal(chosen.precision):
         emit(Record("train_rows_per_s", None, "rows/s", {"precision": chosen.precision, "reason": reason}))
         return
-    running = {items: training_steps(make_world(items, usual_lengths(NUM_USERS)), chosen.precision) for items in chosen.items}
+    worlds = {items: make_world(items, usual_lengths(NUM_USERS)) for items in chosen.items}
+    running = {items: training_steps(world, chosen.precision, not chosen.untied) for items, world in worlds.items()}
     seconds_per_row: dict[int, list[float]] = {items: [] for items in running}
     for steps in running.values():
         turn(steps)
