@@ -9,7 +9,7 @@ of an offset is the sum over everything below its node, and Adam keeps an offset
 of a batch's rows and of their ancestors, no others, so it costs the same however many items there are. The vectors that move
 are many more; they are added up where they are next read: a batch's own before its forward pass, all of them before anything
 reads the whole table. A vector is the sum of the offsets along its path, from the top down, so it does not matter when, or how
-often, that is done.
+often, that is done. So it is in compiled loops; torch's operators, which serve GPUs, walk the whole table in every step.
 
 Shape letters: C codes of the tree, D vector width, N codes that a batch touches: its rows' and those of their ancestors.
 """

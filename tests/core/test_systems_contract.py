@@ -292,6 +292,8 @@ def test_settings_say_just_what_makes_a_system() -> None:
         elif name not in ("dnn", "jtm-paper"):
             assert config.training == SHARED.training, f"{name} is trained otherwise than the others"
     paper = paper_config()
+    assert not paper.training.tied_levels
+    assert (paper.training.negative_draw, paper.training.negatives_block, paper.training.learning_rate) == ("even", 1, 1e-3)
     assert table["jtm-paper"].training.target == paper.training.target == "next_item"
     assert table["jtm-paper"].tree_learning.assignment == paper.tree_learning.assignment == "greedy"
 
