@@ -2,22 +2,21 @@
 
 Reads the newest finished comparison of a data set from MLflow (``MLFLOW_TRACKING_URI``), writes
 ``docs/results/DATA_NAME.jsonl``, a record a line (data set, protocol, system, config, seed, users, metric, value, command, commit),
-and puts a table made from these records between the marks of that data set in ``docs/results/README.md``.
+and makes the tables of :mod:`benchmarks.result_tables` anew.
 """
 
 import json
-import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from benchmarks import result_tables
+from benchmarks.result_tables import RESULTS
 from tasks.track_run import COMPARISONS
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
 KEPT = ("recall_at_", "precision_at_", "f_measure_at_", "ndcg_at_", "novelty_at_", "coverage_at_", "gini_at_")
 
 
@@ -62,45 +61,12 @@ def records(data_name: str, commit: str, parent: Run, systems: Sequence[Run]) ->
                 yield about | own | {"users": users, "metric": metric, "value": value}
 
 
-def table(found: Sequence[dict[str, Any]], cutoffs: Sequence[int]) -> list[str]:
-    """Markdown: recall of test users in percent, mean over seeds, and of validation users at the last cut-off."""
-    columns = [("test", f"{part}recall_at_{cutoff}") for part in ("", "filtered/") for cutoff in cutoffs]
-    columns.append(("validation", f"filtered/recall_at_{cutoffs[-1]}"))
-    titles = [f"R@{cutoff}{end}" for end in ("", " unseen") for cutoff in cutoffs] + [f"validation R@{cutoffs[-1]} unseen"]
-    lines = [f"| system | seeds | {' | '.join(titles)} |", "|---" * (len(titles) + 2) + "|"]
-    for system in dict.fromkeys(record["system"] for record in found):
-        own = [record for record in found if record["system"] == system]
-        cells = [[r["value"] for r in own if (r["users"], r["metric"]) == column] for column in columns]
-        shown = [f"{100 * statistics.mean(values):.2f}" if values else "-" for values in cells]
-        lines.append(f"| {system} | {len({record['seed'] for record in own})} | {' | '.join(shown)} |")
-    return lines
-
-
-def put_table(page: str, data_name: str, lines: Sequence[str]) -> str:
-    """The page with the table between the marks of a data set.
-
-    Raises
-    ------
-    ValueError
-        If the page lacks the marks.
-    """
-    begin, end = f"<!-- comparison {data_name} -->", f"<!-- end of comparison {data_name} -->"
-    head, found, rest = page.partition(begin)
-    _, closed, tail = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the page must hold the marks {begin} and {end}")
-    return "\n".join([head + begin, *lines, end]) + tail
-
-
 def main(data_name: str, commit: str) -> None:
-    """Write the records and the table."""
+    """Write the records, then all tables."""
     parent, systems = newest_comparison(MlflowClient(), data_name)
     found = list(records(data_name, commit, parent, systems))
-    cutoffs = sorted({int(record["metric"].rpartition("_")[2]) for record in found if record["metric"].startswith("recall_at_")})
-    page = RESULTS / "README.md"
-    text = put_table(page.read_text(encoding="utf-8"), data_name, table(found, cutoffs))
     (RESULTS / f"{data_name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found), encoding="utf-8")
-    page.write_text(text, encoding="utf-8")
+    result_tables.main()
 
 
 if __name__ == "__main__":

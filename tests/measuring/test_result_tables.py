@@ -1,0 +1,53 @@
+"""Records of comparisons become tables; the pages around them stay, and no page says what the records do not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import result_tables
+from benchmarks.result_tables import Column, between, comparison_table, made_anew, overview_table
+
+
+def record(system: str, seed: int, metric: str, value: float, users: str = "test") -> dict[str, object]:
+    return {"system": system, "seed": seed, "users": users, "metric": metric, "value": value}
+
+
+def write(folder: Path, name: str, *found: dict[str, object]) -> None:
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
+
+
+def test_a_table_holds_means_and_deviations_over_seeds() -> None:
+    found = [
+        record("jtm", 1, "recall_at_10", 0.10),
+        record("jtm", 2, "recall_at_10", 0.20),
+        record("jtm", 1, "filtered/recall_at_10", 0.3),
+        record("jtm", 1, "filtered/recall_at_10", 0.4, users="validation"),
+        record("popularity", 1, "recall_at_10", 0.05),
+    ]
+    _, _, jtm, popularity = comparison_table(found)
+    assert jtm == "| jtm | 2 | 15.00 ± 7.07 | 30.00 | 40.00 |"
+    assert popularity == "| popularity | 1 | 5.00 | - | - |"
+
+
+def test_the_overview_takes_a_system_from_the_first_source_that_has_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(result_tables, "RESULTS", tmp_path)
+    write(tmp_path, "new", record("jtm", 1, "recall_at_10", 0.20), record("jtm", 2, "recall_at_10", 0.30))
+    write(tmp_path, "old", record("jtm", 1, "recall_at_10", 0.90), record("hsm", 1, "recall_at_10", 0.10))
+    write(tmp_path, "other", record("hsm", 1, "filtered/recall_at_10", 0.4))
+    head, _, hsm, jtm = overview_table([Column("A", ("new", "old"), (10,)), Column("B", ("other",), (10,), "filtered/")])
+    assert head == "| R@ | A, 10 | B, 10 |"
+    assert (hsm, jtm) == ("| hsm | 10.0 | **40.0** |", "| jtm | **25.0** | - |")
+
+
+def test_only_what_lies_between_the_marks_changes() -> None:
+    page = "a\n<!-- comparison x -->\nold\n<!-- end of comparison x -->\nb\n"
+    assert between(page, "comparison x", ["new"]) == "a\n<!-- comparison x -->\nnew\n<!-- end of comparison x -->\nb\n"
+    with pytest.raises(ValueError, match="marks"):
+        between(page, "comparison y", ["new"])
+
+
+@pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
+def test_pages_say_what_the_records_say(path: Path) -> None:
+    page = path.read_text(encoding="utf-8")
+    assert page == made_anew(page), "run python -m benchmarks.result_tables"
