@@ -17,7 +17,7 @@ from jtm_core.systems.naming import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-PAGES = (ROOT / "README.md", RESULTS / "README.md")
+PAGES = (ROOT / "README.md", RESULTS / "README.md", RESULTS / "earlier.md")
 Record = Mapping[str, Any]
 
 
@@ -85,6 +85,12 @@ def comparison_table(found: Sequence[Record]) -> list[str]:
     return lines
 
 
+def caption(data_name: str, found: Sequence[Record]) -> str:
+    """Markdown: which comparison this is, where its config lies, at which commit it ran."""
+    commits = dict.fromkeys(record["commit"] for record in found)
+    return f"[`{data_name}`](configs/{data_name}.json), commit {', '.join(commits)}:"
+
+
 def _mean(values: Sequence[float]) -> str:
     if not values:
         return "-"
@@ -147,7 +153,8 @@ def between(page: str, mark: str, lines: Sequence[str]) -> str:
 def made_anew(page: str) -> str:
     """The page with every table it has marks for made from the records there are."""
     for name in re.findall(r"<!-- comparison (\S+) -->", page):
-        page = between(page, f"comparison {name}", comparison_table(read_records(name)))
+        found = read_records(name)
+        page = between(page, f"comparison {name}", [caption(name, found), "", *comparison_table(found)])
     return between(page, "overview", overview_table()) if "<!-- overview -->" in page else page
 
 

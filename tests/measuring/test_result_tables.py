@@ -47,6 +47,14 @@ def test_only_what_lies_between_the_marks_changes() -> None:
         between(page, "comparison y", ["new"])
 
 
+def test_a_page_names_config_and_commit_of_a_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(result_tables, "RESULTS", tmp_path)
+    write(tmp_path, "x", record("jtm", 1, "recall_at_10", 0.20) | {"commit": "abc"})
+    page = made_anew("<!-- comparison x -->\nold\n<!-- end of comparison x -->\n")
+    assert "[`x`](configs/x.json), commit abc:\n\n| system" in page
+    assert "old" not in page
+
+
 @pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
 def test_pages_say_what_the_records_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
