@@ -12,7 +12,12 @@ back; a share of the negatives is drawn from all nodes of a level (OTM, section 
 optimality); visited nodes are drawn within the budget of negatives that :class:`~jtm_core.batches.BatchMaker` has, and
 by default the samples of a user share one search. Where fewer nodes are visited than drawn, rows are masked.
 
-Shape letters: S samples, L trained levels, C candidates of a level, U searches, R rows per sample.
+With ``negative_draw: popularity`` the share from all nodes is drawn by popularity, and the loss corrects for both draws together: a node
+is drawn as often as from all nodes and, if it was visited, from among these as well, and the logarithm of how many times that is what even
+draws would bring is taken off its logit. What a perfect network's logits are is then that of even draws, as with
+:class:`~jtm_core.sampling.PopularitySampler`; which nodes are visited only decides how well they are learned.
+
+Shape letters: S samples, L trained levels, C candidates of a level, U searches, R rows per sample, N nodes of the tree.
 """
 
 from itertools import pairwise
@@ -62,6 +67,34 @@ def _draw_visited(visited: tuple[Ints, Ints], excluded: Ints, uniforms: NDArray[
         out[s, count:] = -1
 
 
+@numba.njit(cache=True, nogil=True)
+def _has(codes: Ints, code: int) -> bool:
+    """Whether a code is among rising ones."""
+    place = np.searchsorted(codes, code)
+    return bool(place < len(codes) and codes[place] == code)
+
+
+@numba.njit(cache=True, nogil=True)
+def _log_rates(
+    visited: tuple[Ints, Ints], excluded: Ints, codes: Ints, from_level: NDArray[np.float64], budget: tuple[float, float], out: Floats
+) -> None:
+    """Logarithm of how many times oftener than by even draws each node of a sample's rows is drawn.
+
+    ``visited`` are candidates in rising order (U, C), -1 for none, and the search of each sample; ``from_level`` has by code the expected
+    draws of a node from all of its level; ``budget`` how many are drawn from the visited nodes, and how often even draws alone meet a node.
+    An excluded node, the wanted one, counts like another of its kind.
+    """
+    candidates, searches = visited
+    num_drawn, by_even_draws = budget
+    for s in range(len(codes)):
+        own = candidates[searches[s]]
+        size = float(len(own) - np.searchsorted(own, 0) - _has(own, excluded[s]))
+        from_visited = min(num_drawn, size) / max(size, 1.0)
+        for row in range(codes.shape[1]):
+            code = codes[s, row]
+            out[s, row] = np.log((from_level[code] + from_visited * _has(own, code)) / by_even_draws)
+
+
 def searched_samples(samples: Samples) -> Ints:
     """Whose search serves each sample if users are searched for once: the middle one of a user's neighbouring samples; int64 (S,)."""
     first = np.flatnonzero(np.append(True, samples.starts[1:] != samples.starts[:-1]))
@@ -80,12 +113,14 @@ class BeamBatchMaker:
     config : TrainingConfig
     first_level : int
         First level trained.
+    counts : int64 array (num_items,)
+        Behaviours of each item in training, for draws by popularity.
     """
 
     reads_network = True
     """See :attr:`~jtm_core.batches.BatchMaker.reads_network`."""
 
-    def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int) -> None:
+    def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, counts: Ints) -> None:
         self._network, self._tree, self._config = network, tree, config
         self.levels = range(first_level, tree.height + 1)
         self._table = NodeRows(tree, self.levels, network.config.features)
@@ -93,14 +128,15 @@ class BeamBatchMaker:
         self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)
         self._is_used[np.concatenate(self._used)] = True
         self._search = BeamSearch(make_scorer(network, tree, cache_bytes=0), config.training_beam, first_level)
-        num_even = min(round(config.negatives * config.even_share), config.negatives - 1)
-        self._even = NegativeSampler(tree, first_level, num_even) if num_even else None
+        from_level = min(round(config.negatives * config.level_share), config.negatives - 1)
+        self._sampler = make_sampler(tree, config, first_level, from_level, counts) if from_level else None
         pruned = range(self._search.levels[0] + 1, tree.height + 1)
         most = [2 * config.training_beam if level in pruned else len(used) for level, used in zip(self.levels, self._used, strict=True)]
         limits = [min(count, len(used)) for count, used in zip(most, self._used, strict=True)]
-        self.counts = negatives_per_level(config.negatives - num_even, [limit + 1 for limit in limits])
-        even_counts = np.array(self._even.counts if self._even else [0] * len(self.counts))
-        self._level_of_row = np.repeat(np.arange(len(self.levels)), np.array(self.counts) + even_counts + 1)
+        self.counts = negatives_per_level(config.negatives - from_level, [limit + 1 for limit in limits])
+        self.level_counts = self._sampler.counts if self._sampler else [0] * len(self.counts)
+        self._from_level = self._draws_from_level()
+        self._level_of_row = np.repeat(np.arange(len(self.levels)), np.array(self.counts) + np.array(self.level_counts) + 1)
         searches = config.batch_samples // (1 if config.searches == "sample" else _SAMPLES_PER_USER)
         scores = self._search.most_scores * searches
         self._cache_bytes = min(CACHE_BYTES, 4 * network.config.hidden_widths[0] * scores // _SCORES_PER_KEPT_HALF)
@@ -117,7 +153,7 @@ class BeamBatchMaker:
     def make(self, items: Ints, samples: Samples, rng: np.random.Generator, share: slice | None = None) -> TrainingBatch:
         """Build the batch of some samples, as :meth:`jtm_core.batches.BatchMaker.make` does: a share has the nodes of the whole batch."""
         share = share or slice(0, len(samples))
-        even = self._draw_even(rng, len(samples), share)
+        from_level = self._draw_from_level(rng, len(samples), share)
         uniforms = [rng.random((len(samples), count))[share] for count in self.counts]
         asked = searched_samples(samples) if self._config.searches == "user" else np.arange(len(samples))
         asked, search_of_sample = np.unique(asked[share], return_inverse=True)
@@ -126,13 +162,15 @@ class BeamBatchMaker:
         visited = self.visited_nodes(scorer, sample_windows(items, samples.take(asked), sizes))
         positives = self._table.lift(own.targets)
         wanted = self.wanted_ancestors(scorer, sample_windows(items, own, sizes), positives)
-        negatives = []
-        for place, codes in enumerate(visited):
+        columns = list[tuple[Ints, Floats, Floats]]()
+        for place, candidates in enumerate(visited):
             drawn = np.empty(uniforms[place].shape, dtype=np.int64)
-            excluded = np.where(wanted[place], positives[place], -1)
-            _draw_visited((codes, search_of_sample % len(codes)), excluded, uniforms[place], drawn)
-            negatives.append(np.concatenate([drawn, even[place]], axis=1))
-        rows, nodes = self._rows(positives, wanted, negatives)
+            choice, excluded = (candidates, search_of_sample % len(candidates)), np.where(wanted[place], positives[place], -1)
+            _draw_visited(choice, excluded, uniforms[place], drawn)
+            negatives = np.concatenate([drawn, from_level[place]], axis=1)
+            codes, labels = _labelled(positives[place][:, None], wanted[place][:, None], negatives)
+            columns.append((codes, labels, self._offsets(place, choice, excluded, codes)))
+        rows, nodes = self._rows(columns)
         runs, bounds = gather_runs(items, own, sizes)
         return TrainingBatch(runs.offsets, bounds, self._table.of_behaviours(runs.values), self._table.of_nodes(nodes), rows)
 
@@ -176,44 +214,67 @@ class BeamBatchMaker:
             wanted[place] = targets_of_parents(targets, logits)
         return wanted
 
-    def _draw_even(self, rng: np.random.Generator, num_samples: int, share: slice) -> list[Ints]:
-        """Evenly drawn negatives of the samples of a share, per level (S, count), as many columns as there are."""
+    def _draw_from_level(self, rng: np.random.Generator, num_samples: int, share: slice) -> list[Ints]:
+        """Negatives drawn from all nodes, of the samples of a share, per level (S, count), as many columns as there are."""
         block = self._config.negatives_block
-        if self._even is None:
+        if self._sampler is None:
             return [np.empty((share.stop - share.start, 0), dtype=np.int64)] * len(self.levels)
         block_of_sample = np.arange(share.start, share.stop) // block
-        return [codes[block_of_sample] for codes in self._even.draw(rng, -(-num_samples // block))]
+        return [codes[block_of_sample] for codes in self._sampler.draw(rng, -(-num_samples // block))]
 
-    def _rows(self, positives: Ints, wanted: NDArray[np.bool_], negatives: list[Ints]) -> tuple[Rows, Ints]:
-        """Rows, and the codes of the nodes that they point at; a chunk has each of its nodes once."""
-        num_samples, codes, labels = positives.shape[1], [], []
-        for own, is_wanted, drawn in zip(positives[:, :, None], wanted[:, :, None], negatives, strict=True):
-            is_none = (drawn < 0) | (is_wanted & (drawn == own))
-            codes += [own, np.where(is_none, own, drawn)]
-            labels += [np.where(is_wanted, np.float32(1), np.float32(MASKED)), np.where(is_none, np.float32(MASKED), np.float32(0))]
-        flat = np.concatenate(codes, axis=1).ravel()
+    def _draws_from_level(self) -> NDArray[np.float64] | None:
+        """By code how often a node is expected among the negatives from all nodes of its level; None if nothing is corrected for."""
+        if self._sampler is None or self._sampler.offsets is None:
+            return None
+        expected = np.exp(self._sampler.offsets.astype(np.float64))
+        for used, count in zip(self._used, self.level_counts, strict=True):
+            expected[used] *= count / len(used)
+        return expected
+
+    def _offsets(self, place: int, choice: tuple[Ints, Ints], excluded: Ints, codes: Ints) -> Floats:
+        """What the loss takes off the logits of a level's rows (S, R of the level); nothing where no draw by popularity takes part."""
+        offsets, num_drawn = np.zeros(codes.shape, dtype=np.float32), self.counts[place] + self.level_counts[place]
+        if self._from_level is not None and num_drawn:
+            candidates, searches = choice
+            budget = (float(self.counts[place]), num_drawn / len(self._used[place]))
+            _log_rates((np.sort(candidates, axis=1), searches), excluded, codes, self._from_level, budget, offsets)
+        return offsets
+
+    def _rows(self, columns: list[tuple[Ints, Floats, Floats]]) -> tuple[Rows, Ints]:
+        """Rows of all levels' codes, labels and offsets, each (S, R of the level); codes of the nodes, each once a chunk."""
+        codes, labels, offsets = (np.concatenate(parts, axis=1).ravel() for parts in zip(*columns, strict=True))
+        num_samples = len(columns[0][0])
         chunks = chunk_edges(num_samples, 1, self.rows_per_sample)
-        places, nodes, count = np.empty(len(flat), dtype=np.int32), list[Ints](), 0
+        places, nodes, count = np.empty(len(codes), dtype=np.int32), list[Ints](), 0
         for low, high in pairwise(chunks):
-            distinct, inverse = np.unique(flat[low:high], return_inverse=True)
+            distinct, inverse = np.unique(codes[low:high], return_inverse=True)
             places[low:high] = inverse + count
             nodes.append(distinct)
             count += len(distinct)
         users = self._level_of_row * num_samples + np.arange(num_samples)[:, None]
-        offsets = np.zeros(len(flat), dtype=np.float32)
-        rows = Rows(users.astype(np.int32).ravel(), places, np.concatenate(labels, axis=1).ravel(), offsets, chunks)
-        return rows, np.concatenate(nodes)
+        return Rows(users.astype(np.int32).ravel(), places, labels, offsets, chunks), np.concatenate(nodes)
+
+
+def _labelled(positives: Ints, wanted: NDArray[np.bool_], negatives: Ints) -> tuple[Ints, Floats]:
+    """Codes and labels of a level's rows, the target's ancestor (S, 1) first; masked where no node was drawn, or the wanted one."""
+    is_none = (negatives < 0) | (wanted & (negatives == positives))
+    labels = [np.where(wanted, np.float32(1), np.float32(MASKED)), np.where(is_none, np.float32(MASKED), np.float32(0))]
+    return np.concatenate([positives, np.where(is_none, positives, negatives)], axis=1), np.concatenate(labels, axis=1)
 
 
 def make_maker(
     network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, histories: Ragged
 ) -> BatchMaker | BeamBatchMaker:
     """What makes batches of the nodes that the settings ask for; ``histories`` tell how popular items are."""
+    counts = np.bincount(histories.values, minlength=tree.num_items)
     if config.nodes == "beam":
-        return BeamBatchMaker(network, tree, config, first_level)
-    sampler: NegativeSampler
-    if config.negative_draw == "popularity":
-        sampler = PopularitySampler(tree, first_level, config.negatives, np.bincount(histories.values, minlength=tree.num_items))
-    else:
-        sampler = NegativeSampler(tree, first_level, config.negatives)
+        return BeamBatchMaker(network, tree, config, first_level, counts)
+    sampler = make_sampler(tree, config, first_level, config.negatives, counts)
     return BatchMaker(tree, sampler, network.config.features, network.config.window_sizes, config.negatives_block)
+
+
+def make_sampler(tree: TreeIndex, config: TrainingConfig, first_level: int, total: int, counts: Ints) -> NegativeSampler:
+    """Draws ``total`` negatives a sample from all nodes as ``negative_draw`` says; ``counts`` are the behaviours of each item."""
+    if config.negative_draw == "popularity":
+        return PopularitySampler(tree, first_level, total, counts)
+    return NegativeSampler(tree, first_level, total)

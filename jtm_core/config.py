@@ -150,14 +150,14 @@ class TrainingConfig:
     negatives_block: PositiveInt = 64
     """Samples that share one draw of negatives; 1 draws for each sample alone as the paper does."""
     nodes: Literal["uniform", "beam"] = "uniform"
-    """Negatives come from all nodes of a level or, ``beam``, from those that a beam visits; inner targets are re-estimated then (OTM)."""
+    """``beam``: negatives come also from the nodes that a beam visits, and inner targets are re-estimated (OTM)."""
     negative_draw: Literal["even", "popularity"] = "popularity"
-    """``uniform``: a level's nodes are drawn alike (TDM: ``even``), or by the behaviours under them, which the loss corrects for."""
+    """Draw from all nodes of a level alike (TDM), or by the behaviours under them, which the loss corrects for, visited nodes included."""
     training_beam: PositiveInt = 400
     """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows depend on ``negatives`` alone."""
     searches: Literal["user", "sample"] = "user"
     """``beam``: search once for all samples that a batch has of a user, or for every sample (OTM), at a multiple of the time."""
-    even_share: Share = 0.5
+    level_share: Share = 0.5
     """``beam``: share of the negatives still drawn from all nodes of a level, so that none is left unseen (OTM: 0)."""
     first_level: Annotated[int, Ge(0)] = 0
     """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
@@ -190,7 +190,7 @@ class TrainingConfig:
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed are 1 and more")
         _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
-        _require(0 <= self.even_share <= 1, f"even_share is {self.even_share}; allowed are 0 .. 1")
+        _require(0 <= self.level_share <= 1, f"level_share is {self.level_share}; allowed are 0 .. 1")
         _require(0 < self.horizon_share <= 1, f"horizon_share is {self.horizon_share}; allowed is 0 < share <= 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
 

@@ -39,7 +39,7 @@ DIALS = {
         "negative_draw",
         "training_beam",
         "searches",
-        "even_share",
+        "level_share",
         "first_level",
         "order_noise",
         "tied_levels",

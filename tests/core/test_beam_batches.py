@@ -23,7 +23,7 @@ from jtm_core.seeding import generator
 
 FIRST_LEVEL = 2
 CONFIG = TrainingConfig(
-    nodes="beam", training_beam=3, searches="sample", even_share=0, negatives=200, negatives_block=4, batch_samples=32, patience=9
+    nodes="beam", training_beam=3, searches="sample", level_share=0, negatives=200, negatives_block=4, batch_samples=32, patience=9
 )
 
 
@@ -32,7 +32,8 @@ def samples_of(world: SmallWorld, count: int = 24) -> Samples:
 
 
 def maker_of(world: SmallWorld, config: TrainingConfig = CONFIG) -> BeamBatchMaker:
-    return BeamBatchMaker(world.network, world.tree, config, FIRST_LEVEL)
+    counts = np.bincount(world.histories.values, minlength=world.tree.num_items)
+    return BeamBatchMaker(world.network, world.tree, config, FIRST_LEVEL, counts)
 
 
 def make(world: SmallWorld, config: TrainingConfig = CONFIG, share: slice | None = None) -> TrainingBatch:
@@ -106,9 +107,9 @@ def test_a_parent_s_target_is_that_of_its_best_child() -> None:
 
 @given(st.integers(20, 90), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 9), st.integers(0, 99))
 @settings(max_examples=25, deadline=None)
-def test_the_budget_is_that_of_uniform_nodes(negatives: int, even_share: float, beam: int, seed: int) -> None:
+def test_the_budget_is_that_of_uniform_nodes(negatives: int, level_share: float, beam: int, seed: int) -> None:
     world = small_world(num_items=60, num_users=5, seed=seed)
-    config = dataclasses.replace(CONFIG, negatives=negatives, even_share=even_share, training_beam=beam)
+    config = dataclasses.replace(CONFIG, negatives=negatives, level_share=level_share, training_beam=beam)
     maker, num_levels = maker_of(world, config), world.tree.height - FIRST_LEVEL + 1
     assert maker.rows_per_sample <= negatives + 2 * num_levels, "the target's path, and at least one of each kind a level"
     batch = maker.make(world.histories.values, samples_of(world, 7), generator(seed, "negatives"))
@@ -134,10 +135,58 @@ def test_negatives_of_a_small_budget_are_drawn_evenly_from_the_visited_ones() ->
         assert np.abs(np.array(numbers) - mean).max() < 5 * np.sqrt(mean)
 
 
+def drawn_and_corrected(world: SmallWorld, maker: BeamBatchMaker, num_batches: int) -> dict[tuple[int, int], tuple[int, float]]:
+    """By sample and table row how often a node was drawn in that many batches, and what the loss takes off its logit."""
+    found: dict[tuple[int, int], tuple[int, float]] = {}
+    for seed in range(num_batches):
+        batch = maker.make(world.histories.values, samples_of(world, 6), generator(seed, "negatives"))
+        rows = zip(batch.rows.users % 6, batch.nodes[batch.rows.nodes], batch.rows.labels, batch.rows.offsets, strict=True)
+        for sample, row, label, offset in rows:
+            times, before = found.get((sample, row), (0, float(offset)))
+            assert offset == before, "it hangs on sample and node alone"
+            found[sample, row] = (times + (label == 0), before)
+    return found
+
+
+def test_the_loss_corrects_for_how_often_nodes_are_drawn() -> None:
+    world = small_world(num_items=40, num_users=6)
+    config = dataclasses.replace(CONFIG, negatives=30, level_share=0.5, training_beam=4, negatives_block=1, negative_draw="popularity")
+    maker, num_batches = maker_of(world, config), 800
+    found, positives = drawn_and_corrected(world, maker, num_batches), paths_of_targets(world, maker)
+    drawn = {key: value for key, value in found.items() if key not in positives}
+    assert len(drawn) > 100
+    level_of = [int(np.log2(row + 1)) - FIRST_LEVEL if row < first_code(world.tree.height) else -1 for _, row in drawn]
+    used = [len(world.tree.used_nodes(level)) for level in maker.levels]
+    budget = np.array([count + other for count, other in zip(maker.counts, maker.level_counts, strict=True)])
+    by_even_draws = (budget / np.array(used))[level_of]
+    expected = num_batches * by_even_draws * np.exp([offset for _, offset in drawn.values()])
+    times = np.array([times for times, _ in drawn.values()])
+    assert np.abs(times - expected).max() < 5.5 * np.sqrt(expected.max())
+    assert (np.abs(times - expected) < 5.5 * np.sqrt(expected) + 1).all()
+    assert times.min() < times.max() / 5, "some nodes are drawn much oftener than others"
+
+
+def paths_of_targets(world: SmallWorld, maker: BeamBatchMaker) -> set[tuple[int, int]]:
+    """Sample and table row of the targets and their ancestors, wanted or not."""
+    lifted = world.tree.leaf_of_item[samples_of(world, 6).targets]
+    rows = set[tuple[int, int]]()
+    for sample, leaf in enumerate(lifted):
+        path = [((int(leaf) + 1) >> (world.tree.height - level)) - 1 for level in maker.levels]
+        item = int(world.tree.item_of_leaf()[leaf - first_code(world.tree.height)])
+        rows |= {(sample, code) for code in path[:-1]} | {(sample, first_code(world.tree.height) + item)}
+    return rows
+
+
+@pytest.mark.parametrize("settings", [{"negative_draw": "even"}, {"level_share": 0.0}])
+def test_even_draws_and_the_beam_alone_are_not_corrected_for(settings: dict[str, object]) -> None:
+    config = dataclasses.replace(CONFIG, negatives=12, **{"level_share": 0.5, "negative_draw": "popularity"} | settings)
+    assert not make(small_world(), config).rows.offsets.any()
+
+
 @pytest.mark.parametrize("searches", ["user", "sample"])
 def test_a_share_has_the_nodes_of_the_whole_batch(searches: str) -> None:
     world = small_world(num_users=4)
-    config = dataclasses.replace(CONFIG, negatives=12, even_share=0.5, searches=searches, negatives_block=4)  # type: ignore[arg-type]
+    config = dataclasses.replace(CONFIG, negatives=12, level_share=0.5, searches=searches, negatives_block=4)  # type: ignore[arg-type]
     whole = list(zip(*labelled_rows(make(world, config)), strict=True))
     parts = [maker_of(world, config).share(24, rank, 3) for rank in range(3)]
     assert [part.stop - part.start for part in parts] == [8, 8, 8]
@@ -145,9 +194,9 @@ def test_a_share_has_the_nodes_of_the_whole_batch(searches: str) -> None:
     assert shared == whole
 
 
-def labelled_rows(batch: TrainingBatch) -> tuple[list[int], list[int], list[float]]:
+def labelled_rows(batch: TrainingBatch) -> tuple[list[int], list[int], list[float], list[float]]:
     levels = batch.rows.users // batch.num_samples
-    return levels.tolist(), batch.nodes[batch.rows.nodes].tolist(), batch.rows.labels.tolist()
+    return levels.tolist(), batch.nodes[batch.rows.nodes].tolist(), batch.rows.labels.tolist(), batch.rows.offsets.tolist()
 
 
 def test_users_are_searched_for_by_their_middle_sample() -> None:
@@ -155,10 +204,10 @@ def test_users_are_searched_for_by_their_middle_sample() -> None:
     assert searched_samples(samples).tolist() == [1, 1, 1, 4, 4, 5]
 
 
-@pytest.mark.parametrize("even_share", [0.0, 0.5])
-def test_fused_gradients_equal_autograd(even_share: float) -> None:
+@pytest.mark.parametrize("level_share", [0.0, 0.5])
+def test_fused_gradients_equal_autograd(level_share: float) -> None:
     world = small_world(num_items=60, num_users=20)
-    batch = make(world, dataclasses.replace(CONFIG, negatives=20, even_share=even_share))
+    batch = make(world, dataclasses.replace(CONFIG, negatives=20, level_share=level_share))
     slow, fast = autograd_gradients(world.network, batch), FusedGradients(world.network)(world.network, batch)
     assert fast.loss == pytest.approx(slow.loss, rel=1e-5)
     assert np.array_equal(fast.rows, slow.rows)
@@ -184,6 +233,6 @@ def test_weights_are_read_anew_for_every_batch() -> None:
 def test_rows_are_as_many_as_with_uniform_nodes() -> None:
     world = small_world(num_items=60)
     uniform = BatchMaker(world.tree, NegativeSampler(world.tree, FIRST_LEVEL, 30), "hierarchical", SMALL_MODEL.window_sizes, 4)
-    for even_share in (0.0, 0.3, 1.0):
-        config = dataclasses.replace(CONFIG, negatives=30, training_beam=8, even_share=even_share)
+    for level_share in (0.0, 0.3, 1.0):
+        config = dataclasses.replace(CONFIG, negatives=30, training_beam=8, level_share=level_share)
         assert abs(maker_of(world, config).rows_per_sample - uniform.rows_per_sample) <= world.tree.height - FIRST_LEVEL
