@@ -127,7 +127,7 @@ def carrying(num_items: int) -> Iterator[Step]:
     old = planted(num_items)
     new = relearned(old)
     network = make_network(ModelConfig(), num_items, old.height, np.random.default_rng(1))
-    yield "carry_inner_vectors", lambda: carry_inner_vectors(network, old, new)
+    yield "carry_inner_vectors", lambda: carry_inner_vectors(network, old, new, np.ones(num_items))
 
 
 def growing(num_items: int) -> Iterator[Step]:

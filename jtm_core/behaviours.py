@@ -171,3 +171,10 @@ def evaluation_truths(behaviours: Behaviours, users: EvaluationUsers) -> Ragged:
     """Behaviours that evaluation users are to be judged by, repeats included."""
     starts = behaviours.offsets[users.users] + users.history_lengths
     return take_slices(behaviours.items, starts, users.truth_lengths)
+
+
+def item_weights(items: Ints, num_items: int) -> NDArray[np.float64]:
+    """How much each item counts where something is averaged over items: its behaviours, one added; float64 (num_items,)."""
+    weights: NDArray[np.float64] = np.ones(num_items)
+    weights += np.bincount(items, minlength=num_items)
+    return weights

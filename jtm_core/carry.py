@@ -2,7 +2,8 @@
 
 Item vectors belong to items and need nothing. Inner-node vectors belong to positions, and right after a change they do
 not fit the items now under them. Setting each inner node to the mean, over the items now under it, of the vectors of
-*their old ancestors on that level* keeps recall where it was (our finding; the paper is silent).
+*their old ancestors on that level* keeps recall where it was (our finding; the paper is silent). Items count by their behaviours:
+what a node is asked about are those, and most items of a whole catalogue have hardly any.
 """
 
 import copy
@@ -19,9 +20,10 @@ from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
 Floats = NDArray[np.float32]
+Weights = NDArray[np.float64]
 
 
-def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNetwork:
+def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex, weights: Weights) -> JtmNetwork:
     """Fit the inner-node vectors to a new tree over the same items.
 
     Parameters
@@ -30,6 +32,8 @@ def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> 
         Trained on ``old``; not changed.
     old, new : TreeIndex
         Of the same items and height.
+    weights : float64 array (num_items,)
+        How much each item counts, above 0: see :func:`jtm_core.behaviours.item_weights`.
 
     Returns
     -------
@@ -41,25 +45,27 @@ def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> 
     vectors = source.copy()
     items = new.items_in_leaf_order()
     own, theirs = new.leaf_of_item[items] + 1, old.leaf_of_item[items] + 1
-    run_chunks(lambda level: _average_level(own, theirs, new.height - level, source, vectors), new.height)
+    run_chunks(lambda level: _average_level((own, theirs, weights[items]), new.height - level, source, vectors), new.height)
     return _with_vectors(network, vectors, network.num_items, network.height)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _average_level(own: Codes, theirs: Codes, steps: int, source: Floats, vectors: Floats) -> None:
-    """Set the nodes ``steps`` above the leaves to means over the items below, which stand in leaf order with their codes + 1."""
+def _average_level(items: tuple[Codes, Codes, Weights], steps: int, source: Floats, vectors: Floats) -> None:
+    """Set the nodes ``steps`` above the leaves to means over the items below, which stand in leaf order: new and old code + 1, weight."""
+    own, theirs, weights = items
     total = np.empty(source.shape[1])
     first = 0
     while first < len(own):
-        node, last = own[first] >> steps, first
+        node, last, weight = own[first] >> steps, first, 0.0
         total[:] = 0
         while last < len(own) and own[last] >> steps == node:
             row = (theirs[last] >> steps) - 1
             for column in range(len(total)):
-                total[column] += source[row, column]
+                total[column] += weights[last] * source[row, column]
+            weight += weights[last]
             last += 1
         for column in range(len(total)):
-            vectors[node - 1, column] = total[column] / (last - first)
+            vectors[node - 1, column] = total[column] / weight
         first = last
 
 

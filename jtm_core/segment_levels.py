@@ -23,7 +23,7 @@ _LINE_BYTES = 64
 """Of the cache."""
 
 
-def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: int) -> Floats:
+def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: int, weights: NDArray[np.float64]) -> Floats:
     """Inner vectors of one level, carried over to a new assignment (see :mod:`jtm_core.carry`).
 
     Parameters
@@ -35,30 +35,32 @@ def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: i
         The new assignment.
     level : int
         Above the leaves.
+    weights : float64 array (num_items,)
+        How much each item counts.
 
     Returns
     -------
     float32 array (2**level, D)
-        The mean of the items' old ancestors' vectors; nodes without items keep theirs.
+        The weighted mean of the items' old ancestors' vectors; nodes without items keep theirs.
     """
     first = first_code(level)
     to_node, from_node = (level_positions(leaves, old.height, level) for leaves in (leaf_of_item, old.leaf_of_item))
-    return _mean_rows(vectors[first : first + (1 << level)], to_node, from_node)
+    return _mean_rows(vectors[first : first + (1 << level)], to_node, from_node, weights)
 
 
 @numba.njit(cache=True, nogil=True)
-def _mean_rows(vectors: Floats, to_node: Ints, from_node: Ints) -> Floats:
-    sums, counts = np.zeros(vectors.shape), np.zeros(len(vectors), np.int64)
+def _mean_rows(vectors: Floats, to_node: Ints, from_node: Ints, weights: NDArray[np.float64]) -> Floats:
+    sums, totals = np.zeros(vectors.shape), np.zeros(len(vectors))
     for item in range(len(to_node)):
         node, source = to_node[item], from_node[item]
-        counts[node] += 1
+        totals[node] += weights[item]
         for d in range(vectors.shape[1]):
-            sums[node, d] += vectors[source, d]
+            sums[node, d] += weights[item] * vectors[source, d]
     means = vectors.copy()
     for node in range(len(vectors)):
-        if counts[node]:
+        if totals[node]:
             for d in range(vectors.shape[1]):
-                means[node, d] = sums[node, d] / counts[node]
+                means[node, d] = sums[node, d] / totals[node]
     return means
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.behaviours import item_weights
 from jtm_core.bfloat16 import pack_head
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.codes import first_code
@@ -111,6 +112,7 @@ class FusedPass:
         head = head_weights(problem.network)
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._vectors = problem.network.vectors.detach().numpy()
+        self._weights = item_weights(problem.items, problem.tree.num_items)
         self._is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._nodes: dict[int, NodeSide] = {}
 
@@ -182,7 +184,7 @@ class FusedPass:
             table, used = self._vectors[first_item:], np.sort(positions)
             rows = np.argsort(positions)
         else:
-            table = carried_level(self._vectors, tree, leaves, level)
+            table = carried_level(self._vectors, tree, leaves, level, self._weights)
             used = rows = np.flatnonzero(np.bincount(positions, minlength=1 << level))
         is_weighed = self._work.kind == "weigh"
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)
@@ -216,7 +218,7 @@ class ScorerPass:
     def __init__(self, problem: Problem, work: SegmentWork) -> None:
         network, old = problem.network, problem.tree
         self._problem, self._work, self._tree = problem, work, TreeIndex(work.leaf_of_item, old.height)
-        carried = carry_inner_vectors(network, old, self._tree)
+        carried = carry_inner_vectors(network, old, self._tree, item_weights(problem.items, old.num_items))
         self._new, self._old = (make_scorer(network, old, NodeTable(*nodes)) for nodes in ((carried, self._tree), (network, old)))
 
     def add_up(self, pieces: Pieces, levels: list[int]) -> list[Sums]:

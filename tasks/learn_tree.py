@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from jtm_core.config import JtmConfig
-from tasks.artefacts import read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
+from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary, save_network, save_report, save_tree
 from tasks.caching import checkpoint_path, step, step_logger
 from tasks.costs import count_work
 from tasks.progress import Progress, artifact_key
@@ -20,6 +20,7 @@ from tasks.shards import LearningJob, ShardFolder, drawn_samples, make_learner
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
+    from jtm_core.target_samples import TargetSamples
     from jtm_core.tree_learning import LearnedTree
 
 
@@ -53,44 +54,50 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
 
 def _clustered(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, seed: int) -> GrownTree:
     """The tree of balanced 2-means on the model's item vectors (TDM, section 3.4)."""
+    from jtm_core.behaviours import item_weights, training_histories
     from jtm_core.carry import carry_inner_vectors
     from jtm_core.experiment import clustered_tree
 
     store = open_store()
     network, old = read_network(store, model), read_tree(store, tree)
     new = clustered_tree(iteration, network, old, seed)
-    carried = save_network(store, carry_inner_vectors(network, old, new))
+    weights = item_weights(training_histories(*read_data(store, data)).values, old.num_items)
+    carried = save_network(store, carry_inner_vectors(network, old, new, weights))
     return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=carried, report=None)
 
 
 def _learned(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, config: JtmConfig) -> GrownTree:
     """The tree of Algorithm 2."""
+    from jtm_core.behaviours import item_weights
     from jtm_core.carry import carry_inner_vectors
 
     store = open_store()
     folder = ShardFolder(checkpoint_path().with_suffix(".shards"))
-    learned = _learn(store, LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix()), folder)
+    job = LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix())
+    items, samples = drawn_samples(store, job)
+    learned = _learn(store, job, folder, items, samples)
     network, old = read_network(store, model), read_tree(store, tree)
+    carried = carry_inner_vectors(network, old, learned.tree, item_weights(items, old.num_items))
     gain, moved = learned.objective_after - learned.objective_before, learned.moved_shares[-1]
     step_logger().info(
         "%d samples; objective %.6g, gain %.4g; %.1f %% of items moved", learned.num_samples, learned.objective_after, gain, 100 * moved
     )
     grown = GrownTree(
         tree=save_tree(store, learned.tree, read_vocabulary(store, data.items).keys),
-        start=save_network(store, carry_inner_vectors(network, old, learned.tree)),
+        start=save_network(store, carried),
         report=save_report(store, "tree-learning", report_of(learned)),
     )
     folder.remove()
     return grown
 
 
-def _learn(store: Store, job: LearningJob, folder: ShardFolder) -> "LearnedTree":
+def _learn(store: Store, job: LearningJob, folder: ShardFolder, items: Any, samples: "TargetSamples") -> "LearnedTree":
     """Run Algorithm 2 over the shards."""
-    execution, samples = job.config.execution, drawn_samples(store, job)
+    execution = job.config.execution
     if runs_elsewhere(execution):
-        folder.write_samples(*samples)
-        samples = folder.read_samples()
-    learner, num_samples = make_learner(store, job, *samples), len(samples[1].samples)
+        folder.write_samples(items, samples)
+        items, samples = folder.read_samples()
+    learner, num_samples = make_learner(store, job, items, samples), len(samples.samples)
     title = artifact_key("learn-tree", job.data.name, f"{job.iteration:02d}")
     with Progress(title, "samples") as progress, submitting(execution) as submit:
         run = ShardRun(learner, folder, job, submit)

@@ -6,6 +6,7 @@ Each round is the flow's (``flows/train_jtm.py``) with the same core calls, so t
 from dataclasses import dataclass
 from math import nan
 
+from jtm_core.behaviours import item_weights
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import JtmConfig
 from jtm_core.evaluation import Questions, validate
@@ -66,14 +67,14 @@ class JointLearning:
 
     def _grown(self, iteration: int, start: Grown) -> tuple[Grown, _TreeStep]:
         """The next tree with the network's inner vectors carried over to it."""
-        config, network, old = self._config, start.network, start.tree
+        config, network, old, histories = self._config, start.network, start.tree, self._lessons.histories
         if config.tree_learning.method == "fixed":
             return start, _TreeStep()
+        weights = item_weights(histories.values, old.num_items)
         if config.tree_learning.method == "two_means":
             new = clustered_tree(iteration, network, old, config.seed)
             moved = moved_shares(old, match_siblings(old, new))[-1], moved_shares(old, new)[-1]
-            return Grown(carry_inner_vectors(network, old, new), new), _TreeStep(nan, nan, *map(float, moved))
-        histories = self._lessons.histories
+            return Grown(carry_inner_vectors(network, old, new, weights), new), _TreeStep(nan, nan, *map(float, moved))
         self._schedule.show(iteration, 0, "tree learning")
         samples = learning_samples(iteration, histories, config)
         learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
@@ -81,7 +82,7 @@ class JointLearning:
         )
         moved = learned.moved_shares[-1], learned.raw_moved_shares[-1]
         step = _TreeStep(learned.objective_before, learned.objective_after, *map(float, moved))
-        return Grown(carry_inner_vectors(network, old, learned.tree), learned.tree), step
+        return Grown(carry_inner_vectors(network, old, learned.tree, weights), learned.tree), step
 
     def _trained(self, iteration: int, start: Grown, recall_before: float, step: _TreeStep) -> tuple[Grown, Round]:
         """Train on a tree; the network of the best epoch, and the record of the iteration."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ragged
+from jtm_core.behaviours import Ragged, item_weights
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
 from jtm_core.model import JtmNetwork, make_network
@@ -21,6 +22,11 @@ class SmallWorld:
     histories: Ragged
     tree: TreeIndex
     network: JtmNetwork
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """How much each item counts."""
+        return item_weights(self.histories.values, self.tree.num_items)
 
 
 def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config: ModelConfig = SMALL_MODEL) -> SmallWorld:

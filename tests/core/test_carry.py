@@ -12,14 +12,14 @@ from jtm_core.tree import TreeIndex, tree_from_order
 
 def test_an_unchanged_tree_changes_no_vector() -> None:
     world = small_world()
-    carried = carry_inner_vectors(world.network, world.tree, world.tree)
+    carried = carry_inner_vectors(world.network, world.tree, world.tree, world.weights)
     torch.testing.assert_close(carried.vectors, world.network.vectors, rtol=1e-5, atol=1e-6)
 
 
 def test_the_given_network_is_left_alone_and_shares_nothing_with_the_copy() -> None:
     world = small_world()
     before = {name: tensor.clone() for name, tensor in world.network.state_dict().items()}
-    carried = carry_inner_vectors(world.network, world.tree, tree_from_order(np.arange(21), world.tree.height))
+    carried = carry_inner_vectors(world.network, world.tree, tree_from_order(np.arange(21), world.tree.height), world.weights)
     assert list(dict(carried.named_parameters())) == list(dict(world.network.named_parameters()))
     with torch.no_grad():
         for parameter in carried.parameters():
@@ -31,21 +31,23 @@ def test_swapping_siblings_swaps_their_vectors_all_the_way_down() -> None:
     world = small_world(num_items=16)
     leaves = world.tree.leaf_of_item - 15
     swapped = TreeIndex((leaves ^ 8) + 15, 4)
-    old, new = world.network.vectors, carry_inner_vectors(world.network, world.tree, swapped).vectors
+    old, new = world.network.vectors, carry_inner_vectors(world.network, world.tree, swapped, world.weights).vectors
     torch.testing.assert_close(new[1:3], old[[2, 1]])
     torch.testing.assert_close(new[3:7], old[[5, 6, 3, 4]])
     assert torch.equal(new[15:], old[15:])
 
 
-def test_every_node_becomes_the_mean_of_its_items_old_ancestors() -> None:
+def test_every_node_becomes_the_mean_of_its_items_old_ancestors_by_their_behaviours() -> None:
     world = small_world(num_items=21)
     new = tree_from_order(np.random.default_rng(9).permutation(21), world.tree.height)
-    carried = carry_inner_vectors(world.network, world.tree, new).vectors.detach()
+    carried = carry_inner_vectors(world.network, world.tree, new, world.weights).vectors.detach()
     for level in range(new.height):
         for node in new.used_nodes(level):
             items = np.flatnonzero(new.ancestors(level) == node)
-            expected = world.network.vectors.detach()[torch.from_numpy(world.tree.ancestors(level)[items])].mean(0)
-            torch.testing.assert_close(carried[int(node)], expected, rtol=1e-4, atol=1e-5)
+            rows = world.network.vectors.detach().numpy()[world.tree.ancestors(level)[items]]
+            counts = [(world.histories.values == item).sum() + 1 for item in items]
+            expected = np.average(rows.astype(np.float64), axis=0, weights=counts)
+            np.testing.assert_allclose(carried[int(node)].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_items", [21, 30, 32, 33, 70])

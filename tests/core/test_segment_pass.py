@@ -113,11 +113,12 @@ def test_carried_levels_are_means_of_old_ancestors() -> None:
     world = small_world(num_items=21)
     vectors, new = world.network.vectors.detach().numpy(), tree_from_order(np.random.default_rng(9).permutation(21), world.tree.height)
     for level in range(new.height):
-        carried, first = carried_level(vectors, world.tree, new.leaf_of_item, level), (1 << level) - 1
+        carried, first = carried_level(vectors, world.tree, new.leaf_of_item, level, world.weights), (1 << level) - 1
         for node in range(1 << level):
             items = np.flatnonzero(new.ancestors(level) == node + first)
             rows = world.tree.ancestors(level)[items] if len(items) else [node + first]
-            np.testing.assert_allclose(carried[node], vectors[rows].mean(axis=0), rtol=1e-5, atol=1e-6)
+            expected = np.average(vectors[rows], axis=0, weights=world.weights[items] if len(items) else None)
+            np.testing.assert_allclose(carried[node], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_come_back_by_item_however_they_are_cut() -> None:

@@ -56,7 +56,7 @@ def test_the_objective_after_is_the_log_likelihood_of_the_new_paths_with_carried
     new, height = learned.tree, world.tree.height
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
-    carried = NodeTable(carry_inner_vectors(world.network, world.tree, new), new)
+    carried = NodeTable(carry_inner_vectors(world.network, world.tree, new, world.weights), new)
     scorer, totals = make_scorer(world.network, world.tree, carried), np.zeros(height + 1)
     for level in range(1, height + 1):
         logits = scorer.score_level(windows, level, new.ancestors(level)[samples.targets][:, None])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jtm_core.baselines.popularity import Popularity
-from jtm_core.behaviours import training_histories
+from jtm_core.behaviours import item_weights, training_histories
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import EvaluationConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
 from jtm_core.evaluation import evaluate, questions_of, validate
@@ -47,7 +47,8 @@ def run(world: World, iterations: int, epochs: int, training: TrainingConfig = T
         if iteration:
             samples = target_samples(histories, training.reach, 1, None, 1, iteration)
             learned = TreeLearner(network, tree, histories.values, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
-            network, tree = carry_inner_vectors(network, tree, learned.tree), learned.tree
+            weights = item_weights(histories.values, tree.num_items)
+            network, tree = carry_inner_vectors(network, tree, learned.tree, weights), learned.tree
         plan = TrainingPlan(FIRST_LEVEL, epochs if not iteration else 2, 1, iteration)
         current = tree
         train = Training(network, tree, histories, training, plan, lambda net: validate(net, current, asked, EVALUATION, FIRST_LEVEL))  # noqa: B023
