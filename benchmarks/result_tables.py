@@ -44,7 +44,10 @@ class Column:
 
 OVERVIEW = (
     Column("Globo", ("globo-popularity", "globo-systems"), (10, 50, 200)),
-    Column("Amazon Beauty", ("amazon-beauty-popularity",), (10, 50, 200)),
+    Column("Globo, all items", ("globo-all-items",), (10, 50, 200)),
+    Column("Amazon Beauty", ("amazon-beauty-beam", "amazon-beauty-popularity"), (10, 50, 200)),
+    Column("Amazon Beauty, users >= 5", ("amazon-beauty-5-longer",), (10, 50, 200)),
+    Column("MovieLens-100K by users, unseen", ("ml-100k-users",), (10, 50), "filtered/"),
     Column("MovieLens-100K in time, unseen", ("ml-100k-time-best",), (10, 50), "filtered/"),
 )
 
@@ -102,7 +105,7 @@ def overview_table(columns: Sequence[Column] = OVERVIEW) -> list[str]:
     """Markdown: a row a system, a column a log, the best of every cut-off in bold; recall of test users in percent, mean over seeds."""
     logs = [_means(column) for column in columns]
     lines = [
-        f"| R@ | {' | '.join(f'{column.title}, {_joined(column.cutoffs)}' for column in columns)} |",
+        f"| system | {' | '.join(f'{column.title}, {_joined(column.cutoffs)}' for column in columns)} |",
         "|---" * (len(columns) + 1) + "|",
     ]
     for system in SYSTEMS:

@@ -36,7 +36,7 @@ def test_the_overview_takes_a_system_from_the_first_source_that_has_it(monkeypat
     write(tmp_path, "old", record("jtm", 1, "recall_at_10", 0.90), record("hsm", 1, "recall_at_10", 0.10))
     write(tmp_path, "other", record("hsm", 1, "filtered/recall_at_10", 0.4))
     head, _, hsm, jtm = overview_table([Column("A", ("new", "old"), (10,)), Column("B", ("other",), (10,), "filtered/")])
-    assert head == "| R@ | A, 10 | B, 10 |"
+    assert head == "| system | A, 10 | B, 10 |"
     assert (hsm, jtm) == ("| hsm | 10.0 | **40.0** |", "| jtm | **25.0** | - |")
 
 
