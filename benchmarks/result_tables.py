@@ -45,7 +45,7 @@ class Column:
 OVERVIEW = (
     Column("Globo", ("globo-popularity", "globo-systems"), (10, 50, 200)),
     Column("Globo, all items", ("globo-all-items-carried", "globo-all-items"), (10, 50, 200)),
-    Column("Amazon Beauty", ("amazon-beauty-beam", "amazon-beauty-popularity"), (10, 50, 200)),
+    Column("Amazon Beauty", ("amazon-beauty-carried", "amazon-beauty-popularity"), (10, 50, 200)),
     Column("Amazon Beauty, users >= 5", ("amazon-beauty-5-longer",), (10, 50, 200)),
     Column("MovieLens-100K by users, unseen", ("ml-100k-users",), (10, 50), "filtered/"),
     Column("MovieLens-100K in time, unseen", ("ml-100k-time-best",), (10, 50), "filtered/"),
