@@ -20,7 +20,7 @@ from tasks.shards import LearningJob, ShardFolder, drawn_samples, make_learner
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jtm_core.target_samples import TargetSamples
+    from jtm_core.tree import TreeIndex
     from jtm_core.tree_learning import LearnedTree
 
 
@@ -54,50 +54,49 @@ def learn_tree(iteration: int, data: DataReferences, tree: TreeRef, model: Model
 
 def _clustered(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, seed: int) -> GrownTree:
     """The tree of balanced 2-means on the model's item vectors (TDM, section 3.4)."""
-    from jtm_core.behaviours import item_weights, training_histories
-    from jtm_core.carry import carry_inner_vectors
     from jtm_core.experiment import clustered_tree
 
     store = open_store()
-    network, old = read_network(store, model), read_tree(store, tree)
-    new = clustered_tree(iteration, network, old, seed)
-    weights = item_weights(training_histories(*read_data(store, data)).values, old.num_items)
-    carried = save_network(store, carry_inner_vectors(network, old, new, weights))
+    old = read_tree(store, tree)
+    new = clustered_tree(iteration, read_network(store, model), old, seed)
+    carried = _carried(store, data, model, old, new)
     return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=carried, report=None)
 
 
 def _learned(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRef, config: JtmConfig) -> GrownTree:
     """The tree of Algorithm 2."""
-    from jtm_core.behaviours import item_weights
-    from jtm_core.carry import carry_inner_vectors
-
     store = open_store()
     folder = ShardFolder(checkpoint_path().with_suffix(".shards"))
-    job = LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix())
-    items, samples = drawn_samples(store, job)
-    learned = _learn(store, job, folder, items, samples)
-    network, old = read_network(store, model), read_tree(store, tree)
-    carried = carry_inner_vectors(network, old, learned.tree, item_weights(items, old.num_items))
+    learned = _learn(store, LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix()), folder)
     gain, moved = learned.objective_after - learned.objective_before, learned.moved_shares[-1]
     step_logger().info(
         "%d samples; objective %.6g, gain %.4g; %.1f %% of items moved", learned.num_samples, learned.objective_after, gain, 100 * moved
     )
     grown = GrownTree(
         tree=save_tree(store, learned.tree, read_vocabulary(store, data.items).keys),
-        start=save_network(store, carried),
+        start=_carried(store, data, model, read_tree(store, tree), learned.tree),
         report=save_report(store, "tree-learning", report_of(learned)),
     )
     folder.remove()
     return grown
 
 
-def _learn(store: Store, job: LearningJob, folder: ShardFolder, items: Any, samples: "TargetSamples") -> "LearnedTree":
+def _carried(store: Store, data: DataReferences, model: ModelRef, old: "TreeIndex", new: "TreeIndex") -> ModelRef:
+    """Keep the model with its inner-node vectors carried over to the new tree."""
+    from jtm_core.behaviours import item_weights, training_histories
+    from jtm_core.carry import carry_inner_vectors
+
+    weights = item_weights(training_histories(*read_data(store, data)).values, new.num_items)
+    return save_network(store, carry_inner_vectors(read_network(store, model), old, new, weights))
+
+
+def _learn(store: Store, job: LearningJob, folder: ShardFolder) -> "LearnedTree":
     """Run Algorithm 2 over the shards."""
-    execution = job.config.execution
+    execution, samples = job.config.execution, drawn_samples(store, job)
     if runs_elsewhere(execution):
-        folder.write_samples(items, samples)
-        items, samples = folder.read_samples()
-    learner, num_samples = make_learner(store, job, items, samples), len(samples.samples)
+        folder.write_samples(*samples)
+        samples = folder.read_samples()
+    learner, num_samples = make_learner(store, job, *samples), len(samples[1].samples)
     title = artifact_key("learn-tree", job.data.name, f"{job.iteration:02d}")
     with Progress(title, "samples") as progress, submitting(execution) as submit:
         run = ShardRun(learner, folder, job, submit)
