@@ -63,6 +63,7 @@ def records(data_name: str, commit: str, parent: Run, systems: Sequence[Run]) ->
 
 def main(data_name: str, commit: str) -> None:
     """Write the records, then all tables."""
+    result_tables.require_marks(data_name)
     parent, systems = newest_comparison(MlflowClient(), data_name)
     found = list(records(data_name, commit, parent, systems))
     (RESULTS / f"{data_name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in found), encoding="utf-8")

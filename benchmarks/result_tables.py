@@ -8,7 +8,7 @@ holds pages and records together.
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def _cell(log: Mapping[str, Sequence[float]], system: str) -> str:
     return _joined(f"**{value:.1f}**" if value == top else f"{value:.1f}" for value, top in zip(log[system], best, strict=True))
 
 
-def _joined(parts: Any) -> str:
+def _joined(parts: Iterable[object]) -> str:
     return " / ".join(str(part) for part in parts)
 
 
@@ -153,9 +153,27 @@ def between(page: str, mark: str, lines: Sequence[str]) -> str:
     return "\n".join([head + begin, *lines, end]) + tail
 
 
+def require_marks(data_name: str) -> None:
+    """Refuse a comparison that no page has a place for, before its records are written.
+
+    Raises
+    ------
+    ValueError
+        If all pages lack its marks.
+    """
+    if not any(data_name in marked(path.read_text(encoding="utf-8")) for path in PAGES):
+        places = ", ".join(str(path.relative_to(ROOT)) for path in PAGES)
+        raise ValueError(f"none of {places} holds the mark <!-- comparison {data_name} --> where its table is to stand")
+
+
+def marked(page: str) -> list[str]:
+    """The comparisons that a page has marks for."""
+    return re.findall(r"<!-- comparison (\S+) -->", page)
+
+
 def made_anew(page: str) -> str:
     """The page with every table it has marks for made from the records there are."""
-    for name in re.findall(r"<!-- comparison (\S+) -->", page):
+    for name in marked(page):
         found = read_records(name)
         page = between(page, f"comparison {name}", [caption(name, found), "", *comparison_table(found)])
     return between(page, "overview", overview_table()) if "<!-- overview -->" in page else page

@@ -126,8 +126,8 @@ def carrying(num_items: int) -> Iterator[Step]:
     """What a network keeps when its tree changes."""
     old = planted(num_items)
     new = relearned(old)
-    network = make_network(ModelConfig(), num_items, old.height, np.random.default_rng(1))
-    yield "carry_inner_vectors", lambda: carry_inner_vectors(network, old, new, np.ones(num_items))
+    network, weights = make_network(ModelConfig(), num_items, old.height, np.random.default_rng(1)), np.ones(num_items)
+    yield "carry_inner_vectors", lambda: carry_inner_vectors(network, old, new, weights)
 
 
 def growing(num_items: int) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import Ints, Ragged, evaluation_histories, evaluation_truths, take_slices
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
 from jtm_core.metrics import metrics_at
-from jtm_core.presets import paper_config
+from jtm_core.presets import best_config, paper_config
 from jtm_core.seeding import generator
 from jtm_core.splitting import split_users
 from jtm_core.synthetic import World, noise_world, planted_world, true_recall
@@ -291,6 +291,7 @@ def test_settings_say_just_what_makes_a_system() -> None:
             assert config.training == replace(SHARED.training, nodes="beam")
         elif name not in ("dnn", "jtm-paper"):
             assert config.training == SHARED.training, f"{name} is trained otherwise than the others"
+    assert settings_of("jtm-otm", JtmConfig()) == best_config(), "the best settings stand in a comparison by this name"
     paper = paper_config()
     assert not paper.training.tied_levels
     assert (paper.training.negative_draw, paper.training.negatives_block, paper.training.learning_rate) == ("even", 1, 1e-3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import result_tables
+from benchmarks import collect_comparison, result_tables
 from benchmarks.result_tables import Column, between, comparison_table, made_anew, overview_table
 
 
@@ -53,6 +53,13 @@ def test_a_page_names_config_and_commit_of_a_table(monkeypatch: pytest.MonkeyPat
     page = made_anew("<!-- comparison x -->\nold\n<!-- end of comparison x -->\n")
     assert "[`x`](configs/x.json), commit abc:\n\n| system" in page
     assert "old" not in page
+
+
+def test_a_comparison_without_a_place_is_refused_before_anything_is_written() -> None:
+    result_tables.require_marks("globo-popularity")
+    with pytest.raises(ValueError, match="<!-- comparison nowhere -->"):
+        collect_comparison.main("nowhere", "abc")
+    assert not (result_tables.RESULTS / "nowhere.jsonl").exists()
 
 
 @pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
