@@ -10,20 +10,19 @@ import copy
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import nn
 
-from jtm_core.codes import Codes, ancestors_up, first_code
+from jtm_core.codes import ancestors_up, first_code
 from jtm_core.model import JtmNetwork
+from jtm_core.segment_levels import carried_level, moved_items
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
 Floats = NDArray[np.float32]
-Weights = NDArray[np.float64]
 
 
-def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex, weights: Weights) -> JtmNetwork:
+def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex, weights: NDArray[np.float64]) -> JtmNetwork:
     """Fit the inner-node vectors to a new tree over the same items.
 
     Parameters
@@ -42,31 +41,13 @@ def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex, wei
         items keep theirs.
     """
     source = network.vectors.detach().cpu().numpy()
-    vectors = source.copy()
-    items = new.items_in_leaf_order()
-    own, theirs = new.leaf_of_item[items] + 1, old.leaf_of_item[items] + 1
-    run_chunks(lambda level: _average_level((own, theirs, weights[items]), new.height - level, source, vectors), new.height)
+    vectors, moved = source.copy(), moved_items(old, new, weights)
+
+    def carry(level: int) -> None:
+        vectors[first_code(level) : first_code(level + 1)] = carried_level(source, moved, level)
+
+    run_chunks(carry, new.height)
     return _with_vectors(network, vectors, network.num_items, network.height)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _average_level(items: tuple[Codes, Codes, Weights], steps: int, source: Floats, vectors: Floats) -> None:
-    """Set the nodes ``steps`` above the leaves to means over the items below, which stand in leaf order: new and old code + 1, weight."""
-    own, theirs, weights = items
-    total = np.empty(source.shape[1])
-    first = 0
-    while first < len(own):
-        node, last, weight = own[first] >> steps, first, 0.0
-        total[:] = 0
-        while last < len(own) and own[last] >> steps == node:
-            row = (theirs[last] >> steps) - 1
-            for column in range(len(total)):
-                total[column] += weights[last] * source[row, column]
-            weight += weights[last]
-            last += 1
-        for column in range(len(total)):
-            vectors[node - 1, column] = total[column] / weight
-        first = last
 
 
 def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNetwork:

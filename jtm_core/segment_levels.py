@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jtm_core.codes import Codes, first_code
 from jtm_core.features import Samples
-from jtm_core.segments import Ints, level_positions
+from jtm_core.segments import Ints
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
@@ -23,20 +23,42 @@ _LINE_BYTES = 64
 """Of the cache."""
 
 
-def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: int, weights: NDArray[np.float64]) -> Floats:
+@dataclass(frozen=True, slots=True)
+class MovedItems:
+    """Where items stand in two trees of one height, in the order of the new leaves.
+
+    Parameters
+    ----------
+    new, old : int64 array (num_items,)
+        Codes of their leaves, 1 added.
+    weights : float64 array (num_items,)
+        How much each item counts.
+    height : int
+        Of both trees.
+    """
+
+    new: Codes
+    old: Codes
+    weights: NDArray[np.float64]
+    height: int
+
+
+def moved_items(old: TreeIndex, new: TreeIndex, weights: NDArray[np.float64]) -> MovedItems:
+    """Items of two trees side by side; ``weights`` float64 (num_items,), above 0: see :func:`jtm_core.behaviours.item_weights`."""
+    items = new.items_in_leaf_order()
+    return MovedItems(new.leaf_of_item[items] + 1, old.leaf_of_item[items] + 1, weights[items], new.height)
+
+
+def carried_level(vectors: Floats, moved: MovedItems, level: int) -> Floats:
     """Inner vectors of one level, carried over to a new assignment (see :mod:`jtm_core.carry`).
 
     Parameters
     ----------
     vectors : float32 array (rows of the table, D)
-        Of the network, which was trained on ``old``; not changed.
-    old : TreeIndex
-    leaf_of_item : int64 array (num_items,)
-        The new assignment.
+        Of the network, which was trained on the old tree; not changed.
+    moved : MovedItems
     level : int
         Above the leaves.
-    weights : float64 array (num_items,)
-        How much each item counts.
 
     Returns
     -------
@@ -44,24 +66,30 @@ def carried_level(vectors: Floats, old: TreeIndex, leaf_of_item: Codes, level: i
         The weighted mean of the items' old ancestors' vectors; nodes without items keep theirs.
     """
     first = first_code(level)
-    to_node, from_node = (level_positions(leaves, old.height, level) for leaves in (leaf_of_item, old.leaf_of_item))
-    return _mean_rows(vectors[first : first + (1 << level)], to_node, from_node, weights)
-
-
-@numba.njit(cache=True, nogil=True)
-def _mean_rows(vectors: Floats, to_node: Ints, from_node: Ints, weights: NDArray[np.float64]) -> Floats:
-    sums, totals = np.zeros(vectors.shape), np.zeros(len(vectors))
-    for item in range(len(to_node)):
-        node, source = to_node[item], from_node[item]
-        totals[node] += weights[item]
-        for d in range(vectors.shape[1]):
-            sums[node, d] += weights[item] * vectors[source, d]
-    means = vectors.copy()
-    for node in range(len(vectors)):
-        if totals[node]:
-            for d in range(vectors.shape[1]):
-                means[node, d] = sums[node, d] / totals[node]
+    own = vectors[first : first + (1 << level)]
+    means = own.copy()
+    _average_level((moved.new, moved.old, moved.weights), moved.height - level, own, means)
     return means
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _average_level(items: tuple[Codes, Codes, NDArray[np.float64]], steps: int, vectors: Floats, means: Floats) -> None:
+    """Set nodes ``steps`` above the leaves to means over the items below, which stand in leaf order: new and old code + 1, weight."""
+    new, old, weights = items
+    total = np.empty(vectors.shape[1])
+    first = 0
+    while first < len(new):
+        node, last, weight = new[first] >> steps, first, 0.0
+        total[:] = 0
+        while last < len(new) and new[last] >> steps == node:
+            source = (old[last] >> steps) - len(vectors)
+            for column in range(len(total)):
+                total[column] += weights[last] * vectors[source, column]
+            weight += weights[last]
+            last += 1
+        for column in range(len(total)):
+            means[node - len(vectors), column] = total[column] / weight
+        first = last
 
 
 @dataclass(frozen=True, slots=True)

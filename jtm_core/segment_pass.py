@@ -27,7 +27,7 @@ from jtm_core.kernels import run_chunks
 from jtm_core.model import JtmNetwork
 from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
 from jtm_core.segment_kernels import NodeSide, add_chunk
-from jtm_core.segment_levels import HistoryShape, carried_level, project_level
+from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
 from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.tree import TreeIndex
@@ -112,7 +112,8 @@ class FusedPass:
         head = head_weights(problem.network)
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._vectors = problem.network.vectors.detach().numpy()
-        self._weights = item_weights(problem.items, problem.tree.num_items)
+        new = TreeIndex(work.leaf_of_item, problem.tree.height)
+        self._moved = moved_items(problem.tree, new, item_weights(problem.items, problem.tree.num_items))
         self._is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._nodes: dict[int, NodeSide] = {}
 
@@ -184,7 +185,7 @@ class FusedPass:
             table, used = self._vectors[first_item:], np.sort(positions)
             rows = np.argsort(positions)
         else:
-            table = carried_level(self._vectors, tree, leaves, level, self._weights)
+            table = carried_level(self._vectors, self._moved, level)
             used = rows = np.flatnonzero(np.bincount(positions, minlength=1 << level))
         is_weighed = self._work.kind == "weigh"
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)

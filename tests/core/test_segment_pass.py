@@ -16,7 +16,7 @@ from jtm_core.config import TreeLearningConfig
 from jtm_core.features import all_samples
 from jtm_core.reassignment import PieceReader
 from jtm_core.segment_kernels import log_sigmoid
-from jtm_core.segment_levels import carried_level, history_shape, project_level
+from jtm_core.segment_levels import carried_level, history_shape, moved_items, project_level
 from jtm_core.segment_pass import FusedPass, Problem, ScorerPass
 from jtm_core.segments import PIECE_SAMPLES, SegmentWork, ShardSums, cut_pieces, run_bounds
 from jtm_core.threads import num_threads, set_num_threads
@@ -112,8 +112,9 @@ def test_log_sigmoid_is_exact_to_float32() -> None:
 def test_carried_levels_are_means_of_old_ancestors() -> None:
     world = small_world(num_items=21)
     vectors, new = world.network.vectors.detach().numpy(), tree_from_order(np.random.default_rng(9).permutation(21), world.tree.height)
+    moved = moved_items(world.tree, new, world.weights)
     for level in range(new.height):
-        carried, first = carried_level(vectors, world.tree, new.leaf_of_item, level, world.weights), (1 << level) - 1
+        carried, first = carried_level(vectors, moved, level), (1 << level) - 1
         for node in range(1 << level):
             items = np.flatnonzero(new.ancestors(level) == node + first)
             rows = world.tree.ancestors(level)[items] if len(items) else [node + first]
