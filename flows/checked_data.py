@@ -2,6 +2,7 @@
 
 from jtm_core.config import JtmConfig
 from tasks.check_data import check_behaviours, check_log
+from tasks.check_machine import check_machine
 from tasks.ingest_log import ingest_log
 from tasks.look_back import look_back
 from tasks.pass_gate import pass_gate
@@ -11,7 +12,14 @@ from tasks.track_run import log_data
 
 
 def checked_data(run: RunRef, source: SourceRef, config: JtmConfig, start_from: str = "") -> tuple[DataReferences, VersionRef | None]:
-    """Data as the config asks for them, and the version named ``start_from``, if any, whose ids they continue."""
+    """Data as the config asks for them, and the version named ``start_from``, if any, whose ids they continue.
+
+    Raises
+    ------
+    ValueError
+        If this machine cannot do what the config asks for; nothing is read then.
+    """
+    check_machine(config)
     ingested = ingest_log(source, config)
     parent, previous = look_back(start_from, ingested, config)
     pass_gate(run, check_log(ingested, config, previous))

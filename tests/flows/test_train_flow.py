@@ -97,6 +97,17 @@ def test_bad_data_stop_the_run_before_training(environment: Mapping[str, str], p
     assert not any((key or "").startswith("train-model") for key in artifacts)
 
 
+def test_a_precision_the_machine_lacks_stops_the_run_before_any_work(
+    environment: Mapping[str, str], parameters: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jtm_core.bfloat16.has_bfloat16", lambda: False)
+    state = train_jtm(**with_changes(parameters, "training", precision="bfloat16"), return_state=True)
+    assert state.is_failed()
+    assert not any(name.startswith(("ingest-log", "train-model")) for name in task_runs_of(state))
+    with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16', but this CPU"):
+        state.result()
+
+
 def test_retraining_keeps_ids_and_starts_from_the_released_version(
     trained: State[Any], parameters: Parameters, make_log: Callable[..., Path], tmp_path: Path
 ) -> None:
