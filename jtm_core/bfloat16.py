@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.kernels import TILE_ROWS, Floats, HeadWeights, Index, tile_edges
+from jtm_core.row_products import product_by_blocks
 from jtm_core.threads import run_chunks
-from jtm_core.vector_code import LANES, activate_lanes, gather_lanes, make_block, output_row, round_bfloat16
+from jtm_core.vector_code import LANES, activate_lanes, gather_lanes, output_row, round_bfloat16
 
 Bfloats = NDArray[np.uint16]
-
-_BLOCK_6_4, _BLOCK_8_3, _BLOCK_12_2, _BLOCK_12_1 = make_block(6, 4), make_block(8, 3), make_block(12, 2), make_block(12, 1)
-_ROW_4, _ROW_3, _ROW_2, _ROW_1 = make_block(1, 4), make_block(1, 3), make_block(1, 2), make_block(1, 1)
 
 
 @cache
@@ -129,49 +127,6 @@ def pack_head(weights: HeadWeights) -> PackedHead:
     )
 
 
-_Place = tuple[int, int, int, int]
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _block(left: Bfloats, right: Bfloats, out: Floats, place: _Place, vectors: int) -> None:
-    """As many rows as keep the registers busy with so many vectors."""
-    if vectors == 4:
-        _BLOCK_6_4(left, right, out, place)
-    elif vectors == 3:
-        _BLOCK_8_3(left, right, out, place)
-    elif vectors == 2:
-        _BLOCK_12_2(left, right, out, place)
-    else:
-        _BLOCK_12_1(left, right, out, place)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _row(left: Bfloats, right: Bfloats, out: Floats, place: _Place, vectors: int) -> None:
-    if vectors == 4:
-        _ROW_4(left, right, out, place)
-    elif vectors == 3:
-        _ROW_3(left, right, out, place)
-    elif vectors == 2:
-        _ROW_2(left, right, out, place)
-    else:
-        _ROW_1(left, right, out, place)
-
-
-@numba.njit(cache=True, nogil=True)
-def _product(left: Bfloats, right: Bfloats, out: Floats, num_rows: int, strides: tuple[int, int]) -> None:
-    """All blocks of a product; the last block of rows overlaps the one before, single rows are left only below a block's size."""
-    width = right.shape[1]
-    for column in range(0, width, 4 * LANES):
-        vectors = min(4, (width - column) // LANES)
-        size = (12, 12, 8, 6)[vectors - 1]
-        if num_rows < size:
-            for row in range(num_rows):
-                _row(left, right, out, (row, column, strides[0], strides[1]), vectors)
-        else:
-            for row in range(0, num_rows, size):
-                _block(left, right, out, (min(row, num_rows - size), column, strides[0], strides[1]), vectors)
-
-
 @numba.njit(cache=True, nogil=True)
 def dot_bfloat16(left: Bfloats, right: Bfloats, out: Floats) -> None:
     """``out[:] = left @ right`` for nopython code, summed in float32; nothing is checked.
@@ -184,7 +139,7 @@ def dot_bfloat16(left: Bfloats, right: Bfloats, out: Floats) -> None:
     out : float32 array (N, J)
         All three C-contiguous.
     """
-    _product(left, right, out, len(out), (right.shape[0], 1))
+    product_by_blocks(left, right, out, (right.shape[0], 1))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -199,7 +154,7 @@ def dot_pairs(left: Bfloats, right: Bfloats, out: Floats) -> None:
     out : float32 array (K, J)
         All three C-contiguous.
     """
-    _product(left, right, out, len(out), (1, left.shape[1]))
+    product_by_blocks(left, right, out, (1, left.shape[1]))
 
 
 @numba.njit(cache=True, nogil=True)

@@ -29,6 +29,7 @@ from jtm_core.config import Precision
 from jtm_core.kernels import HeadWeights, run_chunks, train_rows
 from jtm_core.model import JtmNetwork, attended_scores
 from jtm_core.pooling import pool_runs, pool_runs_back
+from jtm_core.row_products import dot_rows, dot_transposed
 
 Floats = NDArray[np.float32]
 
@@ -196,7 +197,9 @@ class FusedGradients:
         pooled, user_halves = _user_halves(network, batch, vectors)
         node_weight = network.node_layer.weight.detach().numpy()
         node_vectors = vectors[batch.nodes]
-        head = self._train_rows(user_halves, _multiply(node_vectors, node_weight.T), batch.rows, head_weights(network))
+        head = self._train_rows(
+            user_halves, _multiply(node_vectors, np.ascontiguousarray(node_weight.T)), batch.rows, head_weights(network)
+        )
         behaviour_gradient, user_weight_gradient = _user_back(network, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, node_weight)
         dense = {
@@ -238,19 +241,15 @@ def _edges(length: int) -> list[int]:
 def _multiply(rows: Floats, matrix: Floats) -> Floats:
     """``rows @ matrix``, parts of the rows side by side."""
     out, edges = np.empty((len(rows), matrix.shape[1]), dtype=np.float32), _edges(len(rows))
-    run_chunks(lambda k: _multiply_into(rows[edges[k] : edges[k + 1]], matrix, out[edges[k] : edges[k + 1]]), len(edges) - 1)
+    run_chunks(lambda k: dot_rows(rows[edges[k] : edges[k + 1]], matrix, out[edges[k] : edges[k + 1]]), len(edges) - 1)
     return out
-
-
-def _multiply_into(left: Floats, right: Floats, out: Floats) -> None:
-    np.dot(left, right, out=out)
 
 
 def _multiply_transposed(left: Floats, right: Floats) -> Floats:
     """``left.T @ right``, parts of the rows side by side, summed in order."""
     edges = _edges(len(left))
     out = np.empty((len(edges) - 1, left.shape[1], right.shape[1]), dtype=np.float32)
-    run_chunks(lambda k: _multiply_into(left[edges[k] : edges[k + 1]].T, right[edges[k] : edges[k + 1]], out[k]), len(out))
+    run_chunks(lambda k: dot_transposed(left[edges[k] : edges[k + 1]], right[edges[k] : edges[k + 1]], out[k]), len(out))
     total: Floats = out.sum(axis=0)
     return total
 
@@ -259,12 +258,12 @@ def _user_halves(network: JtmNetwork, batch: TrainingBatch, vectors: Floats) -> 
     """Pooled windows (L * S, W * D) and the users' halves (L * S, H)."""
     weight, bias = network.user_layer.weight.detach().numpy(), network.user_layer.bias.detach().numpy()
     pooled = np.empty((batch.num_levels * batch.num_samples, weight.shape[1]), dtype=np.float32)
-    halves = np.empty((len(pooled), weight.shape[0]), dtype=np.float32)
+    halves, transposed = np.empty((len(pooled), weight.shape[0]), dtype=np.float32), np.ascontiguousarray(weight.T)
 
     def work(level: int) -> None:
         part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
         pool_runs(vectors, batch.behaviours[level], batch.runs, batch.bounds, pooled[part])
-        np.dot(pooled[part], weight.T, out=halves[part])
+        dot_rows(pooled[part], transposed, halves[part])
         halves[part] += bias
 
     run_chunks(work, batch.num_levels)
@@ -279,8 +278,10 @@ def _user_back(network: JtmNetwork, batch: TrainingBatch, pooled: Floats, gradie
 
     def work(level: int) -> None:
         part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
-        np.dot(gradients[part].T, pooled[part], out=weights[level])
-        pool_runs_back(gradients[part] @ weight, batch.runs, batch.bounds, behaviours[level])
+        dot_transposed(gradients[part], pooled[part], weights[level])
+        passed = np.empty_like(pooled[part])
+        dot_rows(gradients[part], weight, passed)
+        pool_runs_back(passed, batch.runs, batch.bounds, behaviours[level])
 
     run_chunks(work, batch.num_levels)
     return behaviours, weights.sum(axis=0)

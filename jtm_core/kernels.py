@@ -2,7 +2,7 @@
 
 Each pair is a row: an index into the user halves, an index into the node halves, a label. A tile of rows is gathered,
 passed forward and, for training, straight backward again, so no activation of a whole batch is ever stored. Matrix
-products go to BLAS through numba. Rows come in chunks that own the user and node halves they touch; chunks run on
+products are our own (:mod:`jtm_core.row_products`). Rows come in chunks that own the user and node halves they touch; chunks run on
 threads of our own (:mod:`jtm_core.threads`), their parameter gradients are kept apart and added in order, so the result
 does not depend on the number of threads. :meth:`JtmNetwork.logits` with autograd is the readable twin, and
 :mod:`jtm_core.bfloat16` does the same with half the bytes.
@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import num_threads as num_threads  # noqa: PLC0414
 from jtm_core.threads import run_chunks as run_chunks  # noqa: PLC0414
 from jtm_core.threads import set_num_threads as set_num_threads  # noqa: PLC0414
@@ -149,9 +150,9 @@ def _score(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index,
         n = min(TILE_ROWS, len(users) - start)
         gather_first(user_halves, node_halves, users[start : start + n], nodes[start : start + n], first, n)
         _activate(first, slope_1, first, n)
-        np.dot(first[:n], matrix_2, second[:n])
+        dot_rows(first[:n], matrix_2, second[:n])
         activate_affine(second, bias_2, slope_2, second, n)
-        np.dot(second[:n], matrix_3, third[:n])
+        dot_rows(second[:n], matrix_3, third[:n])
         activate_affine(third, bias_3, slope_3, third, n)
         output(third, vector_4, bias_4, out[start : start + n], n)
 
@@ -216,22 +217,22 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
         gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
         _activate(value_1, slope_1, active_1, n)
-        np.dot(active_1[:n], matrix_2, value_2[:n])
+        dot_rows(active_1[:n], matrix_2, value_2[:n])
         activate_affine(value_2, bias_2, slope_2, active_2, n)
-        np.dot(active_2[:n], matrix_3, value_3[:n])
+        dot_rows(active_2[:n], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
         loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
         _activate_back(value_3, slope_3, active_3, slope_sum_3, bias_sum_3, n)
-        np.dot(active_2[:n].T, active_3[:n], product_3)
+        dot_transposed(active_2[:n], active_3[:n], product_3)
         matrix_sum_3 += product_3
-        np.dot(active_3[:n], transposed_3, active_2[:n])
+        dot_rows(active_3[:n], transposed_3, active_2[:n])
         _activate_back(value_2, slope_2, active_2, slope_sum_2, bias_sum_2, n)
-        np.dot(active_1[:n].T, active_2[:n], product_2)
+        dot_transposed(active_1[:n], active_2[:n], product_2)
         matrix_sum_2 += product_2
-        np.dot(active_2[:n], transposed_2, active_1[:n])
+        dot_rows(active_2[:n], transposed_2, active_1[:n])
         _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
         scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
     return loss

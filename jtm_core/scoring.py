@@ -21,6 +21,7 @@ from jtm_core.features import Samples, window_bounds
 from jtm_core.gradients import head_weights
 from jtm_core.kernels import run_chunks, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows
+from jtm_core.row_products import dot_rows
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
 
@@ -193,7 +194,7 @@ class FusedScorer:
             low, high = count * k // num_parts, count * (k + 1) // num_parts
             pooled = np.empty((high - low, len(users.weight)), dtype=np.float32)
             pool_users(users, windows.items, windows.bounds[low:high], self.tree.height - level, pooled)
-            np.dot(pooled, users.weight, out=halves[low:high])
+            dot_rows(pooled, users.weight, halves[low:high])
             halves[low:high] += users.bias
 
         run_chunks(work, num_parts)
@@ -225,7 +226,8 @@ class FusedScorer:
     def _halves_of(self, level: int, codes: Ints) -> Floats:
         nodes, first = self._scoring.nodes, first_code(level)
         rows = codes if level < self.tree.height else first + np.maximum(nodes.item_of_leaf[codes - first], 0)
-        halves: Floats = nodes.vectors[rows] @ nodes.weight
+        halves = np.empty((len(rows), nodes.weight.shape[1]), dtype=np.float32)
+        dot_rows(nodes.vectors[rows], nodes.weight, halves)
         return halves
 
 

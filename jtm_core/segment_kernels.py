@@ -3,8 +3,8 @@
 Users' halves of a chunk of samples are made once on a level. Then rows (sample, node) fill one tile after the other; each
 tile passes through the head, through log sigmoid, and is added up per (piece, node) in float64.
 
-Every matrix product has a fixed number of rows, so a row's bits depend on neither its neighbours nor its place: sums do
-not depend on how samples are cut into chunks and shards. :class:`~jtm_core.segment_pass.ScorerPass` is the readable twin.
+A row's bits depend on neither its neighbours nor its place (:mod:`jtm_core.row_products`): sums do not depend on how samples
+are cut into chunks and shards. :class:`~jtm_core.segment_pass.ScorerPass` is the readable twin.
 
 Shape letters: S samples of a chunk, P pieces, V nodes of a level, W windows, D vector width, H units of the first layer.
 """
@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.kernels import HeadWeights
+from jtm_core.row_products import dot_rows
 from jtm_core.segment_users import PieceRows, Terms, UserSide, make_user_halves
 from jtm_core.vector_code import LANES, gather_lanes, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-PRODUCT_ROWS = 64
-"""Rows of a product: BLAS has kernels for small products that beat those for large ones here."""
-TILE_ROWS = 2 * PRODUCT_ROWS
+GATHERED_ROWS = 64
+"""Nodes' vectors that are gathered and multiplied at once: few, so that they stay in the cache."""
+TILE_ROWS = 128
 """Rows that go through a layer together: few, so that they stay in the cache; not too few, as each step costs a little by itself."""
 NODES_AT_HAND = 512
 """Nodes' halves kept at least, a quarter of a megabyte with 128 units."""
@@ -49,12 +50,13 @@ class NodeSide(NamedTuple):
 
 @numba.njit(cache=True, nogil=True)
 def _make_node_halves(rows: Ints, table: Floats, weight: Floats, tile: Floats, halves: Floats) -> None:
-    """Halves of nodes, a product at a time; ``halves`` has room for whole products."""
-    for low in range(0, len(rows), PRODUCT_ROWS):
-        for i in range(low, min(low + PRODUCT_ROWS, len(rows))):
+    """Halves of nodes, gathered into the tile in turns."""
+    for low in range(0, len(rows), GATHERED_ROWS):
+        high = min(low + GATHERED_ROWS, len(rows))
+        for i in range(low, high):
             for d in range(tile.shape[1]):
                 tile[i - low, d] = table[rows[i], d]
-        np.dot(tile, weight, halves[low : low + PRODUCT_ROWS])
+        dot_rows(tile[: high - low], weight, halves[low:high])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -146,7 +148,7 @@ def _make_layers_code(head: Any) -> Any:
 
 
 def score_layers(head: Any, layers: Any, logits: Any) -> None:
-    """Logits of all rows of a tile whose first layer is filled, whole products of them, for nopython code."""
+    """Logits of all rows of a tile whose first layer is filled, for nopython code."""
     raise NotImplementedError("for nopython code only")
 
 
@@ -166,11 +168,9 @@ def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     first, second, third = layers
     _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
     rows = len(logits)
-    for low in range(0, rows, PRODUCT_ROWS):
-        np.dot(first[low : low + PRODUCT_ROWS], matrix_2, second[low : low + PRODUCT_ROWS])
+    dot_rows(first[:rows], matrix_2, second[:rows])
     _activate(second[:rows], bias_2, slope_2)
-    for low in range(0, rows, PRODUCT_ROWS):
-        np.dot(second[low : low + PRODUCT_ROWS], matrix_3, third[low : low + PRODUCT_ROWS])
+    dot_rows(second[:rows], matrix_3, third[:rows])
     _activate(third[:rows], bias_3, slope_3)
     _outputs(third[:rows], vector_4, bias_4, logits)
 
@@ -214,9 +214,9 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 
 @numba.njit(cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
-    """Add the log-probabilities of the first ``count`` rows to their sums; those behind only keep the products' shape."""
+    """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last vector up."""
     layers, logits, logarithms, powers, targets, sums = tile
-    rows = (count + PRODUCT_ROWS - 1) // PRODUCT_ROWS * PRODUCT_ROWS
+    rows = (count + LANES - 1) // LANES * LANES  # so that none is left to scalar code, which rounds otherwise
     score_layers(head, layers, logits[:rows])
     log_sigmoid(logits[:rows], logarithms, powers)
     for i in range(count):
@@ -274,8 +274,8 @@ def add_chunk(
     num_columns = sums.shape[1]
     halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
-    own = room + PRODUCT_ROWS  # the pieces' own nodes come behind the others
-    at_hand, gathered = np.empty((own + PRODUCT_ROWS, weight.shape[1]), np.float32), np.zeros((PRODUCT_ROWS, weight.shape[0]), np.float32)
+    at_hand = np.empty((room + GATHERED_ROWS, weight.shape[1]), np.float32)  # the pieces' own nodes come behind the others
+    gathered = np.empty((GATHERED_ROWS, weight.shape[0]), np.float32)
     chosen, targets = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
     low, high, place, filled = 0, 0, 0, 0
     for piece in range(len(sizes)):
@@ -287,9 +287,9 @@ def add_chunk(
         for k in range(count):
             chosen[k], targets[k] = first + k - low, piece * num_columns + columns[first + k]
         if own_rows[piece] >= 0:
-            if piece % PRODUCT_ROWS == 0:
-                _make_node_halves(own_rows[piece : piece + PRODUCT_ROWS], own_table, weight, gathered, at_hand[own:])
-            chosen[count], targets[count] = own + piece % PRODUCT_ROWS, piece * num_columns + num_columns - 1
+            if piece % GATHERED_ROWS == 0:
+                _make_node_halves(own_rows[piece : piece + GATHERED_ROWS], own_table, weight, gathered, at_hand[room:])
+            chosen[count], targets[count] = room + piece % GATHERED_ROWS, piece * num_columns + num_columns - 1
             count += 1
         filled = _fill((halves, at_hand), (place, place + sizes[piece], count), (chosen, targets), filled, tile, head)
         place += sizes[piece]

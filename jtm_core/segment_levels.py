@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from jtm_core.codes import Codes, first_code
 from jtm_core.features import Samples
+from jtm_core.row_products import dot_rows
 from jtm_core.segments import Ints
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
@@ -164,7 +165,7 @@ def project_level(vectors: Floats, weight: Floats, shape: HistoryShape) -> Float
 
     def multiply(part: int) -> None:
         own = slice(bounds[part], bounds[part + 1])
-        np.dot(vectors[own], side_by_side, out=projected[own])
+        dot_rows(vectors[own], side_by_side, projected[own])
 
     run_chunks(multiply, len(bounds) - 1)
     return projected.reshape(rows, num_windows, num_units)

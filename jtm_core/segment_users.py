@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.kernels import Floats
+from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import LANES, make_row_sum, prefetch_row
 
 Ints = NDArray[np.int64]
 Positions = NDArray[np.int32]
 
 POOLED_ROWS = 32
-"""Samples whose windows are multiplied at once: BLAS has kernels for small products that beat those for large ones here."""
+"""Samples whose windows are multiplied at once: few, so that they stay in the cache."""
 _SAMPLES_AHEAD = 8
 """So far ahead histories are fetched: they lie anywhere in memory, but it is known early which come next."""
 
@@ -156,10 +157,10 @@ def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
             _pool_one(sample, users, pooled[filled])
             filled += 1
             if filled == POOLED_ROWS:
-                np.dot(pooled, weight, halves[place : place + POOLED_ROWS])
+                dot_rows(pooled, weight, halves[place : place + POOLED_ROWS])
                 place, filled = place + POOLED_ROWS, 0
     if filled:
-        np.dot(pooled, weight, halves[place : place + POOLED_ROWS])
+        dot_rows(pooled[:filled], weight, halves[place : place + filled])
     for row in range(place + filled):
         for j in range(len(bias)):
             halves[row, j] += bias[j]
@@ -167,9 +168,9 @@ def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def make_user_halves(pieces: PieceRows, terms: Terms, users: UserSide) -> Floats:
-    """Halves of all the pieces' samples in order: float32 (at least that many, H); the terms are read if vectors are projected."""
+    """Halves of all the pieces' samples in order: float32 (that many, H); the terms are read if vectors are projected."""
     num_samples = pieces.sizes.sum()
-    halves = np.empty((num_samples + POOLED_ROWS, len(users.bias)), np.float32)
+    halves = np.empty((num_samples, len(users.bias)), np.float32)
     if len(users.projected):
         _project(terms, users, halves)
     else:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.kernels import HeadWeights
+from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row, round_bfloat16
 
 Floats = NDArray[np.float32]
@@ -176,7 +177,7 @@ def multiply_halves(codes: Ints, nodes: NodeTables, tile_vectors: Floats, out: F
         row = _row_of(codes[i], item_of_leaf, first_leaf)
         for d in range(vectors.shape[1]):
             tile_vectors[i, d] = vectors[row, d]
-    np.dot(tile_vectors[: len(codes)], weight, out[: len(codes)])
+    dot_rows(tile_vectors[: len(codes)], weight, out[: len(codes)])
 
 
 def score_tile(head: Any, layers: Any, out: Any) -> None:
@@ -200,9 +201,9 @@ def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
     _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
     first, second, third = layers
     rows = len(out)
-    np.dot(first[:rows], matrix_2, second[:rows])
+    dot_rows(first[:rows], matrix_2, second[:rows])
     _activate(second, bias_2, slope_2, second, rows)
-    np.dot(second[:rows], matrix_3, third[:rows])
+    dot_rows(second[:rows], matrix_3, third[:rows])
     _activate(third, bias_3, slope_3, third, rows)
     for i in range(rows):
         total = bias_4[0]
@@ -272,7 +273,7 @@ def make_user_halves(users: UserTables, items: Ints, bounds: Ints, buffers: Buff
     num_levels = len(pooled)
     for a in range(num_levels):
         _pool(users, items, bounds, num_levels - 1 - a, pooled[a])
-    np.dot(pooled, weight, halves)
+    dot_rows(pooled, weight, halves)
     for a in range(num_levels):
         for j in range(len(bias)):
             halves[a, j] += bias[j]

@@ -1,8 +1,9 @@
-"""Machine code that numba cannot be talked into: products of bfloat16 numbers on AVX-512, sums kept in registers, fetching ahead.
+"""Machine code that numba cannot be talked into: blocks of products, sums kept in registers, fetching ahead.
 
-``vdpbf16ps`` multiplies 32 pairs of bfloat16 numbers and adds them to 16 float32 sums. numba has no such type, so the
-innermost block of a product is written as LLVM instructions: ``rows`` x ``vectors`` sums stay in registers while the pairs
-run past, each left pair is broadcast and meets ``vectors`` rows of 16 right pairs. What surrounds a block is plain numba.
+The innermost block of a product is written as LLVM instructions: ``rows`` x ``vectors`` sums stay in registers while the summed
+axis runs past; each left number is broadcast and meets ``vectors`` times 16 right ones. What surrounds a block is plain numba.
+For bfloat16, of which numba has no type, a number is a pair: AVX-512's ``vdpbf16ps`` multiplies 16 pairs with 16 others and adds
+them to 16 float32 sums.
 """
 
 from collections.abc import Callable
@@ -38,49 +39,58 @@ class _BfloatType(ir.Type):  # type: ignore[misc]
 _INT, _LONG, _FLOAT, BFLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType(), _BfloatType()
 _INTS, _FLOATS, _BFLOATS = ir.VectorType(_INT, LANES), ir.VectorType(_FLOAT, LANES), ir.VectorType(BFLOAT, 2 * LANES)
 _PREFETCH = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), _INT, _INT, _INT])
-_PRODUCT = ir.FunctionType(_FLOATS, [_FLOATS, _BFLOATS, _BFLOATS])
+_PAIR_PRODUCT = ir.FunctionType(_FLOATS, [_FLOATS, _BFLOATS, _BFLOATS])
+_PRODUCT = ir.FunctionType(_FLOATS, [_FLOATS, _FLOATS, _FLOATS])
 
 
 def make_block(rows: int, vectors: int) -> Any:
     """The block ``out[row : row + rows, column : column + 16 * vectors]`` of a product, as a function for nopython code.
 
+    Each of its numbers is summed from the first product to the last by itself: the block's size leaves no trace in its bits.
+
     Parameters
     ----------
     rows, vectors : int
-        Size of the block; ``rows * vectors`` sums and ``vectors + 1`` more must fit the 32 registers.
+        Size of the block; ``rows * vectors`` sums and ``vectors + 1`` more must fit the registers: 32, or the half and each half as wide
+        without AVX-512.
 
     Returns
     -------
     callable (left, right, out, place)
-        ``left``: uint16 C-contiguous, pairs found by ``place``; ``right``: uint16 (P, J, 2); ``out``: float32 (.., J);
-        ``place``: (row, column, stride of a left row, stride of a left pair), strides counted in pairs. Nothing is checked.
+        ``left``: float32, C-contiguous, numbers found by ``place``; ``right``: float32 (K, J); ``out``: float32 (.., J). For bfloat16,
+        ``left``: uint16 pairs; ``right``: uint16 (K / 2, J, 2). ``place``: (row, column, stride of a left row, stride along the summed
+        axis), strides counted in numbers or in pairs. Nothing is checked.
     """
 
     @intrinsic
     def block(typing_context: Any, left: Any, right: Any, out: Any, place: Any) -> Any:
-        return types.void(left, right, out, place), _block_code(rows, vectors)
+        if any(array.layout != "C" for array in (left, right, out)):
+            raise numba.TypingError(f"a block's arrays must be C-contiguous, not {left}, {right}, {out}")
+        return types.void(left, right, out, place), _block_code(rows, vectors, left.dtype == types.uint16)
 
     return block
 
 
-def _block_code(rows: int, vectors: int) -> Any:
+def _block_code(rows: int, vectors: int, is_paired: bool) -> Any:
+    number, numbers, multiply_add = (_INT, _INTS, _multiply_add_pairs) if is_paired else (_FLOAT, _FLOATS, _multiply_add)
+
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         left, right, out = (context.make_array(kinds[k])(context, builder, arguments[k]) for k in range(3))
-        row, column, row_stride, pair_stride = cgutils.unpack_tuple(builder, arguments[3])
-        num_pairs, width, _ = cgutils.unpack_tuple(builder, right.shape)
+        row, column, row_stride, stride = cgutils.unpack_tuple(builder, arguments[3])
+        depth, width = cgutils.unpack_tuple(builder, right.shape)[:2]
         left_rows = [
-            builder.gep(builder.bitcast(left.data, _INT.as_pointer()), [builder.mul(builder.add(row, _LONG(i)), row_stride)])
+            builder.gep(builder.bitcast(left.data, number.as_pointer()), [builder.mul(builder.add(row, _LONG(i)), row_stride)])
             for i in range(rows)
         ]
-        first = builder.gep(builder.bitcast(right.data, _INT.as_pointer()), [column])
+        first = builder.gep(builder.bitcast(right.data, number.as_pointer()), [column])
         sums = [[cgutils.alloca_once(builder, _FLOATS) for _ in range(vectors)] for _ in range(rows)]
         for variable in chain.from_iterable(sums):
             builder.store(ir.Constant(_FLOATS, [0.0] * LANES), variable)
-        with cgutils.for_range(builder, num_pairs) as loop:
-            rights = [_load(builder, builder.gep(first, [builder.mul(loop.index, width)]), n, _INTS) for n in range(vectors)]
-            at = builder.mul(loop.index, pair_stride)
-            _multiply_add(builder, [builder.gep(pointer, [at]) for pointer in left_rows], rights, sums)
+        with cgutils.for_range(builder, depth) as loop:
+            rights = [_load(builder, builder.gep(first, [builder.mul(loop.index, width)]), n, numbers) for n in range(vectors)]
+            at = builder.mul(loop.index, stride)
+            multiply_add(builder, [builder.gep(pointer, [at]) for pointer in left_rows], rights, sums)
         for i in range(rows):
             target = builder.gep(out.data, [builder.add(builder.mul(builder.add(row, _LONG(i)), width), column)])
             for n in range(vectors):
@@ -95,13 +105,26 @@ def _load(builder: Any, pointer: Any, vector: int, kind: Any) -> Any:
     return builder.load(builder.bitcast(builder.gep(pointer, [_LONG(LANES * vector)]), kind.as_pointer()), align=4)
 
 
+def _broadcast(builder: Any, number: Any, kind: Any) -> Any:
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, _INT(0))
+    return builder.shuffle_vector(one, one, ir.Constant(_INTS, [0] * LANES))
+
+
 def _multiply_add(builder: Any, lefts: list[Any], rights: list[Any], sums: list[list[Any]]) -> None:
+    """Add the products of one number of every left row with all right vectors to the sums; fused where the CPU can."""
+    product = cgutils.get_or_insert_function(builder.module, _PRODUCT, "llvm.fmuladd.v16f32")
+    for pointer, row_sums in zip(lefts, sums, strict=True):
+        left = _broadcast(builder, builder.load(pointer, align=4), _FLOATS)
+        for right, variable in zip(rights, row_sums, strict=True):
+            builder.store(builder.call(product, [left, right, builder.load(variable)]), variable)
+
+
+def _multiply_add_pairs(builder: Any, lefts: list[Any], rights: list[Any], sums: list[list[Any]]) -> None:
     """Add the products of one pair of every left row with all right vectors to the sums."""
-    product = cgutils.get_or_insert_function(builder.module, _PRODUCT, "llvm.x86.avx512bf16.dpbf16ps.512")
+    product = cgutils.get_or_insert_function(builder.module, _PAIR_PRODUCT, "llvm.x86.avx512bf16.dpbf16ps.512")
     rights = [builder.bitcast(right, _BFLOATS) for right in rights]
     for pointer, row_sums in zip(lefts, sums, strict=True):
-        pair = builder.insert_element(ir.Constant(_INTS, ir.Undefined), builder.load(pointer, align=2), _INT(0))
-        left = builder.bitcast(builder.shuffle_vector(pair, pair, ir.Constant(_INTS, [0] * LANES)), _BFLOATS)
+        left = builder.bitcast(_broadcast(builder, builder.load(pointer, align=2), _INTS), _BFLOATS)
         for right, variable in zip(rights, row_sums, strict=True):
             builder.store(builder.call(product, [builder.load(variable), left, right]), variable)
 
@@ -208,8 +231,7 @@ def _row_sum_code(vectors: int) -> Any:
         for variable, at in zip(sums, columns, strict=True):
             builder.store(_lanes(builder, out, at, row), variable)
         with cgutils.for_range_slice(builder, first, last, _LONG(1), inc=True) as (k, _):
-            factor = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), builder.load(builder.gep(factors.data, [k])), _INT(0))
-            factor = builder.shuffle_vector(factor, factor, ir.Constant(_INTS, [0] * LANES))
+            factor = _broadcast(builder, builder.load(builder.gep(factors.data, [k])), _FLOATS)
             source = builder.load(builder.gep(rows.data, [k]))
             for variable, at in zip(sums, columns, strict=True):
                 term = builder.fmul(factor, _lanes(builder, table, at, source), ("contract",))

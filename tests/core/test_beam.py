@@ -68,7 +68,7 @@ def test_a_beam_as_wide_as_the_tree_equals_the_full_scan(attention: bool) -> Non
     searched = BeamSearch(scorer, 32, 1).rank(windows(world))
     scanned = full_scan(scorer, windows(world), world.tree.num_items)
     assert np.array_equal(searched.items[:, :21], scanned.items)
-    np.testing.assert_allclose(searched.logits[:, :21], scanned.logits, rtol=1e-5)
+    np.testing.assert_allclose(searched.logits[:, :21], scanned.logits, rtol=1e-5 if attention else 0)
 
 
 @dataclasses.dataclass
