@@ -26,7 +26,7 @@ _Place = tuple[int, int, int, int]
 
 @numba.njit(cache=True, nogil=True)
 def dot_rows(left: Floats, right: Floats, out: Floats) -> None:
-    """``out[:] = left @ right`` for nopython code; nothing is checked.
+    """``out[:] = left @ right`` for nopython code; other types do not compile, sizes are not checked.
 
     Parameters
     ----------

@@ -29,6 +29,8 @@ GATHERED_ROWS = 64
 """Nodes' vectors that are gathered and multiplied at once: few, so that they stay in the cache."""
 TILE_ROWS = 128
 """Rows that go through a layer together: few, so that they stay in the cache; not too few, as each step costs a little by itself."""
+WHOLE_ROWS = 64
+"""Rows are scored in whole groups of so many: what is left over in a loop of vectors, scalar code does, and rounds otherwise."""
 NODES_AT_HAND = 512
 """Nodes' halves kept at least, a quarter of a megabyte with 128 units."""
 
@@ -214,9 +216,9 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 
 @numba.njit(cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
-    """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last vector up."""
+    """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last group up."""
     layers, logits, logarithms, powers, targets, sums = tile
-    rows = (count + LANES - 1) // LANES * LANES  # so that none is left to scalar code, which rounds otherwise
+    rows = (count + WHOLE_ROWS - 1) // WHOLE_ROWS * WHOLE_ROWS
     score_layers(head, layers, logits[:rows])
     log_sigmoid(logits[:rows], logarithms, powers)
     for i in range(count):

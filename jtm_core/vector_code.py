@@ -59,13 +59,14 @@ def make_block(rows: int, vectors: int) -> Any:
     callable (left, right, out, place)
         ``left``: float32, C-contiguous, numbers found by ``place``; ``right``: float32 (K, J); ``out``: float32 (.., J). For bfloat16,
         ``left``: uint16 pairs; ``right``: uint16 (K / 2, J, 2). ``place``: (row, column, stride of a left row, stride along the summed
-        axis), strides counted in numbers or in pairs. Nothing is checked.
+        axis), strides counted in numbers or in pairs. Other types do not compile; sizes are not checked.
     """
 
     @intrinsic
     def block(typing_context: Any, left: Any, right: Any, out: Any, place: Any) -> Any:
-        if any(array.layout != "C" for array in (left, right, out)):
-            raise numba.TypingError(f"a block's arrays must be C-contiguous, not {left}, {right}, {out}")
+        is_allowed = left.dtype == right.dtype and left.dtype in (types.float32, types.uint16) and out.dtype == types.float32
+        if not is_allowed or any(array.layout != "C" for array in (left, right, out)):
+            raise numba.TypingError(f"a block takes C-contiguous float32, or uint16 into float32, not {left}, {right} into {out}")
         return types.void(left, right, out, place), _block_code(rows, vectors, left.dtype == types.uint16)
 
     return block

@@ -47,7 +47,7 @@ def test_a_block_takes_no_number_from_behind_the_product() -> None:
     assert (out[[0, 8]] == -1).all()
 
 
-def test_sides_that_are_not_contiguous_are_refused() -> None:
-    side = np.zeros((32, 32), np.float32)
-    with pytest.raises(numba.TypingError, match="C-contiguous"):
-        dot_rows(side.T, side, side.copy())
+@pytest.mark.parametrize("left", [np.zeros((32, 32), np.float32).T, np.zeros((32, 32)), np.zeros((32, 32), np.uint16)])
+def test_sides_that_a_block_would_misread_are_refused(left: np.ndarray) -> None:
+    with pytest.raises(numba.TypingError, match="a block takes C-contiguous float32"):
+        dot_rows(left, np.zeros((32, 32), np.float32), np.zeros((32, 32), np.float32))
