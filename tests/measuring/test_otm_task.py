@@ -61,6 +61,24 @@ def test_training_on_the_beam_beats_an_untrained_scorer_and_chance(monkeypatch: 
     assert regret(task.test.probabilities, items) < 0.5 * untrained
 
 
+def test_near_the_cut_a_node_counts_the_more_and_leaves_are_drawn_besides() -> None:
+    task = make_task(5, 60)
+    logits = np.random.default_rng(5).normal(scale=2, size=(60, (2 << HEIGHT) - 1)).astype(np.float32)
+    none = np.zeros(logits.shape, dtype=np.bool_)
+    plain, near = (System(name, task, 5)._node_weights(logits, none) for name in ("otm", "otm_near_cut"))
+    assert set(np.unique(plain)) == {0, 1}
+    inner = (1 << HEIGHT) - 1
+    assert np.array_equal(near[:, :inner] > 0, plain[:, :inner] > 0), "above the leaves the nodes are those of the beam"
+    codes = np.flatnonzero(plain[0, inner >> 1 : inner]) + (inner >> 1)  # the last level above the leaves
+    cut = np.sort(logits[0, codes])[-BEAM]
+    np.testing.assert_allclose(near[0, codes], np.exp(-np.abs(logits[0, codes] - cut)), rtol=1e-5)
+    assert (near[:, 1:63] == plain[:, 1:63]).all(), "levels that fit into the beam are not cut"
+    others = (plain == 0)[:, task.tree.leaf_of_item]
+    leaves = near[:, task.tree.leaf_of_item]
+    assert (leaves[~others] == 1).all()
+    assert leaves[others].mean() == pytest.approx(2 * BEAM / NUM_ITEMS, rel=0.05)
+
+
 def path_sum(likes: np.ndarray, logs: np.ndarray, tree: TreeIndex) -> float:
     """Log-probabilities of the nodes above every liked item, one by one."""
     total = 0.0
