@@ -43,7 +43,7 @@ class Column:
 
 
 OVERVIEW = (
-    Column("Globo", ("globo-carried", "globo-popularity", "globo-systems"), (10, 50, 200)),
+    Column("Globo", ("globo-beam", "globo-carried", "globo-popularity", "globo-systems"), (10, 50, 200)),
     Column("Globo, all items", ("globo-all-items-carried", "globo-all-items"), (10, 50, 200)),
     Column("Amazon Beauty", ("amazon-beauty-carried", "amazon-beauty-popularity"), (10, 50, 200)),
     Column("Amazon Beauty, users >= 5", ("amazon-beauty-5-longer",), (10, 50, 200)),
