@@ -2,7 +2,8 @@
 
 BLAS does not promise that: OpenBLAS's kernels for processors without AVX-512 sum every other six rows in another order, so a row
 has other last bits at another place. Where a user or a sample may stand anywhere (tree learning in shards, search), products are
-taken here: each number is summed from the first product to the last, whatever block of rows it is computed with.
+taken here: each number is summed from the first product to the last, whatever block of rows it is computed with. bfloat16's
+products (:mod:`jtm_core.bfloat16`) go through the same blocks.
 """
 
 from typing import Any

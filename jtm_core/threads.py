@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from threading import Lock
 from typing import Any
 
-import scipy.linalg.cython_blas  # noqa: F401  (numba's BLAS; loaded here so that the controller below knows it)
+import scipy.linalg.cython_blas  # noqa: F401  (scipy's BLAS; loaded here so that the controller below knows and holds it too)
 import torch
 from threadpoolctl import ThreadpoolController
 

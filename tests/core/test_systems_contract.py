@@ -203,7 +203,7 @@ def test_what_was_planted_is_found(name: SystemName) -> None:
 def test_jtm_finds_what_was_planted_with_tied_levels_and_draws_by_popularity() -> None:
     training = replace(SHARED.training, tied_levels=True, negative_draw="popularity")
     found = planted().recall(fit("jtm", planted().lessons, replace(SHARED, training=training)))
-    assert 1.4 * planted().recall(fitted("popularity")) < found < planted().true_recall + 0.05
+    assert 1.5 * planted().recall(fitted("popularity")) < found < planted().true_recall + 0.05
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
