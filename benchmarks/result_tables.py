@@ -63,6 +63,11 @@ def read_records(data_name: str) -> list[Record]:
     return [json.loads(line) for line in (RESULTS / f"{data_name}.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def has_records(data_name: str) -> bool:
+    """Whether a comparison was collected."""
+    return (RESULTS / f"{data_name}.jsonl").exists()
+
+
 def values_of(found: Sequence[Record], system: str, users: str, metric: str) -> list[float]:
     """A measure of a system in percent, one value a seed."""
     return [100 * record["value"] for record in found if (record["system"], record["users"], record["metric"]) == (system, users, metric)]
@@ -172,8 +177,8 @@ def marked(page: str) -> list[str]:
 
 
 def made_anew(page: str) -> str:
-    """The page with every table it has marks for made from the records there are."""
-    for name in marked(page):
+    """The page with every table it has marks for made from the records there are; a comparison not collected yet stays as it stands."""
+    for name in filter(has_records, marked(page)):
         found = read_records(name)
         page = between(page, f"comparison {name}", [caption(name, found), "", *comparison_table(found)])
     return between(page, "overview", overview_table()) if "<!-- overview -->" in page else page

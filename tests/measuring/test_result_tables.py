@@ -55,6 +55,15 @@ def test_a_page_names_config_and_commit_of_a_table(monkeypatch: pytest.MonkeyPat
     assert "old" not in page
 
 
+def test_a_comparison_not_collected_yet_keeps_no_other_from_its_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(result_tables, "RESULTS", tmp_path)
+    write(tmp_path, "x", record("jtm", 1, "recall_at_10", 0.20) | {"commit": "abc"})
+    later = "<!-- comparison later -->\n<!-- end of comparison later -->\n"
+    page = made_anew(f"{later}<!-- comparison x -->\n<!-- end of comparison x -->\n")
+    assert page.startswith(later)
+    assert "commit abc" in page
+
+
 def test_a_comparison_without_a_place_is_refused_before_anything_is_written() -> None:
     result_tables.require_marks("globo-popularity")
     with pytest.raises(ValueError, match="<!-- comparison nowhere -->"):
@@ -65,4 +74,5 @@ def test_a_comparison_without_a_place_is_refused_before_anything_is_written() ->
 @pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
 def test_pages_say_what_the_records_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
+    assert [name for name in result_tables.marked(page) if not result_tables.has_records(name)] == []
     assert page == made_anew(page), "run python -m benchmarks.result_tables"
