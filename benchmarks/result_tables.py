@@ -29,7 +29,7 @@ class Column:
     ----------
     title : str
     sources : tuple of str
-        Names of comparisons; a system is looked for in the first, then in the others.
+        Names of comparisons; a system is looked for in the first, then in the others; those not collected yet are passed over.
     cutoffs : tuple of int
         Of the recall shown.
     prefix : str
@@ -43,9 +43,9 @@ class Column:
 
 
 OVERVIEW = (
-    Column("Globo", ("globo-beam", "globo-carried", "globo-popularity", "globo-systems"), (10, 50, 200)),
+    Column("Globo", ("globo-best", "globo-systems"), (10, 50, 200)),
     Column("Globo, all items", ("globo-all-items-carried", "globo-all-items"), (10, 50, 200)),
-    Column("Amazon Beauty", ("amazon-beauty-carried", "amazon-beauty-popularity"), (10, 50, 200)),
+    Column("Amazon Beauty", ("amazon-beauty-best", "amazon-beauty-popularity"), (10, 50, 200)),
     Column("Amazon Beauty, users >= 5", ("amazon-beauty-5-longer",), (10, 50, 200)),
     Column("MovieLens-100K by users, unseen", ("ml-100k-users",), (10, 50), "filtered/"),
     Column("MovieLens-100K in time, unseen", ("ml-100k-time-best",), (10, 50), "filtered/"),
@@ -122,7 +122,7 @@ def overview_table(columns: Sequence[Column] = OVERVIEW) -> list[str]:
 def _means(column: Column) -> dict[str, list[float]]:
     """Of every system of a log the means over seeds, a value a cut-off."""
     means: dict[str, list[float]] = {}
-    for source in column.sources:
+    for source in filter(has_records, column.sources):
         found = read_records(source)
         for system in systems_in(found):
             if system not in means:

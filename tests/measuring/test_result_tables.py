@@ -71,8 +71,13 @@ def test_a_comparison_without_a_place_is_refused_before_anything_is_written() ->
     assert not (result_tables.RESULTS / "nowhere.jsonl").exists()
 
 
+def test_every_comparison_named_was_collected() -> None:
+    marked = [name for path in result_tables.PAGES for name in result_tables.marked(path.read_text(encoding="utf-8"))]
+    sources = [source for column in result_tables.OVERVIEW for source in column.sources]
+    assert [name for name in marked + sources if not result_tables.has_records(name)] == []
+
+
 @pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
 def test_pages_say_what_the_records_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
-    assert [name for name in result_tables.marked(page) if not result_tables.has_records(name)] == []
     assert page == made_anew(page), "run python -m benchmarks.result_tables"
