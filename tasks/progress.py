@@ -88,7 +88,7 @@ class Progress:
     def _describe(self, done: float, total: float, now: float, note: str) -> str:
         rate = (done - (self._first_done or 0)) / max(now - self._begun, 1e-9)
         left = _duration((total - done) / rate) if rate > 0 else "unknown"
-        words = [f"{done:,.0f} of {total:,.0f} {self._unit}", f"{rate:,.0f} per second", f"{left} left"]
+        words = [f"{done:,.0f} of {total:,.0f} {self._unit}", _rate_in_words(rate), f"{left} left"]
         return " · ".join([*words, note] if note else words)
 
     def _attempt(self, percent: float, text: str) -> None:
@@ -109,6 +109,20 @@ def _bar_of_terminal() -> Bar | None:
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"))
     return Bar(*columns, console=Console(stderr=True), transient=True)
+
+
+def _rate_in_words(per_second: float) -> str:
+    """A rate in the smallest unit of time that leaves at least one digit before the point.
+
+    Examples
+    --------
+    >>> _rate_in_words(1234.5), _rate_in_words(0.04), _rate_in_words(0.0004)
+    ('1,234 per second', '2.4 per minute', '1.4 per hour')
+    """
+    units = ((1, "second"), (60, "minute"), (3600, "hour"))
+    seconds, unit = next((unit for unit in units if per_second * unit[0] >= 1), units[-1])
+    rate = per_second * seconds
+    return f"{rate:,.1f} per {unit}" if rate < 10 else f"{rate:,.0f} per {unit}"
 
 
 def _duration(seconds: float) -> str:
