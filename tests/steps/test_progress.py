@@ -40,12 +40,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
 
 def test_rate_and_time_left_are_of_this_process(clock: list[float], shown: Shown) -> None:
     with Progress("train-model", "epochs") as steps:
-        steps.show(4, 14)  # a resumed step: four were done before
+        clock[0] += 10
+        steps.show(4, 14)  # a resumed step: four were done before, how fast is not known yet
         clock[0] += 120
         steps.show(6, 14, "loss 9.5")
         clock[0] += 1
         steps.show(7, 14)  # too soon to be shown
     assert shown[1:] == [
+        (100 * 4 / 14, "train-model: 4 of 14 epochs"),
         (100 * 6 / 14, "train-model: 6 of 14 epochs · 1.0 per minute · 8 min 00 s left · loss 9.5"),
         (100.0, "train-model: done in 2 min 01 s"),
     ]
