@@ -36,7 +36,7 @@ def finished_comparison(client: MlflowClient, data_name: str, run_id: str = "") 
     LookupError
         If there is none; says which there are.
     """
-    runs = list(_comparison_runs(client))
+    runs = _comparison_runs(client)
     finished = [run for run in runs if "mlflow.parentRunId" not in run.data.tags and run.info.status == "FINISHED"]
     asked = [run for run in finished if run.data.tags.get("jtm.data_name") == data_name and run_id in ("", run.info.run_id)]
     if not asked:
@@ -48,14 +48,16 @@ def finished_comparison(client: MlflowClient, data_name: str, run_id: str = "") 
     return parent, sorted(systems, key=lambda run: run.info.start_time)
 
 
-def _comparison_runs(client: MlflowClient) -> Iterator[Run]:
+def _comparison_runs(client: MlflowClient) -> list[Run]:
     """Every run of the comparisons' experiment, however many pages they fill."""
     experiment = client.get_experiment_by_name(COMPARISONS)
-    token: str | None = "" if experiment else None
-    while experiment and token is not None:
+    runs: list[Run] = []
+    token: str | None = None
+    while experiment and (token is None or token):
         page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
-        yield from page
-        token = page.token or None
+        runs += page
+        token = page.token or ""
+    return runs
 
 
 def records(data_name: str, commit: str, parent: Run, systems: Sequence[Run]) -> Iterator[dict[str, Any]]:

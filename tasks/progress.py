@@ -88,7 +88,7 @@ class Progress:
     def _describe(self, done: float, total: float, now: float, note: str) -> str:
         rate = (done - (self._first_done or 0)) / max(now - self._begun, 1e-9)
         pace = [_rate_in_words(rate), f"{_duration((total - done) / rate)} left"] if rate > 0 else []
-        return " · ".join([f"{done:,.0f} of {total:,.0f} {self._unit}", *pace, *([note] if note else [])])
+        return " · ".join(filter(None, [f"{done:,.0f} of {total:,.0f} {self._unit}", *pace, note]))
 
     def _attempt(self, percent: float, text: str) -> None:
         """Create or update the artifact; the first failure is logged and ends the attempts."""

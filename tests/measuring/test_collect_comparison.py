@@ -63,7 +63,7 @@ def test_a_run_that_cannot_be_collected_is_refused_with_those_that_can(client: M
 def test_runs_beyond_the_first_page_are_seen(client: MlflowClient, ids: Ids, monkeypatch: pytest.MonkeyPatch) -> None:
     search = client.search_runs
 
-    def search_by_two(experiments: list[str], max_results: int, page_token: str) -> PagedList[Run]:
+    def search_by_two(experiments: list[str], max_results: int, page_token: str | None) -> PagedList[Run]:
         return search(experiments, max_results=min(max_results, 2), page_token=page_token)
 
     monkeypatch.setattr(client, "search_runs", search_by_two)
