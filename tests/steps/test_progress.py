@@ -53,10 +53,10 @@ def test_rate_and_time_left_are_of_this_process(clock: list[float], shown: Shown
     ]
 
 
-def test_a_server_that_fails_costs_the_artifact_alone(clock: list[float], shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_fails_costs_the_artifact_alone(
+    clock: list[float], shown: Shown, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = count()
-    warnings: list[str] = []
-    monkeypatch.setattr(progress._logger, "warning", lambda text, *words: warnings.append(text % words))
 
     def fail(*_: object, **__: object) -> None:
         next(calls)
@@ -68,4 +68,4 @@ def test_a_server_that_fails_costs_the_artifact_alone(clock: list[float], shown:
             clock[0] += 10
             steps.show(done, 10)
     assert next(calls) == 1
-    assert warnings == ["progress of train-model is no longer shown in Prefect: no server"]
+    assert caplog.messages == ["progress of train-model is no longer shown in Prefect: no server"]
