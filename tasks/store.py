@@ -6,6 +6,7 @@ flushed to the disk, renamed), so a run killed at any moment leaves either the w
 
 import hashlib
 import json
+import math
 import os
 import time
 import uuid
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jtm_core.formats.atomic import remove
 from tasks.references import ArtefactRef
 from tasks.settings import jtm_home
 
@@ -64,7 +66,8 @@ class Store:
         """
         folder = self.home / "store" / kind
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{_PARTIAL}{uuid.uuid4().hex}.{extension}"
+        partial = folder / f"{_PARTIAL}{uuid.uuid4().hex}" / f"artefact.{extension}"
+        partial.parent.mkdir()
         try:
             write(partial)
             if not partial.is_file():
@@ -73,7 +76,7 @@ class Store:
             destination = folder / f"{sha256}.{extension}"
             place_durably(partial, destination)
         finally:
-            partial.unlink(missing_ok=True)
+            remove(partial.parent)
         return ArtefactRef(kind=kind, sha256=sha256, uri=destination.relative_to(self.home).as_posix())
 
     def save_json(self, kind: str, value: Any) -> ArtefactRef:
@@ -104,12 +107,20 @@ class Store:
         return json.loads(self.path(reference).read_text(encoding="utf-8"))
 
     def remove_abandoned(self, older_than_seconds: float = _ABANDONED_SECONDS) -> int:
-        """Delete partial files that killed runs left behind, and return how many."""
+        """Delete what killed runs left half-written, with all that its writers put beside it, and return how many there were."""
         limit = time.time() - older_than_seconds
-        old = [path for path in (self.home / "store").glob(f"*/{_PARTIAL}*") if path.stat().st_mtime < limit]
+        old = [path for path in (self.home / "store").glob(f"*/{_PARTIAL}*") if _last_touched(path) < limit]
         for path in old:
-            path.unlink(missing_ok=True)
+            remove(path)
         return len(old)
+
+
+def _last_touched(path: Path) -> float:
+    """When a file, or anything in a folder, was written to last; seconds since 1970, endless if it changes under our eyes."""
+    try:
+        return max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return math.inf
 
 
 def open_store() -> Store:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(destination: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``destination`` to write to, and rename it when the block succeeds.
+    """Give a temporary name to write to, in a folder of its own beside ``destination``, and rename it when the block succeeds.
 
-    Whatever stood at ``destination`` stays until the rename; if the block raises, the temporary file is removed. A
-    killed process leaves only a ``.*.tmp`` file, see :func:`discard`. Missing folders are made.
+    Whatever stood at ``destination`` stays until the rename; then, or if the block raises, the folder goes. A killed process
+    leaves only a ``.*.tmp`` folder, see :func:`discard`: in it lies also what libraries write aside by themselves, as safetensors
+    does. Missing folders are made.
 
     Parameters
     ----------
@@ -23,20 +25,32 @@ def atomic_path(destination: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Name in the same folder; the block must create a file there.
+        Name in a new folder on the same disk; the block must create a file there.
     """
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.parent / f".{destination.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    folder = destination.parent / f".{destination.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    folder.mkdir(parents=True)
+    temporary = folder / destination.name
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a rename must not reach the disk before the bytes it names
         os.replace(temporary, destination)
     finally:
-        temporary.unlink(missing_ok=True)
+        remove(folder)
 
 
 def discard(destination: Path) -> None:
     """Remove a file, if it is there, and what killed writers of it left; only where nobody can be writing it."""
     for path in (destination, *destination.parent.glob(f".{glob.escape(destination.name)}.*.tmp")):
-        path.unlink(missing_ok=True)
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all it holds, if it is there; somebody else may be removing it as well."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jtm_core.formats.atomic import discard
+import pytest
+
+from jtm_core.formats.atomic import atomic_path, discard
 
 KILLED = """
 import os, sys
@@ -13,6 +15,7 @@ from pathlib import Path
 from jtm_core.formats.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
+    (temporary.parent / ".tmpXLf7R1").write_bytes(b"what a library writes aside by itself")
     os._exit(9)
 """
 
@@ -34,3 +37,14 @@ def test_discarding_takes_a_file_and_what_killed_writers_left_of_it(tmp_path: Pa
     assert left[0].startswith(".b.safetensors.")
     discard(gone)
     assert names_in(tmp_path) == left
+
+
+def test_a_file_appears_whole_and_nothing_else_stays(tmp_path: Path) -> None:
+    destination = tmp_path / "new" / "a.txt"
+    with atomic_path(destination) as temporary:
+        temporary.write_text("whole")
+        (temporary.parent / "aside").write_text("more")
+    with pytest.raises(FileNotFoundError), atomic_path(destination) as temporary:
+        (temporary.parent / "aside").write_text("all that a writer that fails leaves")
+    assert names_in(destination.parent) == ["a.txt"]
+    assert destination.read_text() == "whole"

@@ -94,6 +94,30 @@ def test_abandoned_partial_files_are_removed_and_young_ones_kept(store: Store) -
     assert (old.exists(), young.exists()) == (False, True)
 
 
+def test_abandoned_writings_go_with_all_that_was_put_aside_and_those_still_written_to_stay(store: Store) -> None:
+    folder = store.home / "store" / "weights"
+    long_ago = time.time() - 7200
+    for name in ("old", "long"):
+        (folder / f".partial-{name}" / "aside").mkdir(parents=True)
+        for path in (folder / f".partial-{name}" / "aside" / ".tmpXLf7R1", folder / f".partial-{name}" / "artefact.safetensors"):
+            path.touch()
+            os.utime(path, (long_ago, long_ago))
+        os.utime(folder / f".partial-{name}" / "aside", (long_ago, long_ago))
+        os.utime(folder / f".partial-{name}", (long_ago, long_ago))
+    os.utime(folder / ".partial-long" / "aside" / ".tmpXLf7R1")
+    assert store.remove_abandoned(older_than_seconds=3600) == 1
+    assert [path.name for path in folder.iterdir()] == [".partial-long"]
+
+
+def test_a_saved_artefact_is_all_that_stays(store: Store) -> None:
+    def write(path: Path) -> None:
+        path.write_text("whole")
+        (path.parent / "aside").write_text("more")
+
+    reference = store.save("weights", "txt", write)
+    assert [path.name for path in (store.home / "store" / "weights").iterdir()] == [f"{reference.sha256}.txt"]
+
+
 def test_small_files_are_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "steps" / "a.json"
     write_text_durably(path, "one")
