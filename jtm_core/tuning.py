@@ -45,7 +45,7 @@ _ALS = (
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
 """What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate, untied, whatever is drawn for these;
-product-DNN and HSM have draws of their own, and like DNN no levels to tie."""
+HSM has negatives of its own, and like DNN and product-DNN no levels to tie."""
 
 
 @dataclass(frozen=True, slots=True)

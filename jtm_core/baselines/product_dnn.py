@@ -5,10 +5,11 @@ tower 240 -> 128 -> 64 -> 24 has JTM's widths with PReLU between, samples, targe
 Retrieval is exact search for the largest inner products (:mod:`jtm_core.baselines.inner_products`); for approximate search
 :attr:`ProductDNN.item_vectors` and :meth:`ProductDNN.user_vectors` are public.
 
-Trained with the sampled softmax: of each sample's target and negatives the target shall win. Negatives are drawn by how
-often items occur in training (plus one, so that every item can be drawn); subtracting ``log Q`` of that draw from each
-logit makes the sampled loss an estimate of the full softmax's (Bengio and Senecal 2008). Without it popular items, drawn
-so often as negatives, would be pushed down. A negative that is the sample's own target is masked.
+Trained with the sampled softmax: of each sample's target and negatives the target shall win. Negatives are drawn as
+``negative_draw`` says: by how often items occur in training (plus one, so that every item can be drawn), or all items alike;
+subtracting ``log Q`` of the draw from each logit makes the sampled loss an estimate of the full softmax's (Bengio and
+Senecal 2008). Without it popular items, drawn so often as negatives, would be pushed down. A negative that is the sample's
+own target is masked.
 
 Shape letters: S samples, T behaviours, W windows, D vector width, N negatives, B blocks of samples that share negatives.
 """
@@ -17,7 +18,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -99,9 +100,9 @@ class ItemDraw:
     log_shares: Tensor
 
     @classmethod
-    def fit(cls, histories: Ragged, num_items: int) -> Self:
-        """Shares of the items among all behaviours, one behaviour added to each item."""
-        counts = np.bincount(histories.values, minlength=num_items) + 1.0
+    def fit(cls, histories: Ragged, num_items: int, negative_draw: Literal["even", "popularity"]) -> Self:
+        """Equal shares for ``even``; for ``popularity`` those of the items among all behaviours, one behaviour added to each item."""
+        counts = np.ones(num_items) if negative_draw == "even" else np.bincount(histories.values, minlength=num_items) + 1.0
         return cls(np.cumsum(counts) / counts.sum(), torch.from_numpy(np.log(counts / counts.sum()).astype(np.float32)))
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, int]) -> Ints:
@@ -146,8 +147,8 @@ def train_product_dnn(
 ) -> tuple[ProductNetwork, Curve]:
     """Train a copy of the network.
 
-    Of ``training`` the target, minimum_history, order_noise, batch_samples, negatives, negatives_block, learning_rate, rate_schedule and
-    patience count.
+    Of ``training`` the target, horizon_share, minimum_history, order_noise, batch_samples, negatives, negatives_block, negative_draw,
+    learning_rate, rate_schedule and patience count.
     Tables of vectors are updated only in the rows that a batch touched (``torch.optim.SparseAdam``). Equal seeds give equal
     bits on one machine, for any number of threads.
 
@@ -169,7 +170,7 @@ def train_product_dnn(
         If no behaviour has enough behaviours before it.
     """
     trained = copy.deepcopy(network)
-    law = ItemDraw.fit(histories, len(trained.items.weight))
+    law = ItemDraw.fit(histories, len(trained.items.weight), training.negative_draw)
     sparse = torch.optim.SparseAdam([trained.behaviours.weight, trained.items.weight], lr=training.learning_rate)
     dense = torch.optim.Adam(trained.tower.parameters(), lr=training.learning_rate)
 

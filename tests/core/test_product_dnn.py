@@ -1,5 +1,8 @@
 """Product-DNN: slow twins of vectors and loss, the contract of every recommender, what it must and must not learn."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +21,7 @@ from jtm_core.baselines.product_dnn import (
     train_product_dnn,
 )
 from jtm_core.baselines.protocol import Recommender
-from jtm_core.behaviours import Ragged, evaluation_histories, evaluation_truths, training_histories
+from jtm_core.behaviours import Ints, Ragged, evaluation_histories, evaluation_truths, training_histories
 from jtm_core.config import ModelConfig, SplitConfig, TrainingConfig
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.splitting import split_users
@@ -77,11 +80,27 @@ def test_loss_equals_the_slow_twin(num_samples: int, num_blocks: int) -> None:
     assert float(sampled_softmax(net, *tensors).detach()) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_negatives_follow_the_counts() -> None:
-    law = ItemDraw.fit(ragged([[0, 0, 0, 1]]), 3)
-    assert law.log_shares.exp().tolist() == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+@pytest.mark.parametrize(("negative_draw", "shares"), [("popularity", [4 / 7, 2 / 7, 1 / 7]), ("even", [1 / 3, 1 / 3, 1 / 3])])
+def test_negatives_follow_the_counts_or_are_even(negative_draw: Literal["even", "popularity"], shares: list[float]) -> None:
+    law = ItemDraw.fit(ragged([[0, 0, 0, 1]]), 3, negative_draw)
+    assert law.log_shares.exp().tolist() == pytest.approx(shares)
     drawn = law.draw(np.random.default_rng(0), (700, 100))
-    assert np.bincount(drawn.ravel(), minlength=3) / 70_000 == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=0.01)
+    assert np.bincount(drawn.ravel(), minlength=3) / 70_000 == pytest.approx(shares, abs=0.01)
+
+
+def test_training_draws_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    used, draw = [], ItemDraw.draw
+
+    def listen(law: ItemDraw, rng: np.random.Generator, shape: tuple[int, int]) -> Ints:
+        used.append(law.log_shares)
+        return draw(law, rng, shape)
+
+    monkeypatch.setattr(ItemDraw, "draw", listen)
+    for negative_draw in ("even", "popularity"):
+        ProductDNN.fit(ragged([[0, 0, 1, 0, 0, 2]]), NUM_ITEMS, SMALL_MODEL, replace(QUICK, negative_draw=negative_draw), 1)
+    even, popularity = used
+    assert len(set(even.tolist())) == 1
+    assert popularity[0] > popularity[1] == popularity[2] > popularity[3]
 
 
 @settings(max_examples=30, deadline=None)
