@@ -8,8 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from jtm_core.config import DataConfig, JtmConfig
-from tasks.example_data import ExampleDataUnavailable, fetch_ml_100k
-from tasks.fetch_log import EXAMPLE
+from tasks.example_data import EXAMPLES, ExampleDataUnavailable, fetch_example
 
 PLANTED = DataConfig(name="planted-world-synthetic", format="planted_world")
 
@@ -20,12 +19,14 @@ def choose_example(config: JtmConfig) -> JtmConfig:
 
     The artifact ``data`` of the flow run says which it is, and on what terms.
     """
-    if config.data.path != EXAMPLE:
+    example = EXAMPLES.get(config.data.path)
+    if example is None:
         return config
     try:
-        text = f"MovieLens-100K, real ratings. {fetch_ml_100k().terms}"
+        fetch_example(example)
+        text = f"{example.title}, real ratings. {example.terms}"
     except ExampleDataUnavailable as error:
-        text = f"**Synthetic data**: a planted world, as MovieLens-100K could not be had ({error}). It says nothing about real users."
+        text = f"**Synthetic data**: a planted world, as {example.title} could not be had ({error}). It says nothing about real users."
         get_run_logger().warning(text)
         config = replace(config, data=PLANTED)
     create_markdown_artifact(text, key="data")

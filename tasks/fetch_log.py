@@ -3,33 +3,34 @@
 from pathlib import Path
 
 from jtm_core.config import DataConfig, JtmConfig
-from tasks.example_data import fetch_ml_100k
+from tasks.example_data import EXAMPLES, fetch_example
 from tasks.fingerprints import key_part
 from tasks.outside import outside_task
 from tasks.references import SourceRef
 from tasks.store import canonical_json, digest_of_file, digest_of_text
 
-EXAMPLE = "recbole:ml-100k"
 SYNTHETIC_FORMATS = ("planted_world", "noise_world")
 
 
 @outside_task("fetch-log-{config.data.name}")
 def fetch_log(config: JtmConfig) -> SourceRef:
-    """Locate the log, downloading the example where it is asked for, and take its digest.
+    """Locate the log, downloading an example where it is asked for, and take its digest.
 
     Raises
     ------
     FileNotFoundError
         If the log or its category table is not there.
     ValueError
-        If a file format is given without a path, or a path with a synthetic world.
+        If a file format is given without a path, a path with a synthetic world, or there is no such example.
     ExampleDataUnavailable
         If the example data cannot be downloaded.
     """
     if config.data.format in SYNTHETIC_FORMATS:
         return _synthetic_source(config)
     if not config.data.path:
-        raise ValueError(f"data.path is empty; give the log's file, {EXAMPLE!r}, or set data.format to one of {SYNTHETIC_FORMATS}")
+        raise ValueError(
+            f"data.path is empty; give the log's file, one of {tuple(EXAMPLES)}, or set data.format to one of {SYNTHETIC_FORMATS}"
+        )
     path, categories = _files(config.data)
     return SourceRef(
         name=path.name,
@@ -49,9 +50,11 @@ def _synthetic_source(config: JtmConfig) -> SourceRef:
 
 def _files(data: DataConfig) -> tuple[Path, Path | None]:
     """The log and its category table, if there is one."""
-    if data.path == EXAMPLE:
-        example = fetch_ml_100k()
-        return example.interactions, example.items
+    if data.path in EXAMPLES:
+        files = fetch_example(EXAMPLES[data.path])
+        return files.interactions, files.items
+    if data.path.startswith("recbole:"):
+        raise ValueError(f"data.path is {data.path!r}; the examples are {', '.join(EXAMPLES)}")
     categories = _existing(data.category_path, "data.category_path") if data.category_path else None
     return _existing(data.path, "data.path"), categories
 

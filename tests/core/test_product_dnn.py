@@ -89,7 +89,8 @@ def test_negatives_follow_the_counts_or_are_even(negative_draw: Literal["even", 
 
 
 def test_training_draws_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    used, draw = [], ItemDraw.draw
+    used: list[torch.Tensor] = []
+    draw = ItemDraw.draw
 
     def listen(law: ItemDraw, rng: np.random.Generator, shape: tuple[int, int]) -> Ints:
         used.append(law.log_shares)

@@ -14,7 +14,7 @@ from tasks.artefacts import read_data, read_tree, read_vocabulary
 from tasks.check_data import check_behaviours, check_log, check_tree
 from tasks.choose_example import PLANTED, choose_example
 from tasks.compare_baselines import compare_baselines
-from tasks.example_data import ExampleDataUnavailable
+from tasks.example_data import Example, ExampleDataUnavailable
 from tasks.fetch_log import fetch_log
 from tasks.ingest_log import ingest_log
 from tasks.look_back import look_back
@@ -53,6 +53,7 @@ def test_a_missing_category_table_is_named(make_config: MakeConfig) -> None:
     ("data", "message"),
     [
         (DataConfig(path=""), "data.path is empty; give the log's file"),
+        (DataConfig(path="recbole:ml-2m"), "data.path is 'recbole:ml-2m'; the examples are recbole:ml-100k, recbole:ml-1m"),
         (DataConfig(path="log.csv", format="planted_world"), "reads no file; leave the path empty"),
     ],
 )
@@ -152,11 +153,11 @@ def test_an_unknown_start_is_refused(ingested: IngestedLog, make_config: MakeCon
 
 
 def test_the_demo_says_when_its_data_are_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unavailable() -> None:
+    def unavailable(example: Example) -> None:
         raise ExampleDataUnavailable("no network")
 
     texts: list[str] = []
-    monkeypatch.setattr("tasks.choose_example.fetch_ml_100k", unavailable)
+    monkeypatch.setattr("tasks.choose_example.fetch_example", unavailable)
     monkeypatch.setattr("tasks.choose_example.create_markdown_artifact", lambda text, key: texts.append(text))
     with disable_run_logger():
         config = choose_example.fn(JtmConfig(data=DataConfig(path="recbole:ml-100k", format="recbole")))
