@@ -11,15 +11,19 @@ from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
 from tasks.track_run import log_data
 
 
-def checked_data(run: RunRef, source: SourceRef, config: JtmConfig, start_from: str = "") -> tuple[DataReferences, VersionRef | None]:
+def checked_data(
+    run: RunRef, source: SourceRef, config: JtmConfig, start_from: str = "", planned: tuple[JtmConfig, ...] = ()
+) -> tuple[DataReferences, VersionRef | None]:
     """Data as the config asks for them, and the version named ``start_from``, if any, whose ids they continue.
+
+    ``planned`` are the settings of runs that differ from the config.
 
     Raises
     ------
     ValueError
         If this machine cannot do what the config asks for; nothing is read then.
     """
-    check_machine(config)
+    check_machine(config, planned)
     ingested = ingest_log(source, config)
     parent, previous = look_back(start_from, ingested, config)
     pass_gate(run, check_log(ingested, config, previous))

@@ -31,7 +31,7 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
     shared = config.shared
     source = fetch_log(shared)
     with tracked_comparison(config, source) as run:
-        data, _ = checked_data(run, source, shared)
+        data, _ = checked_data(run, source, shared, planned=tuple(planned.settings for planned in planned_runs(config)))
         finished: list[JudgedRun] = []
         failures: list[Failure] = []
         for planned in planned_runs(config):

@@ -23,9 +23,10 @@ def tune_systems(config: TuningConfig = DEFAULT) -> None:
     shared = config.shared
     source = fetch_log(shared)
     with tracked_tuning(config, source) as run:
-        data, _ = checked_data(run, source, shared)
+        drawn = planned_trials(config)
+        data, _ = checked_data(run, source, shared, planned=tuple(trial.planned.settings for trial in drawn))
         trials: list[Trial] = []
-        for trial in planned_trials(config):
+        for trial in drawn:
             planned = trial.planned
             trials.append(Trial(trial, try_settings(data, planned.system, planned.settings, planned.counting)))
             log_trial(run, trials[-1])

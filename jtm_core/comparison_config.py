@@ -6,15 +6,17 @@ settings may only touch what :data:`OWN_PARTS` lists.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Annotated, Any, Literal
+from math import isfinite
+from operator import ge, gt, le, lt
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from jtm_core.config import JtmConfig, PositiveInt
 from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SYSTEMS, SystemName, settings_of
 
-_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
 
 Dial = bool | int | float | str
 OWN_PARTS = ("model", "training", "tree_learning", "counting")
@@ -221,6 +223,7 @@ def _with_dial(part: Any, path: str, name: str, value: Dial) -> Any:
     if not is_dataclass(part) or isinstance(part, type) or name not in {known.name for known in fields(part)}:
         raise ValueError(f"there is no dial {path!r}; a path is a part and a dial of it, e.g. training.learning_rate")
     _check_kind(path, getattr(part, name), value)
+    _check_range(path, get_type_hints(type(part), include_extras=True)[name], value)
     return replace(part, **{name: value})
 
 
@@ -230,3 +233,16 @@ def _check_kind(path: str, before: Any, value: Dial) -> None:
     fits = type(value) in (int, float) if kind is float else type(value) is kind
     if not fits:
         raise ValueError(f"{path} is {value!r}; it must be of the kind of {before!r}")
+
+
+def _check_range(path: str, hint: Any, value: Dial) -> None:
+    """Refuse what the dial's type does not have among its words, or does not have between its bounds."""
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise ValueError(f"{path} is {value!r}; allowed are {', '.join(map(str, get_args(hint)))}")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{path} is {value!r}; it must be finite")
+    bounds = {Ge: ge, Gt: gt, Le: le, Lt: lt}
+    for bound in getattr(hint, "__metadata__", ()):
+        for kind, holds in bounds.items():
+            if isinstance(bound, kind) and not holds(value, getattr(bound, kind.__name__.lower())):
+                raise ValueError(f"{path} is {value!r}; the bound is {bound}")

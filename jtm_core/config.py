@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
-_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
 
 LogFormat = Literal["auto", "user_behavior", "amazon_ratings", "movielens", "recbole", "table", "planted_world", "noise_world"]
 Precision = Literal["float32", "bfloat16"]
@@ -36,7 +36,7 @@ class DataConfig:
     format: LogFormat = "auto"
     """``auto`` goes by the file's name; ``table`` is any CSV or Parquet file whose columns are named in ``columns``."""
     columns: dict[str, str] = field(default_factory=dict)
-    """For ``table``: our column (user, item, category, behaviour, rating, time) -> the file's column."""
+    """Our column (user, item, category, behaviour, rating, time) -> the file's, for ``table`` and ``recbole``; "" leaves one out."""
     category_path: str = ""
     """Optional table of two columns, item and category, for logs that carry no category."""
     behaviour_types: tuple[str, ...] = ()
@@ -59,8 +59,11 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(self.minimum_user_behaviours >= 1, f"minimum_user_behaviours is {self.minimum_user_behaviours}; allowed are 1 and more")
         _require(self.minimum_item_occurrences >= 1, f"minimum_item_occurrences is {self.minimum_item_occurrences}; allowed are 1 and more")
-        bounds = (self.earliest_time, self.latest_time)
-        _require(None in bounds or bounds[0] <= bounds[1], f"earliest_time {bounds[0]} lies after latest_time {bounds[1]}")  # type: ignore[operator]
+        takes_columns = not self.columns or self.format in ("auto", "table", "recbole")
+        _require(takes_columns, f"columns is {self.columns}, but format {self.format} has columns of its own; set format to table")
+        low = -(2**63) if self.earliest_time is None else self.earliest_time
+        high = 2**63 - 1 if self.latest_time is None else self.latest_time
+        _require(-(2**63) <= low <= high < 2**63, f"earliest_time {low} and latest_time {high} must rise and fit 64 bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,8 @@ class FirstTreeConfig:
     __pydantic_config__ = _PYDANTIC
 
     method: Literal["category", "random", "two_means"] = "category"
-    """``category``: items side by side by category (TDM, section 3.4); ``random``: a random order; ``two_means``: balanced 2-means on
-    co-occurrence vectors."""
+    """``category``: items side by side by category (TDM, section 3.4), as ``two_means`` where no two items differ in it; ``random``: a
+    random order; ``two_means``: balanced 2-means on co-occurrence vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from annotated_types import Gt
 
 from jtm_core.config import PositiveInt
 
-_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True}
+_PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan": False}
 
 
 @dataclass(frozen=True, kw_only=True)

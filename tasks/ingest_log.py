@@ -8,7 +8,7 @@ from tasks.artefacts import save_log
 from tasks.caching import step
 from tasks.costs import count_work
 from tasks.references import IngestedLog, SourceRef
-from tasks.store import open_store
+from tasks.store import digest_of_file, open_store
 
 if TYPE_CHECKING:
     from jtm_core.formats.raw_logs import LogSummary
@@ -43,7 +43,11 @@ def _write(source: SourceRef, destination: Path, config: JtmConfig) -> "LogSumma
 
     if not source.path:
         return _write_world(destination, config)
-    return write_canonical_log(Path(source.path), destination, replace(config.data, category_path=source.category_path))
+    summary = write_canonical_log(Path(source.path), destination, replace(config.data, category_path=source.category_path))
+    for path, digest in ((source.path, source.sha256), (source.category_path, source.category_sha256)):
+        if path and digest_of_file(Path(path)) != digest:
+            raise ValueError(f"{path} was changed while it was read; run again when what writes it has finished")
+    return summary
 
 
 def _write_world(destination: Path, config: JtmConfig) -> "LogSummary":

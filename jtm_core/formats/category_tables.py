@@ -1,8 +1,9 @@
 """Tables of items and their categories, for logs that carry no category.
 
-Read are: two columns item and category, separated by comma, tab or ``::`` (a first line beginning with ``item``,
-``movieId`` or ``asin`` is a header); MovieLens' ``movies.csv`` and ``movies.dat``, of whose genres the first is taken;
-RecBole's ``.item``, of whose class or genre list the first word is taken; Parquet with columns item and category.
+Read are: two columns item and category, separated by comma, tab or ``::`` (a first line that names one of them ``item``,
+``item_id``, ``itemId``, ``movieId`` or ``asin`` is a header, and says which is the item's); MovieLens' ``movies.csv`` and
+``movies.dat``, of whose genres the first is taken; RecBole's ``.item``, of whose class or genre list the first word is
+taken; Parquet with columns item and category.
 """
 
 import re
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from jtm_core.formats.sources import first_line, is_parquet, open_source
 
-_HEADER = re.compile(r"(item|movieid|asin)", re.IGNORECASE)
+_ITEM_NAMES = frozenset({"item", "item_id", "itemid", "movieid", "asin"})
 _TYPED_HEADER = re.compile(r"[^\t]+:(token|float)(_seq)?(\t[^\t]+:(token|float)(_seq)?)+")
 _RECBOLE_CATEGORIES = ("class", "genre", "genres", "category", "categories")
 
@@ -67,9 +68,17 @@ def _parquet_columns(path: Path) -> tuple[pa.Array, pa.Array]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"category table {path} is not a whole Parquet file: {error}") from error
-    if not {"item", "category"} <= set(table.column_names):
-        raise ValueError(f"category table {path} has the columns {', '.join(table.column_names)}; it needs item and category")
-    return table.column("item").combine_chunks().cast(pa.string()), table.column("category").combine_chunks().cast(pa.string())
+    if not [table.column_names.count(name) for name in ("item", "category")] == [1, 1]:
+        raise ValueError(f"category table {path} has the columns {', '.join(table.column_names)}; it needs one item and one category")
+    return _text_of(path, table, "item"), _text_of(path, table, "category")
+
+
+def _text_of(path: Path, table: pa.Table, name: str) -> pa.Array:
+    values = table.column(name).combine_chunks()
+    try:
+        return values.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"category table {path}: {name} is of type {values.type}; allowed is string or integer") from error
 
 
 def _text_columns(path: Path) -> tuple[pa.Array, pa.Array]:
@@ -86,8 +95,11 @@ def _text_columns(path: Path) -> tuple[pa.Array, pa.Array]:
     if separator == "::":
         content, separator = content.replace(b"::", b"\x1f"), "\x1f"
     width = 3 if _is_movies(line, separator) else 2
+    header = [name.strip(' "').lower() for name in line.split("::" if separator == "\x1f" else separator)]
     names = ["item", *["title"] * (width - 2), "category"]
-    table = _parse(path, content, names, separator, 1 if _HEADER.match(line) else 0)
+    if header[-1] in _ITEM_NAMES and header[0] not in _ITEM_NAMES:
+        names.reverse()
+    table = _parse(path, content, names, separator, 0 if _ITEM_NAMES.isdisjoint({header[0], header[-1]}) else 1)
     categories = table.column("category").combine_chunks()
     if width == 3:
         categories = pc.list_element(pc.split_pattern(categories, "|", max_splits=1), 0)
@@ -130,6 +142,13 @@ def _parse(path: Path, content: bytes, names: list[str], separator: str, header_
         if str(error).startswith(("Empty CSV file", "Could not skip initial")):
             raise ValueError(f"category table {path} has no rows") from error
         raise ValueError(f"category table {path} cannot be read: {error}") from error
+    items = table.column("item" if "item" in names else "item_id")
+    for name in names:
+        torn = pc.filter(items, pc.fill_null(pc.match_substring(table.column(name), "\n"), False))
+        if len(torn):
+            raise ValueError(
+                f"category table {path}: a quote is not closed in the line of item {torn[0].as_py()[:60]!r}; a line is an item"
+            )
     if wrong:
         shown = "; ".join(f"line {row.number} has {row.actual_columns}: {row.text[:120]!r}" for row in wrong[:5])
         raise ValueError(f"category table {path} needs {len(names)} columns ({', '.join(names)}) in every line, but {shown}")

@@ -11,8 +11,11 @@ OUR_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time")
 REQUIRED_COLUMNS = ("user", "item", "time")
 ID_COLUMNS = ("user", "item", "category")
 
+_MOST_SHOWN = 1000  # characters of a file's columns in an error
 _INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d:?\d\d)?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")
+TIME_FORMS = (pa.csv.ISO8601, "%Y-%m-%d %H:%M:%S UTC")
+"""Dates that are read, the second as BigQuery writes them."""
 
 
 def fixed_type(column: str) -> pa.DataType:
@@ -30,7 +33,7 @@ def time_type(value: str) -> pa.DataType:
     """Type of a time by one of its values: an integer, a decimal number, or a date (with time, with zone)."""
     date = _DATE.fullmatch(value)
     if date:
-        return pa.timestamp("ns", "UTC" if date.group(2) else None)
+        return pa.timestamp("ns", "UTC" if date.group(2) not in (None, " UTC") else None)
     is_decimal = re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+[eE]\d+|\d+\.\d*[eE][+-]?\d+)", value)
     return pa.float64() if is_decimal else pa.int64()
 
@@ -102,7 +105,7 @@ def column_sources(place: object, names: Iterable[str], columns: Mapping[str, st
     names : iterable of str
         The file's columns.
     columns : mapping of str to str
-        Our column -> the file's, as configured.
+        Our column -> the file's, as configured; an empty name leaves a column out that only happens to be called like ours.
 
     Raises
     ------
@@ -115,9 +118,12 @@ def column_sources(place: object, names: Iterable[str], columns: Mapping[str, st
     if unknown:
         raise ValueError(f"columns maps {', '.join(unknown)}; allowed are {', '.join(OUR_COLUMNS)}")
     wanted = {our: columns.get(our, our) for our in OUR_COLUMNS if our in columns or our in names or our in REQUIRED_COLUMNS}
+    wanted = {our: name for our, name in wanted.items() if name or our in REQUIRED_COLUMNS}
     missing = [our if our == name else f"{our} ({name})" for our, name in wanted.items() if name not in names]
     if missing:
-        raise ValueError(f"{place} has no column {', '.join(missing)}; its columns are {', '.join(names)}; map them in columns")
+        found = ", ".join(names)
+        shown = found if len(found) <= _MOST_SHOWN else f"{found[:_MOST_SHOWN]} ..."
+        raise ValueError(f"{place} has no column {', '.join(missing)}; its columns are {shown}; map them in columns")
     taken = list(wanted.values())
     doubled = sorted({name for name in taken if taken.count(name) > 1 or names.count(name) > 1})
     if doubled:

@@ -27,10 +27,12 @@ from jtm_core.formats.sources import first_line, is_parquet, read_start
 
 READABLE_FORMATS: tuple[LogFormat, ...] = ("user_behavior", "amazon_ratings", "movielens", "recbole", "table")
 
+_MOVIELENS_HEADER = "userId,movieId,rating,timestamp"
+
 # What no other format begins with; Amazon's four columns could be anyone's, so that format goes by name.
 _BY_FIRST_LINE: tuple[tuple[LogFormat, str], ...] = (
     ("recbole", r"[^\t]+:(token|float)(_seq)?(\t[^\t]+:(token|float)(_seq)?)+"),
-    ("movielens", r"\d+::\d+::[\d.]+::-?\d+|userId,movieId,rating,timestamp|\d+\t\d+\t[\d.]+\t-?\d+"),
+    ("movielens", r"\d+::\d+::[\d.]+::-?\d+|" + _MOVIELENS_HEADER + r"|\d+\t\d+\t[\d.]+\t-?\d+"),
     ("user_behavior", r"[^,]+,[^,]+,[^,]*,[A-Za-z_]+,-?\d+"),
 )
 _BY_NAME: tuple[tuple[LogFormat, str], ...] = (
@@ -78,6 +80,10 @@ class TextLayout:
         """The same layout with one column as strings."""
         return replace(self, types={**self.types, column: pa.string()}, widening=self.widening - {column})
 
+    def unquoted(self) -> "TextLayout":
+        """The same layout with quotes that belong to the values."""
+        return replace(self, is_quoted=False)
+
 
 def detect_format(path: Path, config: DataConfig) -> LogFormat:
     """Format of a log: the one asked for, else by its first line and then by the file's name.
@@ -98,7 +104,7 @@ def detect_format(path: Path, config: DataConfig) -> LogFormat:
         for name, pattern in candidates:
             if re.fullmatch(pattern, text):
                 return name
-    if set(REQUIRED_COLUMNS) <= set(_fields(line, _separator_of(line))):
+    if set(REQUIRED_COLUMNS) <= set(_fields(path, line, _separator_of(line))):
         return "table"
     raise ValueError(
         f"the format of {path} cannot be told from its name and first line {line[:120]!r}; "
@@ -132,7 +138,7 @@ def text_layout(path: Path, log_format: LogFormat, columns: Mapping[str, str]) -
         return _published(log_format, ",", ("user", "item", "rating", "time"), line, pa.string())
     if log_format == "user_behavior":
         return _published(log_format, ",", ("user", "item", "category", "behaviour", "time"), line, pa.int64())
-    return _movielens_layout(line)
+    return _movielens_layout(path, line)
 
 
 def _published(name: str, separator: str, columns: tuple[str, ...], line: str, ids: pa.DataType) -> TextLayout:
@@ -145,9 +151,11 @@ def _published(name: str, separator: str, columns: tuple[str, ...], line: str, i
     return TextLayout(name=name, separator=separator, file_columns=file_columns, sources={name: name for name in columns}, types=types)
 
 
-def _movielens_layout(line: str) -> TextLayout:
+def _movielens_layout(path: Path, line: str) -> TextLayout:
     separator = "::" if "::" in line else "\t" if "\t" in line else ","
     has_header = line.startswith("userId,")
+    if has_header and line != _MOVIELENS_HEADER:
+        raise ValueError(f"the first line of {path} is {line[:120]!r}; MovieLens has {_MOVIELENS_HEADER!r}, for others take format table")
     layout = _published("movielens", separator, ("user", "item", "rating", "time"), "" if has_header else line, pa.int64())
     return replace(layout, header_lines=int(has_header))
 
@@ -173,7 +181,7 @@ def _recbole_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> Tex
 def _table_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> TextLayout:
     line = first_line(start)
     separator = _separator_of(line)
-    names = _fields(line, separator)
+    names = _fields(path, line, separator)
     has_header = not columns or not all(map(str.isdecimal, columns.values())) or set(columns.values()) <= set(names)
     if not has_header:
         names = [str(number + 1) for number in range(len(names))]
@@ -193,5 +201,8 @@ def _separator_of(line: str) -> str:
     return max(",\t;|", key=line.count)  # the first of equals
 
 
-def _fields(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator), [])
+def _fields(path: Path, line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error as error:
+        raise ValueError(f"the first line of {path} is {line[:120]!r}, no line of text: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jtm_core.formats.column_types import ID_COLUMNS, column_sources
+from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources
 from jtm_core.formats.text_blocks import Block
 
 _BLOCK_ROWS = 1 << 19
@@ -34,14 +34,24 @@ def parquet_blocks(path: Path, columns: Mapping[str, str]) -> Iterator[Block]:
     """
     try:
         with pq.ParquetFile(path) as file:
-            sources = column_sources(path, file.schema_arrow.names, columns)
+            sources = parquet_sources(path, columns)
             types = {our: _target_type(path, our, file.schema_arrow.field(name)) for our, name in sources.items()}
             line = 1
             for batch in file.iter_batches(batch_size=_BLOCK_ROWS, columns=list(sources.values())):
-                yield Block(line, {our: _cast(path, our, batch.column(name), types[our]) for our, name in sources.items()})
+                yield Block(line, {our: _cast(path, line, our, batch.column(name), types[our]) for our, name in sources.items()})
                 line += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+
+
+def parquet_sources(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
+    """Our columns -> those of a Parquet log that hold anything; see :func:`parquet_blocks`."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+    sources = column_sources(path, schema.names, columns)
+    return {our: name for our, name in sources.items() if not pa.types.is_null(schema.field(name).type) or our in REQUIRED_COLUMNS}
 
 
 def _target_type(path: Path, our: str, field: pa.Field) -> pa.DataType:
@@ -62,8 +72,17 @@ def _target_type(path: Path, our: str, field: pa.Field) -> pa.DataType:
     raise ValueError(f"{path}: {our} (column {field.name!r}) is of type {field.type}; allowed is {allowed}")
 
 
-def _cast(path: Path, our: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
+def _cast(path: Path, line: int, our: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
     try:
         return values.cast(kind)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: {our} does not fit {kind}: {error}") from error
+        row = next(row for row in range(len(values)) if not _fits(values[row], kind))
+        raise ValueError(f"{path}: {our} does not fit {kind}: line {line + row} has {values[row]}") from error
+
+
+def _fits(value: pa.Scalar, kind: pa.DataType) -> bool:
+    try:
+        value.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True

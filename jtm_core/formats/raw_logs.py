@@ -9,8 +9,9 @@ Nothing is judged here but the form: times out of range, duplicates and the like
 read the canonical log.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from jtm_core.behaviours import Behaviours, Ints
 from jtm_core.config import DataConfig
 from jtm_core.formats.atomic import atomic_path
 from jtm_core.formats.category_tables import CategoryTable, read_category_table
+from jtm_core.formats.column_types import REQUIRED_COLUMNS
 from jtm_core.formats.log_layouts import detect_format, text_layout
-from jtm_core.formats.parquet_blocks import parquet_blocks
+from jtm_core.formats.parquet_blocks import parquet_blocks, parquet_sources
 from jtm_core.formats.sources import is_parquet
-from jtm_core.formats.text_blocks import Block, ColumnIsText, text_blocks
+from jtm_core.formats.text_blocks import Block, ColumnIsText, QuotesAreText, text_blocks
 
 CANONICAL_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time", "line")
 
@@ -87,13 +89,18 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
     if is_parquet(source):
         if log_format != "table":
             raise ValueError(f"{source} is a Parquet file; format must be table or auto, not {log_format}")
+        _check_filters(source, parquet_sources(source, config.columns), config)
         return _write(_canonical(source, parquet_blocks(source, config.columns), table), source, destination, log_format)
     layout = text_layout(source, log_format, config.columns)
+    _check_filters(source, layout.sources, config)
     while True:
         try:
-            return _write(_canonical(source, text_blocks(source, layout), table), source, destination, log_format)
+            blocks = text_blocks(source, layout)
+            return _write(_canonical(source, blocks, table, has_empty_lines=True), source, destination, log_format)
         except ColumnIsText as late:  # at most once per id column
             layout = layout.widened(late.column)
+        except QuotesAreText:  # at most once
+            layout = layout.unquoted()
 
 
 def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints) -> LogSummary:
@@ -119,18 +126,31 @@ def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints)
     return _write(_canonical(destination, iter([Block(1, columns)]), None), None, destination, "generated")
 
 
-def _canonical(source: Path, blocks: Iterator[Block], table: CategoryTable | None) -> Iterator[pa.RecordBatch]:
+def _check_filters(source: Path, columns: Iterable[str], config: DataConfig) -> None:
+    """Refuse a filter on a column that the log does not have, before anything is read."""
+    filters = {
+        "rating": ("minimum_rating", config.minimum_rating is not None),
+        "behaviour": ("behaviour_types", bool(config.behaviour_types)),
+    }
+    for column, (name, is_set) in filters.items():
+        if is_set and column not in columns:
+            raise ValueError(f"data.{name} is set, but {source} has no column of {column}s; leave it unset or map the column in columns")
+
+
+def _canonical(
+    source: Path, blocks: Iterator[Block], table: CategoryTable | None, has_empty_lines: bool = False
+) -> Iterator[pa.RecordBatch]:
     """Canonical rows of blocks, without those of empty lines."""
     knows_any = False
     for block in blocks:
         columns = dict(block.columns)
-        is_empty = pc.and_(pc.and_(pc.is_null(columns["user"]), pc.is_null(columns["item"])), pc.is_null(columns["time"]))
+        is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
         _check_present(source, block, is_empty)
         columns["time"] = _whole_times(source, block)
         if table is not None:
             table = table if table.items.type == columns["item"].type else table.for_items_of(columns["item"].type)
             columns["category"] = table.categories_of(columns["item"])
-            knows_any = knows_any or columns["category"].null_count < len(columns["category"])
+            knows_any = knows_any or pc.any(pc.is_in(columns["item"], value_set=table.items)).as_py()
         num_rows = len(columns["user"])
         columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
         columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
@@ -142,22 +162,22 @@ def _canonical(source: Path, blocks: Iterator[Block], table: CategoryTable | Non
 
 def _check_present(source: Path, block: Block, is_empty: pa.Array) -> None:
     faults = []
-    for name, values in block.columns.items():
-        if name == "category":
-            continue
+    for name in REQUIRED_COLUMNS:
+        values = block.columns[name]
         is_missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
         wrong = np.flatnonzero(pc.and_not(is_missing, is_empty))
         if len(wrong):
             lines = ", ".join(str(block.first_line + row) for row in wrong[:5])
             faults.append(f"{name} is missing in line {lines}" + (" ..." if len(wrong) > len(wrong[:5]) else ""))
     if faults:
-        raise ValueError(f"{source}: {'; '.join(faults)}; only category may be empty")
+        raise ValueError(f"{source}: {'; '.join(faults)}; only category, behaviour and rating may be empty")
 
 
 def _whole_times(source: Path, block: Block) -> pa.Array:
     times = block.columns["time"]
     if pa.types.is_timestamp(times.type):
-        return pc.floor_temporal(times, unit="second").cast(pa.timestamp("s", times.type.tz)).cast(pa.int64())
+        instants = times.cast(pa.timestamp(times.type.unit, "UTC")) if times.type.tz else times  # no hour is there twice in UTC
+        return pc.floor_temporal(instants, unit="second").cast(pa.timestamp("s", instants.type.tz)).cast(pa.int64())
     if not pa.types.is_floating(times.type):
         return times
     wrong = np.flatnonzero(pc.fill_null(pc.greater_equal(pc.abs(times), 2.0**62), False))

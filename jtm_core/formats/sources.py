@@ -8,6 +8,16 @@ import pyarrow as pa
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
+_OTHER_MAGIC = {
+    b"BZh": "compressed by bzip2",
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zX": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+    _GZIP_MAGIC: "gzip within gzip",
+    _PARQUET_MAGIC: "Parquet within gzip",
+}
 
 
 def _magic(path: Path) -> bytes:
@@ -31,6 +41,12 @@ def is_parquet(path: Path) -> bool:
     return _magic(path) == _PARQUET_MAGIC
 
 
+def _refuse_other(path: Path, start: bytes) -> None:
+    for magic, kind in _OTHER_MAGIC.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path} is {kind}; allowed are text in UTF-8, the same by gzip, and Parquet")
+
+
 @contextmanager
 def open_source(path: Path) -> Iterator[pa.NativeFile]:
     """Open a file for reading, inflating gzip, which is known by its first bytes and not by the name.
@@ -43,6 +59,8 @@ def open_source(path: Path) -> Iterator[pa.NativeFile]:
         If the file is missing, empty, named ``.gz`` without being gzip, or its gzip stream is cut short or corrupt.
     """
     is_gzip = _magic(path)[:2] == _GZIP_MAGIC
+    if not is_gzip:
+        _refuse_other(path, _magic(path))
     if path.suffix == ".gz" and not is_gzip:
         raise ValueError(f"{path} is named .gz but does not begin as a gzip file does; decompress it or fix its name")
     try:
@@ -64,6 +82,7 @@ def read_start(path: Path, num_bytes: int = 1 << 20) -> bytes:
     with open_source(path) as stream:
         start: bytes = stream.read(num_bytes)
         has_more = len(start) == num_bytes
+    _refuse_other(path, start)
     if has_more and b"\n" in start:
         start = start[: start.rindex(b"\n") + 1]
     return start.removeprefix(b"\xef\xbb\xbf")

@@ -1,9 +1,11 @@
 """Streaming text logs as Arrow blocks, with the line number of every row and errors that name the lines.
 
 The fast pass parses straight to the wanted types on all cores. Only if that fails is the file read once more, as
-text and on one core, to say which lines are at fault.
+text and on one core, to say which lines are at fault. A quote that no other closes in its line would swallow what
+follows it up to the next quote, so lines are counted beside rows.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,17 +17,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from jtm_core.formats.column_types import TIME_FORMS
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.sources import open_source
 
 _BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
 _PATTERNS = {
-    pa.int64(): (r"^\s*-?[0-9]{1,18}\s*$", "an integer"),
+    pa.int64(): (r"^\s*-?[0-9]{1,19}\s*$", "an integer of 64 bits"),
     pa.float64(): (r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$", "a number"),
-    pa.timestamp("ns"): (r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?\s*$", "a date without a time zone, as 2017-11-25 09:30:00"),
+    pa.timestamp("ns"): (r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?( UTC)?\s*$", "a date without a time zone, as 2017-11-25 09:30:00"),
     pa.timestamp("ns", "UTC"): (
-        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})\s*$",
+        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)\s*$",
         "a date with a time zone, as 2017-11-25T09:30:00Z",
     ),
 }
@@ -45,6 +48,10 @@ class Block:
 
     first_line: int
     columns: dict[str, pa.Array]
+
+
+class QuotesAreText(Exception):
+    """A tab-separated file has quotes that belong to its values, so none is to be taken off."""
 
 
 class ColumnIsText(Exception):
@@ -77,18 +84,61 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
         block are named), or the file cannot be read to its end.
     ColumnIsText
         If an id column that may be string holds a value that is no integer.
+    QuotesAreText
+        If quotes run over line ends in a file separated by tabs.
     """
     types = {layout.sources[our]: kind for our, kind in layout.types.items()}
     line = layout.header_lines + 1
     try:
         with open_source(path) as stream:
-            for batch in _reader(stream, layout, types):
+            lines = _CountedLines(stream)
+            for batch in _reader(pa.PythonFile(lines, mode="r") if layout.is_quoted else stream, layout, types):
                 yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})
                 line += batch.num_rows
+        if layout.is_quoted and lines.count > line - 1:
+            _blame_quote(path, layout)
     except pa.ArrowInvalid as error:
         if _has_no_rows(error):
             return
+        if layout.is_quoted and str(error).startswith("CSV parser got out of sync"):
+            _blame_quote(path, layout)
         _explain(path, layout, error)
+
+
+class _CountedLines:
+    """A stream that counts the lines read from it; a last one without an end is a line too."""
+
+    closed = False
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream = stream
+        self._num_ends, self._last = 0, b"\n"
+
+    def read(self, num_bytes: int) -> bytes:
+        """Pass bytes on."""
+        passed: bytes = self._stream.read(num_bytes)
+        self._num_ends += passed.count(b"\n")
+        self._last = passed[-1:] or self._last
+        return passed
+
+    @property
+    def count(self) -> int:
+        """Lines so far."""
+        return self._num_ends + (self._last != b"\n")
+
+
+def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:
+    """Name the first line whose quotes are not closed within it."""
+    if layout.separator == "\t":
+        raise QuotesAreText
+    opened = re.compile(rf'(^|{re.escape(layout.separator)})"'.encode())
+    with open_source(path) as stream:
+        for number, line in enumerate(io.BufferedReader(stream), start=1):
+            if line.count(b'"') % 2 and opened.search(line):
+                raise ValueError(
+                    f"{path}: a quote in line {number} is not closed in it: {line[:120].decode(errors='replace')!r}; a line is a behaviour"
+                )
+    raise ValueError(f"{path}: quotes run over the ends of lines; a line is a behaviour")
 
 
 def _has_no_rows(error: pa.ArrowInvalid) -> bool:
@@ -113,7 +163,9 @@ def _reader(stream: pa.NativeFile, layout: TextLayout, types: dict[str, pa.DataT
             ignore_empty_lines=False,  # or rows would no longer be lines
             invalid_row_handler=remember,
         ),
-        pa.csv.ConvertOptions(column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True),
+        pa.csv.ConvertOptions(
+            column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=True, timestamp_parsers=TIME_FORMS
+        ),
     )
 
 
@@ -153,12 +205,21 @@ def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
         else:
             pattern, allowed = _PATTERNS[layout.types[our]]
             fits = np.asarray(pc.fill_null(pc.match_substring_regex(values, pattern), True))
+            if layout.types[our] == pa.int64():
+                fits &= _within_64_bits(values, fits)
         wrong = np.flatnonzero(~fits)[:_SHOWN]
         if len(wrong) and our in layout.widening:
             raise ColumnIsText(our)
         if len(wrong):
             found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
             raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")
+
+
+def _within_64_bits(values: pa.Array, is_integer: Any) -> Any:
+    within = np.ones(len(values), dtype=bool)
+    for row in np.flatnonzero(is_integer & np.asarray(pc.fill_null(pc.greater(pc.binary_length(values), 18), False))):
+        within[row] = -(2**63) <= int(values[row].as_py()) < 2**63
+    return within
 
 
 def _is_utf8(values: pa.Array) -> Any:

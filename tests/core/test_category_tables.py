@@ -25,6 +25,8 @@ GENRES = [["1", "2"], ["Animation", "Drama"]]
         (b"1::Caf\xe9: a film (1995)::Animation|Children's\n2::Y::Drama\n", GENRES),
         (b"item_id:token\tmovie_title:token_seq\tclass:token_seq\n1\tToy Story\tAnimation Children's\n2\tX\tDrama\n", GENRES),
         (b"item_id:token\tgenre:token\n1\tSci Fi\n", [["1"], ["Sci Fi"]]),
+        (b"category_id,item_id\n10,1\n20,2\n", [["1", "2"], ["10", "20"]]),
+        (b"item_1,toys\nitem_2,books\n", [["item_1", "item_2"], ["toys", "books"]]),
     ],
 )
 def test_kinds_of_tables(tmp_path, content, expected):
@@ -49,6 +51,7 @@ def test_parquet_table(tmp_path):
         (b"1,toys\n,books\n", ["1 rows without an item"]),
         (b"item_id:token\tyear:float\n1\t1995\n", ["item_id and one of class"]),
         (gzip.compress(b"1,toys\n")[:-5], ["cut short"]),
+        (b'1,"toys\n2,books\n3,games\n', ["a quote is not closed in the line of item '1'"]),
     ],
 )
 def test_malformed_tables(tmp_path, content, parts):
@@ -86,3 +89,21 @@ def test_a_missing_table_is_refused_before_anything_is_read(tmp_path):
     (tmp_path / "ratings_x.csv").write_text("u,a,5,1\n")
     with pytest.raises(ValueError, match=r"there is no file .*none\.csv"):
         write_canonical_log(tmp_path / "ratings_x.csv", tmp_path / "c.parquet", DataConfig(category_path=str(tmp_path / "none.csv")))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"item": [1], "category": pa.array([["toys"]], pa.list_(pa.string()))}, "category is of type list"),
+        ({"item": [1], "category": pa.array([b"\xff"], pa.binary())}, "category is of type binary; allowed is string or integer"),
+        ({"item": [1], "kind": ["toys"]}, "has the columns item, kind; it needs one item and one category"),
+    ],
+)
+def test_parquet_tables_of_other_columns_are_refused(tmp_path, columns, message):
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match=f"table.parquet.*{message}"):
+        read_category_table(tmp_path / "table.parquet")
+
+
+def test_a_table_that_knows_the_items_but_no_category_is_no_other_log_s(tmp_path):
+    assert with_table(tmp_path, "A,1,5.0,1\n", "1,\n") == [None]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from jtm_core.comparison_config import (
     ComparisonConfig,
@@ -80,6 +81,13 @@ def test_variations_are_of_the_tuned_reference():
         ({"training.epochs": True}, "must be of the kind of 6"),
         ({"training.epochs": 0}, "epochs is 0"),
         ({"counting.als_factors": 0}, "als_factors is 0"),
+        ({"training.nodes": "beem"}, "training.nodes is 'beem'; allowed are uniform, beam"),
+        ({"training.precision": "float16"}, "training.precision is 'float16'; allowed are float32, bfloat16"),
+        ({"tree_learning.assignment": "exakt"}, "allowed are greedy, regret, exact"),
+        ({"training.order_noise": float("inf")}, "must be finite"),
+        ({"training.order_noise": -0.5}, "training.order_noise is -0.5"),
+        ({"training.level_share": 1.5}, "training.level_share is 1.5"),
+        ({"counting.als_confidence": float("nan")}, "must be finite"),
         ({"evaluation.beam_width": 800}, "allowed are dials in model, training, tree_learning, counting"),
         ({"data.minimum_user_behaviours": 5}, "the rest is shared"),
     ],
@@ -123,3 +131,9 @@ def test_impossible_comparisons_are_refused(changes, message):
 def test_impossible_tunings_are_refused(changes):
     with pytest.raises(ValueError, match=r"allowed are|at least 1"):
         TuningConfig(**changes)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_numbers_must_be_finite(value):
+    with pytest.raises(ValidationError, match="finite number"):
+        TypeAdapter(JtmConfig).validate_python({"training": {"learning_rate": float(value)}})

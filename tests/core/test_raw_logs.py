@@ -91,6 +91,43 @@ def test_table_with_a_header_its_own_names_and_quotes(tmp_path):
     assert columns(table, "user", "item", "time", "line") == [["a;b", "c"], [1, 2], [100, 200], [2, 3]]
 
 
+def test_a_column_that_only_happens_to_be_called_like_ours_is_left_out(tmp_path):
+    content = "user,item,time,rating\n1,2,3,good\n"
+    assert "rating" in error_of(tmp_path / "log.csv", content)
+    assert columns(read(tmp_path / "log.csv", content, columns={"rating": ""}), "user", "rating") == [[1], [None]]
+
+
+def test_ratings_and_behaviours_may_be_empty(tmp_path):
+    table = read(tmp_path / "log.csv", "user,item,behaviour,rating,time\n1,2,view,,3\n1,2,,5,4\n")
+    assert columns(table, "behaviour", "rating") == [["view", None], [None, 5.0]]
+
+
+@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+def test_quotes_that_no_line_closes_belong_to_the_values_between_tabs(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
+    rows = [f'u{n}\t{n}\ta{n}\t"Untitled' if n % 4 else f'u{n}\t{n}\ta{n}\tB "C"' for n in range(40)]
+    table = read(tmp_path / "log.tsv", "\n".join(rows) + "\n", format="table", columns={"user": "1", "time": "2", "item": "3"})
+    assert columns(table, "user", "time") == [[f"u{n}" for n in range(40)], list(range(40))]
+
+
+def test_quotes_closed_in_their_lines_are_taken_off_and_empty_lines_at_the_end_count_for_nothing(tmp_path):
+    table = read(tmp_path / "log.csv", 'user,item,time\n"a, ""b""",2,3\nc,4,5\n\n\n')
+    assert columns(table, "user", "line") == [['a, "b"', "c"], [2, 3]]
+
+
+def test_parquet_columns_without_a_type_are_absent(tmp_path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user": [1], "item": [2], "time": [3], "rating": pa.nulls(1), "category": pa.nulls(1)}), path)
+    assert columns(read(path, path.read_bytes()), "user", "rating", "category") == [[1], [None], [None]]
+
+
+def test_an_hour_that_is_there_twice_is_no_obstacle(tmp_path):
+    path, seconds = tmp_path / "log.parquet", [1509859800, 1509863400]  # half past one in New York, twice
+    times = pa.array([second * 1_000_000 for second in seconds], pa.timestamp("us", "America/New_York"))
+    pq.write_table(pa.table({"user": [1, 1], "item": [2, 2], "time": times}), path)
+    assert columns(read(path, path.read_bytes()), "time") == [seconds]
+
+
 def test_table_without_a_header_by_column_numbers(tmp_path):
     table = read(tmp_path / "log.csv", "100,7,3\n200,8,4\n", columns={"user": "3", "item": "2", "time": "1"})
     assert columns(table, "user", "item", "time", "line") == [[3, 4], [7, 8], [100, 200], [1, 2]]
@@ -108,6 +145,8 @@ def test_table_of_our_own_names_needs_no_mapping(tmp_path):
         ("1970-01-01 00:01:00.9", 60),
         ("1970-01-01T01:00:00+01:00", 0),
         ("1970-01-01T00:00:05Z", 5),
+        ("1970-01-01 00:00:05 UTC", 5),
+        ("1970-01-01 01:00:00+01", 0),
         ("12.9", 12),
         ("-0.5", -1),
     ],
@@ -224,6 +263,19 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
         ("x.inter", "1\t2\t3\n", ["name:type"]),
         ("x.inter", "user_id:token\titem_id:token\n1\t2\n", ["no column time (timestamp)", "user_id, item_id"]),
         ("log.parquet", b"PAR1garbage", ["not a whole Parquet file"]),
+        (
+            "log.csv",
+            "user,item,time,note\n" + '1,2,3,"bad\n' + "1,2,3,x\n" * 9,
+            ["a quote in line 2", "'1,2,3,\"bad", "a line is a behaviour"],
+        ),
+        ("log.csv", 'user,item,time,note\n1,2,3,x\n1,2,3,"a\nb"\n', ["a quote in line 3", "a line is a behaviour"]),
+        ("log.csv", "user,item,time,rating\n1,2,3,4\n,,,5\n", ["user is missing in line 3; item is missing in line 3"]),
+        ("ratings.csv", "userId,movieId,timestamp,rating\n1,2,100,5\n", ["'userId,movieId,rating,timestamp'", "format table"]),
+        ("log.csv", "user,item,time\n" + "1,2,1511570400000000000\n" * 8 + "1,2,abc\n", ["line 10: 'abc'"]),
+        ("log.csv", b"user,item,time\r1,2,3\r", ["first line", "no line of text"]),
+        ("log.csv.bz2", b"BZh91AY&SY", ["compressed by bzip2", "allowed are text in UTF-8"]),
+        ("log.csv.gz", gzip.compress(gzip.compress(TAOBAO.encode())), ["gzip within gzip"]),
+        ("log.csv", TAOBAO.encode("utf-16"), ["text in UTF-16"]),
     ],
 )
 def test_bad_files(tmp_path, name, content, parts):
@@ -250,6 +302,29 @@ def test_bad_settings(tmp_path, config, parts):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("config", "column"), [({"minimum_rating": 4.0}, "minimum_rating is set"), ({"behaviour_types": ("buy",)}, "behaviour_types is set")]
+)
+def test_a_filter_on_a_column_that_is_not_there_is_refused_before_reading(tmp_path, config, column):
+    message = error_of(tmp_path / "log.csv", "user,item,time\n1,2,nonsense\n", format="table", **config)
+    assert column in message
+    (tmp_path / "log.csv").unlink()
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user": [1], "item": [1], "time": [1], "rating": pa.nulls(1), "behaviour": pa.nulls(1)}), path)
+    assert column in error_of(path, path.read_bytes(), **config)
+
+
+@pytest.mark.parametrize("log_format", ["amazon_ratings", "user_behavior", "movielens"])
+def test_published_formats_take_no_mapping(log_format):
+    with pytest.raises(ValueError, match=f"format {log_format} has columns of its own; set format to table"):
+        DataConfig(format=log_format, columns={"user": "2", "item": "1", "time": "4"})
+
+
+def test_bounds_of_time_fit_64_bits():
+    with pytest.raises(ValueError, match="must rise and fit 64 bits"):
+        DataConfig(latest_time=2**63)
+
+
 def test_bad_parquet_columns(tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user": [1.5], "item": ["a"], "time": [1]}), path)
@@ -258,6 +333,10 @@ def test_bad_parquet_columns(tmp_path):
     assert "user is missing in line 2" in error_of(path, path.read_bytes())
     pq.write_table(pa.table({"user": pa.array([2**63], pa.uint64()), "item": ["a"], "time": [1]}), path)
     assert "user does not fit int64" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": pa.array([1, 2**63], pa.uint64())}), path)
+    assert "time does not fit int64: line 2 has 9223372036854775808" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, None], "item": ["a", None], "time": [1, None]}), path)
+    assert "user is missing in line 2; item is missing in line 2; time is missing in line 2" in error_of(path, path.read_bytes())
     assert "format must be table" in error_of(path, path.read_bytes(), format="movielens")
 
 

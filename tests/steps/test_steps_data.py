@@ -12,6 +12,7 @@ from prefect.logging import disable_run_logger
 from jtm_core.config import DataConfig, FirstTreeConfig, JtmConfig, SplitConfig
 from tasks.artefacts import read_data, read_tree, read_vocabulary
 from tasks.check_data import check_behaviours, check_log, check_tree
+from tasks.check_machine import check_machine
 from tasks.choose_example import PLANTED, choose_example
 from tasks.compare_baselines import compare_baselines
 from tasks.example_data import Example, ExampleDataUnavailable
@@ -77,6 +78,21 @@ def test_the_same_log_zipped_gives_the_same_artefact(ingested: IngestedLog, tmp_
     zipped.write_bytes(gzip.compress(Path(config.data.path).read_bytes()))
     there = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(zipped)))
     assert ingest_log.compute(fetch_log.fn(there), there).log == ingested.log
+
+
+@pytest.mark.parametrize("replaced", ["log", "categories"])
+def test_a_log_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path, make_config: MakeConfig, replaced: str) -> None:
+    config = make_config()
+    files = {"log": tmp_path / "log.csv", "categories": tmp_path / "categories.csv"}
+    files["log"].write_bytes(Path(config.data.path).read_bytes())
+    files["categories"].write_text("0,1\n1,2\n")
+    data = dataclasses.replace(config.data, path=str(files["log"]), category_path=str(files["categories"]))
+    config = dataclasses.replace(config, data=data)
+    source = fetch_log.fn(config)
+    with files[replaced].open("a") as file:
+        file.write(files[replaced].read_text())
+    with pytest.raises(ValueError, match=rf"{replaced}\.csv was changed while it was read"):
+        ingest_log.compute(source, config)
 
 
 def test_rows_and_times_are_counted(ingested: IngestedLog) -> None:
@@ -168,3 +184,12 @@ def test_the_demo_says_when_its_data_are_synthetic(monkeypatch: pytest.MonkeyPat
 
 def test_the_demo_leaves_other_data_alone(make_config: MakeConfig) -> None:
     assert choose_example.fn(make_config()) == make_config()
+
+
+def test_settings_of_planned_runs_are_asked_about_too(make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jtm_core.bfloat16.has_bfloat16", lambda: False)
+    config = make_config()
+    planned = dataclasses.replace(config, training=dataclasses.replace(config.training, precision="bfloat16"))
+    check_machine.fn(config, (config,))
+    with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16'"):
+        check_machine.fn(config, (config, planned))
