@@ -6,6 +6,9 @@ both run the same experiment: the same seeds, purposes and settings, and in the 
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
+
+import numpy as np
 
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import first_code, height_for
@@ -21,22 +24,35 @@ from jtm_core.tree import TreeIndex, tree_from_order
 from jtm_core.two_means import two_means_order
 
 
+def planting_method(categories: Ints, config: JtmConfig) -> Literal["category", "random", "two_means"]:
+    """How the first tree is planted: as ``first_tree.method`` says, but by 2-means where it says by category and all items are of one.
+
+    Examples
+    --------
+    >>> planting_method(np.array([-1, -1]), JtmConfig()), planting_method(np.array([-1, 3]), JtmConfig())
+    ('two_means', 'category')
+    """
+    asked = config.first_tree.method
+    return "two_means" if asked == "category" and len(np.unique(categories)) < 2 else asked
+
+
 def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config: JtmConfig) -> TreeIndex:
     """The first tree over all items.
 
     Parameters
     ----------
     categories : int64 array (num_items,)
-        Category of every item, -1 unknown.
+        Category of every item, -1 unknown; where they tell no items apart the tree is planted by 2-means (:func:`planting_method`).
     read_histories : callable
         Gives the training histories; called only where the tree depends on them.
     config : JtmConfig
         Of it ``first_tree``, ``model.embedding_width`` and ``seed`` count.
     """
     rng, num_items = generator(config.seed, "first_tree"), len(categories)
-    if config.first_tree.method == "category":
+    method = planting_method(categories, config)
+    if method == "category":
         order = order_by_category(categories, rng)
-    elif config.first_tree.method == "random":
+    elif method == "random":
         order = random_order(num_items, rng)
     else:
         order = two_means_order(cooccurrence_vectors(read_histories(), num_items, config.model.embedding_width, rng), rng)

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from prefect.logging import get_run_logger
+
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_categories, read_data, read_network, read_tree, read_vocabulary, save_network, save_tree
 from tasks.caching import step
@@ -53,6 +55,10 @@ def _extended(store: Store, data: DataReferences, config: JtmConfig, parent: Ver
 
 def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeIndex":
     from jtm_core.behaviours import training_histories
-    from jtm_core.experiment import planted_tree
+    from jtm_core.experiment import planted_tree, planting_method
 
-    return planted_tree(read_categories(store, data), lambda: training_histories(*read_data(store, data)), config)
+    categories = read_categories(store, data)
+    method = planting_method(categories, config)
+    if method != config.first_tree.method:
+        get_run_logger().warning("all items are of one category or of none, so the first tree is planted by %s", method)
+    return planted_tree(categories, lambda: training_histories(*read_data(store, data)), config)

@@ -6,9 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from jtm_core.behaviours import training_histories
 from jtm_core.codes import height_for
+from jtm_core.config import FirstTreeConfig, JtmConfig, SplitConfig
+from jtm_core.experiment import planted_tree
 from jtm_core.first_tree import extend_tree, order_by_category, random_order
 from jtm_core.seeding import generator
+from jtm_core.splitting import split_users
+from jtm_core.synthetic import planted_world
 from jtm_core.tree import tree_from_order
 
 
@@ -65,3 +70,18 @@ def test_trees_do_not_shrink() -> None:
         extend_tree(tree, 3, np.zeros(3, dtype=np.int64))
     with pytest.raises(ValueError, match="5 items, 4 categories"):
         extend_tree(tree, 5, np.zeros(4, dtype=np.int64))
+
+
+@pytest.mark.parametrize("categories", [[-1], [7]])
+def test_a_log_without_categories_is_planted_by_two_means(categories: list[int]) -> None:
+    behaviours = planted_world(generator(1, "world"), num_users=120, num_items=64).behaviours
+    split = split_users(behaviours, SplitConfig(num_validation_users=10, num_test_users=10), 1)
+    histories = training_histories(behaviours, split)
+    one = np.array(categories * behaviours.num_items)
+
+    def leaves(method: str, own: NDArray[np.int64]) -> list[int]:
+        config = JtmConfig(first_tree=FirstTreeConfig(method=method))
+        return planted_tree(own, lambda: histories, config).leaf_of_item.tolist()
+
+    assert leaves("category", one) == leaves("two_means", one) != leaves("random", one)
+    assert leaves("category", np.arange(behaviours.num_items) % 4) != leaves("two_means", one)
