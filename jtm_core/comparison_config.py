@@ -50,6 +50,11 @@ class SensitivityConfig:
     negatives: tuple[PositiveInt, ...] = ()
     """Values of ``training.negatives``."""
 
+    def __post_init__(self) -> None:
+        asked = self.dials()
+        if len(set(asked)) != len(asked):
+            raise ValueError(f"sensitivity asks for {asked}; each value may come once")
+
     def dials(self) -> tuple[tuple[str, Dial], ...]:
         """Every dial and value asked for."""
         asked: dict[str, tuple[Dial, ...]] = {

@@ -23,7 +23,7 @@ class CountingConfig:
     als_regularisation: Annotated[float, Gt(0)] = 0.01
     """ALS: weight of the squared vectors."""
     als_confidence: Annotated[float, Gt(0)] = 1.0
-    """ALS: what a behaviour adds to the confidence of its cell (alpha of Hu, Koren and Volinsky)."""
+    """ALS: confidence of a cell for each behaviour in it; a cell without any has 1 (as ``implicit`` defines it)."""
     als_iterations: PositiveInt = 15
     """ALS: alternations."""
 

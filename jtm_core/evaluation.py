@@ -16,6 +16,7 @@ from jtm_core.beam import BeamSearch, blocks_of, full_scan, without_items
 from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
 from jtm_core.codes import ancestors_up
 from jtm_core.config import EvaluationConfig
+from jtm_core.gate import deciding_cutoff
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.model import JtmNetwork
 from jtm_core.scoring import Scorer, Windows, make_scorer, windows_of
@@ -157,12 +158,12 @@ def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: Eva
     search, last = BeamSearch(make_scorer(network, tree), config.beam_width, first_level), config.cutoffs[-1]
     lists, spreads = [], []
     for low, part in blocks_of(asked.windows):
-        ranking = search.rank(part)
         seen = asked.histories.rows(low, low + len(part))
+        ranking = search.rank(part, last + (int(np.diff(seen.offsets).max()) if config.filter_seen else 0))
         lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
         spreads.append(np.nanstd(np.where(np.isfinite(ranking.logits), ranking.logits, np.nan)[:, :last], axis=1))
     items = np.concatenate(lists)
-    cutoff = next((cutoff for cutoff in reversed(config.cutoffs) if cutoff <= items.shape[1]), items.shape[1])
+    cutoff = min(deciding_cutoff(config.cutoffs, tree.num_items), items.shape[1])
     recall = metrics_at(items, asked.truths, asked.histories, [cutoff], config.truth)[f"recall_at_{cutoff}"]
     return Validation(float(recall.mean()), float(np.concatenate(spreads).mean()), list_overlap(items))
 

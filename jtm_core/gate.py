@@ -1,6 +1,6 @@
 """The validation gate: which versions the loop of Algorithm 1 goes on from, and which one it ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -47,6 +47,17 @@ class Standing(Generic[Version]):
         if not version.is_accepted:
             return Standing(before.best, before.best)
         return Standing(version, max(before.best, version, key=lambda candidate: candidate.deciding_recall))
+
+
+def deciding_cutoff(cutoffs: Sequence[int], num_items: int) -> int:
+    """The last cut-off that leaves an item out, else the first: a list of all items finds everything, whatever made it.
+
+    Examples
+    --------
+    >>> deciding_cutoff((10, 50, 200), num_items=200), deciding_cutoff((10, 50), num_items=8)
+    (50, 10)
+    """
+    return next((cutoff for cutoff in reversed(cutoffs) if cutoff < num_items), cutoffs[0])
 
 
 def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) -> str:

@@ -39,7 +39,7 @@ _NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000
 _ALS = (
     Range("counting.als_factors", (16, 32, 64, 128, 256)),
     Range("counting.als_regularisation", (0.001, 0.01, 0.1, 1.0, 10.0)),
-    Range("counting.als_confidence", (0.5, 1.0, 5.0, 20.0, 40.0)),
+    Range("counting.als_confidence", (1.0, 2.0, 5.0, 20.0, 40.0)),
     Range("counting.als_iterations", (5, 15, 30)),
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}

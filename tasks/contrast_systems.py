@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from jtm_core.comparison_config import SEEDLESS
 from jtm_core.config import EvaluationConfig, JtmConfig
 from tasks.artefacts import read_data, read_lists, save_report
 from tasks.caching import step
@@ -47,7 +48,7 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     ReportRef
         JSON ``{"reference": "jtm", "contrasts": [{"kind": "difference", "name": "tdm", "measure": "test/recall_at_10", ...}]}``.
     """
-    store = open_store()
+    store, runs = open_store(), of_common_seeds(runs)
     behaviours, split = read_data(store, data)
     recalls = {
         key: recalls_of(store, [run for run in runs if (run.system, run.variation) == key], behaviours, split.test, config.evaluation)
@@ -60,11 +61,24 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):
         contrasts += _contrasts("ablation", systems, ABLATION, config.seed)
     varied = {variation: values for (_, variation), values in recalls.items() if variation}
-    if varied and reference == REFERENCE:
-        first = {measure: values[:1] for measure, values in systems[reference].items()}
+    seeds = [run.seed for run in runs if (run.system, run.variation) == (REFERENCE, "")]
+    beside = next((run.seed for run in runs if run.variation), None)
+    if varied and beside in seeds:
+        first = {measure: values[[seeds.index(beside)]] for measure, values in systems[reference].items()}
         against = {variation: {variation: 1.0, reference: -1.0} for variation in varied}
         contrasts += _contrasts("sensitivity", {**varied, reference: first}, against, config.seed)
     return save_report(store, "contrasts", {"reference": reference, "contrasts": contrasts})
+
+
+def of_common_seeds(runs: Sequence[FittedRun]) -> tuple[FittedRun, ...]:
+    """The runs under seeds that all systems have that draw random numbers, so that like is held against like where some failed.
+
+    Variations stay, and where no seed is common to all every run does.
+    """
+    drawing = [run for run in runs if run.system not in SEEDLESS and not run.variation]
+    seeds = [{run.seed for run in drawing if run.system == system} for system in {run.system for run in drawing}]
+    common = set.intersection(*seeds) if seeds else set()
+    return tuple(run for run in runs if run not in drawing or run.seed in common or not common)
 
 
 def recalls_of(

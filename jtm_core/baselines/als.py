@@ -2,8 +2,8 @@
 
 The outsider of the comparison: no tree, no network, no order in a history. The library ``implicit`` does the work. A cell's
 confidence is the number of the user's behaviours with the item. Users who are asked need not be among those learned from:
-their vectors are solved from their histories with the items' vectors fixed (``recalculate_user``). A user without history
-has no vector, and gets the popular items.
+their vectors are solved from their histories with the items' vectors fixed (``recalculate_user``). A user without history,
+or of items that nobody taught, has no vector, and gets the popular items.
 
 implicit has threads of its own and warns unless BLAS, in every library that is loaded by then, keeps to one.
 """
@@ -40,7 +40,8 @@ class AlsSettings:
     regularisation : float
         Weight of the squared vectors, above 0.
     confidence : float
-        What a behaviour adds to the confidence of its cell, above 0 (``alpha`` of the paper).
+        Confidence of a cell for each behaviour in it, above 0; that of a cell without any is 1. So ``implicit`` has it; in the paper a
+        behaviour adds ``alpha`` to the 1.
     iterations : int
         Alternations.
     """
@@ -115,8 +116,9 @@ class ImplicitALS:
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the items of largest inner product; see :class:`jtm_core.baselines.protocol.Recommender`."""
         check_query(histories, num_recommended, excluded, len(self.popularity.items_by_popularity))
-        lists = self._index.largest(self.user_vectors(histories), num_recommended, excluded)
-        empty = np.flatnonzero(np.diff(histories.offsets) == 0)
+        vectors = self.user_vectors(histories)
+        lists = self._index.largest(vectors, num_recommended, excluded)
+        empty = np.flatnonzero(~vectors.any(axis=1))
         if len(empty):
             banned = excluded.take(empty) if excluded is not None else None
             lists[empty] = self.popularity.recommend(histories.take(empty), num_recommended, banned)

@@ -8,6 +8,7 @@ from jtm_core.baselines.protocol import Recommender
 from jtm_core.behaviours import Behaviours, Ints, Ragged, Split, evaluation_histories, evaluation_truths, training_histories
 from jtm_core.config import EvaluationConfig
 from jtm_core.evaluation import Questions
+from jtm_core.gate import deciding_cutoff
 from jtm_core.metrics import metrics_at
 from jtm_core.scoring import windows_of
 
@@ -60,8 +61,8 @@ class Lessons:
         return Questions(self.known, self.asked, windows_of(self.known, window_sizes))
 
     def recall_of(self, recommender: Recommender, evaluation: EvaluationConfig) -> float:
-        """Recall that decides, for any recommender: at the last cut-off, seen items left in or out as ``filter_seen`` says."""
-        last = evaluation.cutoffs[-1]
+        """Recall at :func:`jtm_core.gate.deciding_cutoff`, for any recommender, seen items in or out as ``filter_seen`` says."""
+        last = deciding_cutoff(evaluation.cutoffs, self.num_items)
         lists = recommender.recommend(self.known, last, self.known if evaluation.filter_seen else None)
         return float(metrics_at(lists, self.asked, self.known, [last], evaluation.truth)[f"recall_at_{last}"].mean())
 

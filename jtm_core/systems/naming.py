@@ -70,7 +70,7 @@ def settings_of(name: SystemName, shared: JtmConfig) -> JtmConfig:
     Raises
     ------
     ValueError
-        If there is no such system.
+        If there is no such system, or the settings are none it can have.
 
     Examples
     --------
@@ -82,7 +82,11 @@ def settings_of(name: SystemName, shared: JtmConfig) -> JtmConfig:
     making = _ON_A_TREE.get(name)
     if making is None:
         return shared
-    learning = paper_config().tree_learning if making.training == "paper" else shared.tree_learning
+    learning = shared.tree_learning
+    if making.training == "paper":
+        learning = replace(paper_config().tree_learning, precision=learning.precision, validation_tolerance=learning.validation_tolerance)
+    if name == "hsm" and shared.model.attention:
+        raise ValueError("model.attention is set, which HSM cannot have; leave hsm out of the systems, or attention unset")
     return replace(
         shared,
         model=replace(shared.model, features=making.features),

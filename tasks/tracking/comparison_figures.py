@@ -87,7 +87,8 @@ def _horizontal(contrasts: Sequence[Contrast], places: list[int]) -> tuple[list[
 
 
 def _reaches(contrasts: Sequence[Contrast]) -> list[list[float]]:
-    return [[100 * (one.mean - one.low) for one in contrasts], [100 * (one.high - one.mean) for one in contrasts]]
+    # Where all users differ alike, mean and ends are equal but for rounding, and a reach below 0 is refused.
+    return [[100 * max(0.0, one.mean - one.low) for one in contrasts], [100 * max(0.0, one.high - one.mean) for one in contrasts]]
 
 
 def iterations_figure(data_name: str, judgement: Judgement) -> Figure | None:

@@ -86,6 +86,15 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert np.array_equal(ProductIndex(items).largest(users, 7, banned), whole)
 
 
+def test_users_of_items_that_nobody_taught_get_the_popular_ones() -> None:
+    model = ImplicitALS.fit(ragged([[1, 2], [2, 1], [2, 3], [2, 3, 1]]), NUM_ITEMS, seed=1, settings=AlsSettings(factors=2))
+    cold = ragged([[0], [0, 5]])
+    assert not model.user_vectors(cold).any()
+    popular = model.popularity.recommend(cold, 3)
+    assert model.recommend(cold, 3).tolist() == popular.tolist()
+    assert popular[0].tolist() != [0, 1, 2]
+
+
 def test_errors_say_what_came_and_what_is_allowed() -> None:
     with pytest.raises(ValueError, match="factors is 0, iterations 15; allowed are 1 and more"):
         AlsSettings(factors=0)

@@ -137,3 +137,22 @@ def test_impossible_tunings_are_refused(changes):
 def test_numbers_must_be_finite(value):
     with pytest.raises(ValidationError, match="finite number"):
         TypeAdapter(JtmConfig).validate_python({"training": {"learning_rate": float(value)}})
+
+
+def test_a_value_is_varied_once():
+    with pytest.raises(ValueError, match="each value may come once"):
+        SensitivityConfig(gaps=(1, 1))
+
+
+def test_hsm_has_no_attention():
+    shared = JtmConfig(model=replace(JtmConfig().model, attention=True))
+    with pytest.raises(ValueError, match="attention is set, which HSM cannot have"):
+        ComparisonConfig(shared=shared, systems=("hsm",), seeds=(1,))
+
+
+def test_all_learned_systems_share_the_gate_and_the_precision():
+    shared = JtmConfig(tree_learning=TreeLearningConfig(validation_tolerance=0.5, precision="bfloat16"))
+    for system in ("tdm", "jtm", "jtm-paper"):
+        settings = settings_of(system, shared).tree_learning
+        assert (settings.validation_tolerance, settings.precision) == (0.5, "bfloat16")
+    assert settings_of("jtm-paper", shared).tree_learning.assignment == "greedy"

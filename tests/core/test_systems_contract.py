@@ -340,3 +340,13 @@ def test_lessons_hold_nothing_of_test_users() -> None:
     assert (lengths[split.validation.users] == 0).all()
     first = take_slices(world.behaviours.items, world.behaviours.offsets[split.validation.users], split.validation.history_lengths)
     assert np.array_equal(lessons.known.values, first.values)
+
+
+@pytest.mark.parametrize("filter_seen", [False, True])
+def test_a_list_of_all_items_decides_nothing(filter_seen: bool) -> None:
+    lessons = little().lessons
+    cutoffs = (2, 4, lessons.num_items)
+    evaluation = EvaluationConfig(cutoffs=cutoffs, beam_width=lessons.num_items, small_beam_width=8, filter_seen=filter_seen)
+    popular = Popularity.fit(lessons.histories, lessons.num_items)
+    unpopular = Popularity(popular.items_by_popularity[::-1].copy())
+    assert 1 > lessons.recall_of(popular, evaluation) > lessons.recall_of(unpopular, evaluation)

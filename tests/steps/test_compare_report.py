@@ -3,10 +3,12 @@
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from jtm_core.comparison import Spread
 from tasks.tracking.comparison_figures import (
+    _reaches,
     ablation_figure,
     differences_figure,
     iterations_figure,
@@ -291,3 +293,9 @@ def test_a_round_is_logged_without_what_it_has_not():
         "round/validation_recall",
         "round/moved_share",
     }
+
+
+def test_ends_that_miss_the_mean_by_rounding_alone_reach_nowhere():
+    (same,) = _contrasts("difference", ["tdm"])[:1]
+    rounded = replace(same, mean=1 / 3, low=np.nextafter(1 / 3, 1), high=np.nextafter(1 / 3, 0))
+    assert _reaches([rounded]) == [[0.0], [0.0]]

@@ -13,7 +13,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.metrics import metrics_at
 from jtm_core.systems.naming import settings_of
 from tasks.artefacts import read_data, read_lists
-from tasks.contrast_systems import contrast_systems
+from tasks.contrast_systems import contrast_systems, of_common_seeds
 from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.fit_system import fit_system
@@ -172,3 +172,17 @@ def test_an_interrupt_is_not_held_back() -> None:
     with pytest.raises(KeyboardInterrupt), held_back(failures, planned_runs(ComparisonConfig(systems=("tdm",), seeds=(3,)))[0]):
         raise KeyboardInterrupt
     assert failures == []
+
+
+def run_of(system: str, seed: int, variation: str = "") -> FittedRun:
+    """A run of which nothing but its name counts."""
+    return FittedRun(system, seed, variation, None, None, None, None, None, None)  # type: ignore[arg-type]
+
+
+def test_where_runs_failed_only_common_seeds_are_held_against_each_other() -> None:
+    whole = [run_of("popularity", 1), run_of("tdm", 1), run_of("jtm", 1), run_of("tdm", 2), run_of("jtm", 2)]
+    assert of_common_seeds(whole) == tuple(whole)
+    assert of_common_seeds([run for run in whole if (run.system, run.seed) != ("jtm", 1)]) == (whole[0], whole[3], whole[4])
+    varied = run_of("jtm", 1, "tree_learning.gap=1")
+    assert of_common_seeds([*whole[3:], varied]) == (*whole[3:], varied)
+    assert of_common_seeds([whole[1], whole[4]]) == (whole[1], whole[4]), "none in common"
