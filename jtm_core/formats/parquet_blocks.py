@@ -76,8 +76,9 @@ def _cast(path: Path, line: int, our: str, values: pa.Array, kind: pa.DataType) 
     try:
         return values.cast(kind)
     except pa.ArrowInvalid as error:
-        row = next(row for row in range(len(values)) if not _fits(values[row], kind))
-        raise ValueError(f"{path}: {our} does not fit {kind}: line {line + row} has {values[row]}") from error
+        row = next((row for row in range(len(values)) if not _fits(values[row], kind)), None)
+        found = error if row is None else f"line {line + row} has {values[row]}"
+        raise ValueError(f"{path}: {our} does not fit {kind}: {found}") from error
 
 
 def _fits(value: pa.Scalar, kind: pa.DataType) -> bool:

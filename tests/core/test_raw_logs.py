@@ -256,6 +256,7 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
         ("log.csv", "user,item,time\n", ["no behaviours"]),
         ("ratings.csv", "userId,movieId,rating,timestamp", ["no behaviours"]),
         ("log.csv.gz", gzip.compress(TAOBAO.encode())[:-9], ["cut short", "gzip"]),
+        ("log.csv.gz", gzip.compress(b"user,item,time\n" + b"1,2,3\n" * 99)[:-9], ["cut short", "gzip"]),
         ("log.csv.gz", gzip.compress(TAOBAO.encode())[:-8] + b"\0\0\0\0\x2f\0\0\0", ["incorrect data check"]),
         ("log.csv.gz", b"\x1f\x8bnonsense", ["cannot be read"]),
         ("log.csv.gz", TAOBAO, ["named .gz but"]),
