@@ -4,7 +4,7 @@ from jtm_core.config import JtmConfig
 from tasks.check_data import check_behaviours, check_log
 from tasks.check_machine import check_machine
 from tasks.ingest_log import ingest_log
-from tasks.look_back import look_back
+from tasks.look_back import find_start, look_back
 from tasks.pass_gate import pass_gate
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
@@ -21,12 +21,12 @@ def checked_data(
     Raises
     ------
     ValueError
-        If this machine cannot do what the config asks for; nothing is read then.
+        If this machine cannot do what the config asks for, or there is no version ``start_from``; nothing is read then.
     """
     check_machine(config, planned)
+    parent = find_start(start_from, config)
     ingested = ingest_log(source, config)
-    parent, previous = look_back(start_from, ingested, config)
-    pass_gate(run, check_log(ingested, config, previous))
+    pass_gate(run, check_log(ingested, config, look_back(ingested, config)))
     data = prepare_behaviours(ingested, config, parent)
     log_data(run, data)
     pass_gate(run, check_behaviours(data, config))

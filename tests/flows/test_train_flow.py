@@ -15,7 +15,7 @@ from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
 from tasks.pass_gate import DataRefusedError
 from tasks.store import open_store
-from tasks.versions import find_version, released
+from tasks.versions import UnknownVersionError, find_version, released
 
 DATA_NAME = "small"
 
@@ -105,6 +105,14 @@ def test_a_precision_the_machine_lacks_stops_the_run_before_any_work(
     assert state.is_failed()
     assert not any(name.startswith(("ingest-log", "train-model")) for name in task_runs_of(state))
     with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16', but this CPU"):
+        state.result()
+
+
+def test_a_start_that_nobody_recorded_stops_the_run_before_any_work(environment: Mapping[str, str], parameters: Parameters) -> None:
+    state = train_jtm(**parameters, start_from="small-00-abc", return_state=True)
+    assert state.is_failed()
+    assert not any(name.startswith("ingest-log") for name in task_runs_of(state))
+    with pytest.raises(UnknownVersionError, match="version 'small-00-abc' is not recorded"):
         state.result()
 
 

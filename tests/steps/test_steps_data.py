@@ -18,7 +18,7 @@ from tasks.compare_baselines import compare_baselines
 from tasks.example_data import Example, ExampleDataUnavailable
 from tasks.fetch_log import fetch_log
 from tasks.ingest_log import ingest_log
-from tasks.look_back import look_back
+from tasks.look_back import find_start, look_back
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.references import DataReferences, IngestedLog
@@ -164,8 +164,9 @@ def test_baselines_are_judged_on_both_groups_with_and_without_seen_items(data: D
 
 def test_an_unknown_start_is_refused(ingested: IngestedLog, make_config: MakeConfig) -> None:
     with pytest.raises(UnknownVersionError, match=r"version 'small-00-abc' is not recorded under .*recorded are: none yet"):
-        look_back.fn("small-00-abc", ingested, make_config())
-    assert look_back.fn("", ingested, make_config()) == (None, None)
+        find_start.fn("small-00-abc", make_config())
+    assert find_start.fn("", make_config()) is None
+    assert look_back.fn(ingested, make_config()) is None
 
 
 def test_the_demo_says_when_its_data_are_synthetic(monkeypatch: pytest.MonkeyPatch) -> None:
