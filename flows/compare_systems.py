@@ -31,10 +31,11 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
     shared = config.shared
     source = fetch_log(shared)
     with tracked_comparison(config, source) as run:
-        data, _ = checked_data(run, source, shared, planned=tuple(planned.settings for planned in planned_runs(config)))
+        plan = planned_runs(config)
+        data, _ = checked_data(run, source, shared, planned=tuple(planned.settings for planned in plan))
         finished: list[JudgedRun] = []
         failures: list[Failure] = []
-        for planned in planned_runs(config):
+        for planned in plan:
             with held_back(failures, planned):
                 fitted = fit_system(data, planned.system, planned.settings, planned.counting, planned.variation)
                 searched = search_tree(fitted, data, planned.settings, config.beams)

@@ -159,7 +159,8 @@ def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: Eva
     lists, spreads = [], []
     for low, part in blocks_of(asked.windows):
         seen = asked.histories.rows(low, low + len(part))
-        ranking = search.rank(part, last + (int(np.diff(seen.offsets).max()) if config.filter_seen else 0))
+        count = last + (int(np.diff(seen.offsets).max()) if config.filter_seen else 0)
+        ranking = search.rank(part, min(count, tree.num_items))
         lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
         spreads.append(np.nanstd(np.where(np.isfinite(ranking.logits), ranking.logits, np.nan)[:, :last], axis=1))
     items = np.concatenate(lists)

@@ -60,8 +60,8 @@ def deciding_cutoff(cutoffs: Sequence[int], num_items: int) -> int:
     return next((cutoff for cutoff in reversed(cutoffs) if cutoff < num_items), cutoffs[0])
 
 
-def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) -> str:
-    """Name of the metric that decides between versions: recall at the last cut-off that the data has items for.
+def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float], num_items: int) -> str:
+    """Name of the metric that decides between versions: recall at :func:`deciding_cutoff`.
 
     Parameters
     ----------
@@ -69,17 +69,18 @@ def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float]) 
         Its ``filter_seen`` tells whether seen items are filtered.
     metrics : mapping
         What was measured.
+    num_items : int
 
     Raises
     ------
     ValueError
-        If no recall was measured.
+        If that recall was not measured.
     """
-    prefix = "filtered/" if evaluation.filter_seen else ""
-    for cutoff in reversed(evaluation.cutoffs):
-        if f"{prefix}recall_at_{cutoff}" in metrics:
-            return f"{prefix}recall_at_{cutoff}"
-    raise ValueError(f"no recall was measured at the cut-offs {evaluation.cutoffs}; there are fewer items than the first of them")
+    cutoff = deciding_cutoff(evaluation.cutoffs, num_items)
+    name = f"{'filtered/' if evaluation.filter_seen else ''}recall_at_{cutoff}"
+    if name not in metrics:
+        raise ValueError(f"{name} decides and was not measured; there are {num_items} items, the cut-offs are {evaluation.cutoffs}")
+    return name
 
 
 def is_within_tolerance(recall: float, best: float | None, tolerance: float) -> bool:

@@ -31,7 +31,7 @@ def best_config() -> JtmConfig:
     the loss; each lifted recall of validation users at every cut-off on Globo and Amazon Beauty, tied levels on MovieLens-100K as well
     (``docs/LOG.md``). The nodes of the beam (OTM) beside them lift recall further down the lists on all three, at two to three times the
     time, so they are no default; in a comparison this is ``jtm-otm``. Worth a try on validation users: a first tree by 2-means, which
-    lifted all on a tree on Amazon Beauty and was level with the categories on Globo; how much of the past a horizon reaches
+    lifted most on a tree on Amazon Beauty and was level with the categories on Globo; how much of the past a horizon reaches
     (``training.horizon_share``); for logs whose order says little, such as ratings given in one sitting, ``training.order_noise``;
     smaller batches and more epochs where samples are few, with a falling rate; no ties where features are flat.
     """

@@ -48,7 +48,9 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     ReportRef
         JSON ``{"reference": "jtm", "contrasts": [{"kind": "difference", "name": "tdm", "measure": "test/recall_at_10", ...}]}``.
     """
-    store, runs = open_store(), of_common_seeds(runs)
+    store = open_store()
+    beside = beside_variations(runs)
+    runs = of_common_seeds(runs)
     behaviours, split = read_data(store, data)
     recalls = {
         key: recalls_of(store, [run for run in runs if (run.system, run.variation) == key], behaviours, split.test, config.evaluation)
@@ -61,13 +63,17 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):
         contrasts += _contrasts("ablation", systems, ABLATION, config.seed)
     varied = {variation: values for (_, variation), values in recalls.items() if variation}
-    seeds = [run.seed for run in runs if (run.system, run.variation) == (REFERENCE, "")]
-    beside = next((run.seed for run in runs if run.variation), None)
-    if varied and beside in seeds:
-        first = {measure: values[[seeds.index(beside)]] for measure, values in systems[reference].items()}
-        against = {variation: {variation: 1.0, reference: -1.0} for variation in varied}
-        contrasts += _contrasts("sensitivity", {**varied, reference: first}, against, config.seed)
+    if beside is not None:
+        first = recalls_of(store, [beside], behaviours, split.test, config.evaluation)
+        against = {variation: {variation: 1.0, REFERENCE: -1.0} for variation in varied}
+        contrasts += _contrasts("sensitivity", {**varied, REFERENCE: first}, against, config.seed)
     return save_report(store, "contrasts", {"reference": reference, "contrasts": contrasts})
+
+
+def beside_variations(runs: Sequence[FittedRun]) -> FittedRun | None:
+    """The reference's run under the seed of the variations, None if it failed or there are none."""
+    seeds = {run.seed for run in runs if run.variation}
+    return next((run for run in runs if run.system == REFERENCE and not run.variation and run.seed in seeds), None)
 
 
 def of_common_seeds(runs: Sequence[FittedRun]) -> tuple[FittedRun, ...]:

@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from prefect.logging import get_run_logger
-
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_categories, read_data, read_network, read_tree, read_vocabulary, save_network, save_tree
-from tasks.caching import step
+from tasks.caching import step, step_logger
 from tasks.references import DataReferences, GrownTree, VersionRef
 from tasks.store import Store, open_store
 
@@ -60,5 +58,5 @@ def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeInde
     categories = read_categories(store, data)
     method = planting_method(categories, config)
     if method != config.first_tree.method:
-        get_run_logger().warning("all items are of one category or of none, so the first tree is planted by %s", method)
+        step_logger().warning("all items are of one category or of none, so the first tree is planted by %s", method)
     return planted_tree(categories, lambda: training_histories(*read_data(store, data)), config)

@@ -42,7 +42,7 @@ def record_version(
     store = open_store()
     parent = standing.current if standing else warm_parent
     metrics = store.read_json(candidate.evaluation)["metrics"]
-    gate = _gate(metrics["validation"], standing, config)
+    gate = _gate(metrics["validation"], standing, config, data.num_items)
     manifest = {
         "format": MANIFEST_FORMAT,
         "iteration": candidate.iteration,
@@ -71,8 +71,8 @@ def record_version(
     return version
 
 
-def _gate(validation: dict[str, float], standing: Standing | None, config: JtmConfig) -> dict[str, Any]:
-    name = deciding_metric(config.evaluation, validation)
+def _gate(validation: dict[str, float], standing: Standing | None, config: JtmConfig, num_items: int) -> dict[str, Any]:
+    name = deciding_metric(config.evaluation, validation, num_items)
     recall, tolerance = validation[name], config.tree_learning.validation_tolerance
     best = standing.best.deciding_recall if standing else None
     is_accepted = is_within_tolerance(recall, best, tolerance)

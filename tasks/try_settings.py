@@ -33,7 +33,7 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
         looked at.
     """
     from jtm_core.experiment import what_a_system_reads
-    from jtm_core.gate import deciding_cutoff, deciding_metric
+    from jtm_core.gate import deciding_metric
     from jtm_core.metrics import mean_metrics, metrics_at
     from jtm_core.systems import fitting
     from jtm_core.systems.lessons import lessons_of
@@ -43,13 +43,12 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
     own = what_a_system_reads(config)
     with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
         fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
-    last = deciding_cutoff(config.evaluation.cutoffs, lessons.num_items)
-    cutoffs = [cutoff for cutoff in config.evaluation.cutoffs if cutoff <= last]
+    cutoffs = config.evaluation.cutoffs
     metrics: dict[str, float] = {}
     for prefix, excluded in (("", None), ("filtered/", lessons.known)):
-        lists = fitted.recommend(lessons.known, last, excluded)
+        lists = fitted.recommend(lessons.known, cutoffs[-1], excluded)
         means = mean_metrics(metrics_at(lists, lessons.asked, lessons.known, cutoffs, config.evaluation.truth))
         metrics |= {f"{prefix}{name}": value for name, value in means.items() if name.startswith("recall_at_")}
-    deciding = deciding_metric(config.evaluation, metrics)
+    deciding = deciding_metric(config.evaluation, metrics, lessons.num_items)
     step_logger().info("%s: validation %s is %.4f", system, deciding, metrics[deciding])
     return save_report(store, "trial", {"deciding": deciding, "metrics": metrics})

@@ -68,7 +68,7 @@ def _parquet_columns(path: Path) -> tuple[pa.Array, pa.Array]:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"category table {path} is not a whole Parquet file: {error}") from error
-    if not [table.column_names.count(name) for name in ("item", "category")] == [1, 1]:
+    if any(table.column_names.count(name) != 1 for name in ("item", "category")):
         raise ValueError(f"category table {path} has the columns {', '.join(table.column_names)}; it needs one item and one category")
     return _text_of(path, table, "item"), _text_of(path, table, "category")
 

@@ -58,9 +58,10 @@ def open_source(path: Path) -> Iterator[pa.NativeFile]:
     ValueError
         If the file is missing, empty, named ``.gz`` without being gzip, or its gzip stream is cut short or corrupt.
     """
-    is_gzip = _magic(path)[:2] == _GZIP_MAGIC
+    start = _magic(path)
+    is_gzip = start.startswith(_GZIP_MAGIC)
     if not is_gzip:
-        _refuse_other(path, _magic(path))
+        _refuse_other(path, start)
     if path.suffix == ".gz" and not is_gzip:
         raise ValueError(f"{path} is named .gz but does not begin as a gzip file does; decompress it or fix its name")
     try:

@@ -13,7 +13,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.metrics import metrics_at
 from jtm_core.systems.naming import settings_of
 from tasks.artefacts import read_data, read_lists
-from tasks.contrast_systems import contrast_systems, of_common_seeds
+from tasks.contrast_systems import beside_variations, contrast_systems, of_common_seeds
 from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.fit_system import fit_system
@@ -186,3 +186,10 @@ def test_where_runs_failed_only_common_seeds_are_held_against_each_other() -> No
     varied = run_of("jtm", 1, "tree_learning.gap=1")
     assert of_common_seeds([*whole[3:], varied]) == (*whole[3:], varied)
     assert of_common_seeds([whole[1], whole[4]]) == (whole[1], whole[4]), "none in common"
+
+
+def test_variations_are_held_against_the_reference_under_their_own_seed() -> None:
+    first, second, varied = run_of("jtm", 1), run_of("jtm", 2), run_of("jtm", 1, "tree_learning.gap=1")
+    assert beside_variations([run_of("tdm", 2), second, first, varied]) == first
+    assert beside_variations([second, varied]) is None
+    assert beside_variations([first, second]) is None

@@ -153,12 +153,14 @@ def test_the_gate_refuses_what_falls_by_more_than_the_tolerance(made: Made, bett
 
 def test_the_last_cut_off_with_items_decides() -> None:
     evaluation = EvaluationConfig(cutoffs=(10, 200), beam_width=200)
-    assert deciding_metric(evaluation, {"recall_at_10": 0.1, "recall_at_200": 0.5}) == "recall_at_200"
-    assert deciding_metric(evaluation, {"recall_at_10": 0.1}) == "recall_at_10"
+    both = {"recall_at_10": 0.1, "recall_at_200": 0.5}
+    assert deciding_metric(evaluation, both, num_items=201) == "recall_at_200"
+    assert deciding_metric(evaluation, both, num_items=200) == "recall_at_10", "a list of all items finds everything"
+    assert deciding_metric(evaluation, {"recall_at_10": 0.1}, num_items=99) == "recall_at_10"
     filtered = dataclasses.replace(evaluation, filter_seen=True)
-    assert deciding_metric(filtered, {"recall_at_200": 0.5, "filtered/recall_at_200": 0.6}) == "filtered/recall_at_200"
-    with pytest.raises(ValueError, match="fewer items than the first of them"):
-        deciding_metric(evaluation, {})
+    assert deciding_metric(filtered, {"recall_at_200": 0.5, "filtered/recall_at_200": 0.6}, num_items=201) == "filtered/recall_at_200"
+    with pytest.raises(ValueError, match="recall_at_10 decides and was not measured; there are 7 items"):
+        deciding_metric(evaluation, {}, num_items=7)
 
 
 def test_a_retraining_starts_from_what_was_released(made: Made) -> None:
