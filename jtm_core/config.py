@@ -237,7 +237,7 @@ class EvaluationConfig:
     __pydantic_config__ = _PYDANTIC
 
     cutoffs: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (10, 50, 200)
-    """Cut-offs M of precision, recall, F-measure, NDCG and novelty, ascending; the last one decides between versions."""
+    """Cut-offs M of precision, recall, F-measure, NDCG and novelty, ascending; the last one that leaves an item out decides."""
     beam_width: PositiveInt = 400
     """Nodes kept per level (paper: 400 for M = 200)."""
     small_beam_width: PositiveInt = 50

@@ -46,7 +46,7 @@ class Validation:
     Parameters
     ----------
     recall : float
-        Recall at the last cut-off, 0 .. 1.
+        Recall at :func:`jtm_core.gate.deciding_cutoff`, 0 .. 1.
     score_spread : float
         Mean over users of the standard deviation of the logits of their best leaves.
     list_overlap : float

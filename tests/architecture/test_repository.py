@@ -4,13 +4,14 @@ import ast
 import re
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from jtm_core.comparison_config import ComparisonConfig, TuningConfig
+from jtm_core.comparison_config import ComparisonConfig, TuningConfig, planned_runs
 from jtm_core.config import JtmConfig
 from jtm_core.presets import demo_config
 
@@ -89,8 +90,20 @@ def test_deployed_settings_are_the_demos() -> None:
     read = TypeAdapter(JtmConfig).validate_python
     assert read(given["train-jtm"]) == demo_config()
     assert read(given["retrain-jtm"]).iterations >= 1
-    assert TypeAdapter(ComparisonConfig).validate_python(given["compare-systems"]).shared == demo_config()
-    assert TypeAdapter(TuningConfig).validate_python(given["tune-systems"]).shared == demo_config()
+    compared, tuned = (
+        TypeAdapter(kind).validate_python(given[name])
+        for kind, name in ((ComparisonConfig, "compare-systems"), (TuningConfig, "tune-systems"))
+    )
+    plain = replace(demo_config(), training=replace(demo_config().training, nodes="uniform"))
+    assert compared.shared == tuned.shared == plain
+
+
+def test_deployed_comparison_repeats_no_run() -> None:
+    """With the beam's nodes in common ``jtm`` would be ``jtm-otm`` over again."""
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    given = next(deployment["parameters"]["config"] for deployment in deployments if deployment["name"] == "compare-systems")
+    fitted = {run.system: run.settings for run in planned_runs(TypeAdapter(ComparisonConfig).validate_python(given))}
+    assert fitted["jtm"] != fitted["jtm-otm"]
 
 
 def test_lock_holds_versions_only() -> None:
