@@ -1,8 +1,7 @@
 """Who teaches and who judges: the paper's split of users, and a split in time within each user.
 
-A user's place in the draw depends on the seed and the user's id alone: it stays when users are added, so that
-retraining from an earlier version does not turn those who taught it into judges (save for a few at the border, where
-the number of judges itself grows).
+A user's place in the draw depends on the seed and the user's id alone: it stays when users are added. Where a model is trained on,
+those who taught it never judge it: judges are then drawn from its judges and from users it has not seen.
 """
 
 import numpy as np
@@ -13,12 +12,13 @@ from jtm_core.config import SplitConfig
 from jtm_core.seeding import generator
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 _MINIMUM_USERS = 3
 _MINIMUM_LENGTH_IN_TIME = 5
 
 
-def split_users(behaviours: Behaviours, config: SplitConfig, seed: int) -> Split:
+def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: Split | None = None) -> Split:
     """Divide behaviours into what trains, what decides and what only reports.
 
     Protocol ``users`` (JTM, section 4.1): disjoint validation and test users are drawn, at most a tenth of all each
@@ -36,6 +36,10 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int) -> Split
     config : SplitConfig
     seed : int
         The run's seed; equal seeds give equal splits.
+    parent : Split, optional
+        That of the version to go on from, made by the same protocol over the first of these users, also if they have no behaviours
+        now. Users it does not hold may judge, its test users test again or validate (``users``), its validation users validate
+        again; all others train, so there may be fewer judges than asked for.
 
     Returns
     -------
@@ -51,18 +55,30 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int) -> Split
         raise ValueError(f"there is {behaviours.num_items} item; retrieval needs at least 2")
     lengths = np.diff(behaviours.offsets)
     place = generator(seed, "split").random(behaviours.num_users)  # a longer draw begins with the shorter one's numbers
-    return _split_users(lengths, place, config) if config.protocol == "users" else _split_time(lengths, place, config)
+    unseen = np.arange(behaviours.num_users) >= (len(parent.train_lengths) if parent else 0)
+    if config.protocol == "users":
+        may_test = _and_these(unseen, parent.test) if parent else unseen
+        may_validate = _and_these(may_test, parent.validation) if parent else unseen
+        return _split_users(lengths, place, config, may_test, may_validate)
+    return _split_time(lengths, place, config, _and_these(unseen, parent.validation) if parent else unseen)
 
 
-def _drawn(candidates: Ints, place: Floats) -> Ints:
-    return candidates[np.argsort(place[candidates], kind="stable")]
+def _and_these(mask: Bools, judges: EvaluationUsers) -> Bools:
+    wider = mask.copy()
+    wider[judges.users] = True
+    return wider
+
+
+def _drawn(candidates: Ints, place: Floats, num_drawn: int) -> Ints:
+    """The first of them by their places, ascending by user."""
+    return np.sort(candidates[np.argsort(place[candidates], kind="stable")][:num_drawn])
 
 
 def _allowed(wanted: int, num_users: int) -> int:
     return min(wanted, max(1, num_users // 10))
 
 
-def _split_users(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
+def _split_users(lengths: Ints, place: Floats, config: SplitConfig, may_test: Bools, may_validate: Bools) -> Split:
     num_users, candidates = int((lengths > 0).sum()), np.flatnonzero(lengths >= 2)
     num_test, num_validation = _allowed(config.num_test_users, num_users), _allowed(config.num_validation_users, num_users)
     if num_users < _MINIMUM_USERS or len(candidates) < num_test + num_validation:
@@ -70,8 +86,13 @@ def _split_users(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
             f"{num_users} users with behaviours, {len(candidates)} of them with 2 or more, are too few for the users protocol; "
             f"it needs {_MINIMUM_USERS} users, and {num_test + num_validation} with 2 behaviours to validate and test with"
         )
-    drawn = _drawn(candidates, place)
-    test, validation = np.sort(drawn[:num_test]), np.sort(drawn[num_test : num_test + num_validation])
+    test = _drawn(candidates[may_test[candidates]], place, num_test)
+    validation = _drawn(np.setdiff1d(candidates[may_validate[candidates]], test), place, num_validation)
+    if not len(test) or not len(validation):
+        raise ValueError(
+            f"of {len(candidates)} users with 2 behaviours or more {len(test)} can test and {len(validation)} validate, as the others "
+            "taught the version to start from or chose it; one of each is needed: start from no version"
+        )
     train_lengths = lengths.copy()
     train_lengths[test] = train_lengths[validation] = 0
     return Split(train_lengths, _halves(validation, lengths), _halves(test, lengths))
@@ -82,7 +103,7 @@ def _halves(users: Ints, lengths: Ints) -> EvaluationUsers:
     return EvaluationUsers(users, known, lengths[users] - known)
 
 
-def _split_time(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
+def _split_time(lengths: Ints, place: Floats, config: SplitConfig, may_validate: Bools) -> Split:
     test = np.flatnonzero(lengths >= _MINIMUM_LENGTH_IN_TIME)
     known = lengths.copy()
     known[test] = _first_share(lengths[test], config.train_share)
@@ -92,7 +113,13 @@ def _split_time(lengths: Ints, place: Floats, config: SplitConfig) -> Split:
             f"of {int((lengths > 0).sum())} users {len(test)} have {_MINIMUM_LENGTH_IN_TIME} behaviours or more, and none of these knows 2 "
             f"of them at train_share {config.train_share}; the time protocol needs one such user to validate with"
         )
-    validation = np.sort(_drawn(candidates, place)[: _allowed(config.num_validation_users, len(test))])
+    untaught = candidates[may_validate[candidates]]
+    if not len(untaught):
+        raise ValueError(
+            f"each of the {len(candidates)} users who could validate taught the version to start from with what would be asked; "
+            "start from no version"
+        )
+    validation = _drawn(untaught, place, _allowed(config.num_validation_users, len(test)))
     train_lengths = known.copy()
     train_lengths[validation] = _first_share(known[validation], config.train_share)
     return Split(

@@ -12,7 +12,7 @@ from tasks.caching import step
 from tasks.progress import Progress, artifact_key
 from tasks.references import ReportRef, VersionRef
 from tasks.store import open_store
-from tasks.versions import find_version, from_json
+from tasks.versions import find_version, from_json, require_whole
 
 
 @task(task_run_name="open-version-{version}", cache_policy=NO_CACHE, persist_result=False)
@@ -23,8 +23,12 @@ def open_version(version: str) -> VersionRef:
     ------
     UnknownVersionError
         If it is not recorded in this ``JTM_HOME``.
+    BrokenArtefactError
+        If it is not whole any more.
     """
-    return find_version(version)
+    found = find_version(version)
+    require_whole(found, found.tree, found.model, found.data.behaviours, found.data.split)
+    return found
 
 
 @step(run_name="evaluate-{version.version}-{users}")

@@ -4,8 +4,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from jtm_core.config import JtmConfig
+from tasks.fingerprints import key_part
 from tasks.references import IngestedLog, VersionRef
-from tasks.versions import find_version, released
+from tasks.store import open_store
+from tasks.versions import find_version, released, require_whole
 
 
 @task(task_run_name="find-start-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -22,8 +24,30 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
     ------
     UnknownVersionError
         If ``start_from`` is not recorded.
+    BrokenArtefactError
+        If it is not whole any more.
+    ValueError
+        If it is of another data set, whose ids mean nothing here, or was made by another model or split: its model would not fit, or
+        be asked for what it was taught.
     """
-    return find_version(start_from) if start_from else None
+    if not start_from:
+        return None
+    version = find_version(start_from)
+    require_whole(version, version.tree, version.model, version.data.items, version.data.users, version.data.split)
+    before, now = open_store().read_json(version.manifest)["config"], key_part(config)
+    split = ("protocol", "train_share") if config.split.protocol == "time" else ("protocol",)
+    asked = [("data", ("name",)), ("model", tuple(before["model"])), ("split", split)]
+    differing = [
+        f"{part}.{name} = {before[part][name]}, now it is {now[part].get(name)}"
+        for part, names in asked
+        for name in names
+        if before[part][name] != now[part].get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"version {start_from} was made with {'; '.join(differing)}: give the same to start warm, or start from no version"
+        )
+    return version
 
 
 @task(task_run_name="look-back-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -23,19 +23,21 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     ingested : IngestedLog
     config : JtmConfig
     parent : VersionRef or None
-        A version to go on from: its users and items keep their ids.
+        A version to go on from: its users and items keep their ids, and none of its teachers becomes a judge.
 
     Raises
     ------
     ValueError
         If too little is left, with the counts of every filter.
     """
+    from jtm_core.formats.arrays import read_split
     from jtm_core.splitting import split_users
 
     store = open_store()
     prepared = _prepare(store, ingested, config, parent)
     count_work("rows", ingested.num_rows)
-    split = split_users(prepared.behaviours, config.split, config.seed)
+    earlier = read_split(store.path(parent.data.split)) if parent else None
+    split = split_users(prepared.behaviours, config.split, config.seed, earlier)
     filters = [asdict(count) for count in prepared.filters]
     for count in prepared.filters:
         step_logger().info("%s", count)

@@ -83,8 +83,14 @@ class Store:
         """Store a JSON value; equal values give equal bytes, and NaN is refused."""
         return self.save(kind, "json", lambda path: path.write_text(canonical_json(value, indent=1) + "\n", encoding="utf-8"))
 
-    def path(self, reference: ArtefactRef) -> Path:
+    def path(self, reference: ArtefactRef, remedy: str = "run the flow again and it is made anew") -> Path:
         """Path of an artefact whose bytes have just been checked.
+
+        Parameters
+        ----------
+        reference : ArtefactRef
+        remedy : str
+            What helps if it is gone or broken, for the message.
 
         Raises
         ------
@@ -93,12 +99,11 @@ class Store:
         """
         path = self.home / reference.uri
         if not path.is_file():
-            raise BrokenArtefactError(f"{reference.kind} {path} is missing; run the flow again and it is made anew")
+            raise BrokenArtefactError(f"{reference.kind} {path} is missing; {remedy}")
         sha256 = digest_of_file(path)
         if sha256 != reference.sha256:
             raise BrokenArtefactError(
-                f"{reference.kind} {path} is broken: its bytes have sha256 {sha256}, its reference says {reference.sha256}; "
-                "run the flow again and it is made anew"
+                f"{reference.kind} {path} is broken: its bytes have sha256 {sha256}, its reference says {reference.sha256}; {remedy}"
             )
         return path
 

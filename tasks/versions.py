@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from tasks.references import VersionRef
+from tasks.references import ArtefactRef, VersionRef
 from tasks.settings import jtm_home
-from tasks.store import canonical_json, write_text_durably
+from tasks.store import canonical_json, digest_of_text, open_store, write_text_durably
 
 R = TypeVar("R")
 
 
 class UnknownVersionError(ValueError):
-    """No version of that name, or none of that data set, was recorded in this ``JTM_HOME``."""
+    """No version of that name was recorded in this ``JTM_HOME``."""
 
 
 def as_json(record: object) -> Any:
@@ -35,14 +35,15 @@ def from_json(kind: type[R], value: Any) -> R:
 
 
 def data_slug(data_name: str) -> str:
-    """Folder-safe form of a data set's name.
+    """Folder-safe form of a data set's name, another one for every name: what had to be changed is marked with the name's digest.
 
     Examples
     --------
-    >>> data_slug("Amazon Beauty/5-core")
-    'amazon-beauty-5-core'
+    >>> data_slug("ml-100k"), data_slug("Amazon Beauty/5-core")
+    ('ml-100k', 'amazon-beauty-5-core-7fbc9f')
     """
-    return re.sub(r"[^a-z0-9.]+", "-", data_name.lower()).strip("-.") or "data"
+    slug = re.sub(r"[^a-z0-9.]+", "-", data_name.lower()).strip("-.") or "data"
+    return slug if slug == data_name else f"{slug}-{digest_of_text(data_name)[:6]}"
 
 
 def add_version(version: VersionRef) -> None:
@@ -67,6 +68,18 @@ def find_version(name: str) -> VersionRef:
             return version
     latest = ", ".join(version.version for version in known[-5:]) or "none yet"
     raise UnknownVersionError(f"version {name!r} is not recorded under {_root()}; recorded are: {latest}")
+
+
+def require_whole(version: VersionRef, *references: ArtefactRef) -> None:
+    """Make sure that what a version is to be used for is there, before anything is done with it.
+
+    Raises
+    ------
+    BrokenArtefactError
+        If its manifest or one of the artefacts is missing or has other bytes.
+    """
+    for reference in (version.manifest, *references):
+        open_store().path(reference, f"version {version.version} cannot be used without it: take another version, or make it again")
 
 
 def release(version: VersionRef) -> None:

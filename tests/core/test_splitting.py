@@ -93,6 +93,62 @@ def test_growing_data_leave_who_taught_teaching():
     assert not np.isin(judges, taught).any()
 
 
+@given(
+    lengths=st.lists(st.integers(2, 30), min_size=30, max_size=80),
+    change=st.lists(st.sampled_from(["gone", "as before", "longer"]), min_size=80, max_size=80),
+    num_new=st.integers(0, 20),
+    wanted=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_who_taught_never_judges_again(lengths, change, num_new, wanted, seed):
+    """Whatever the log lost or won, and whatever seed and numbers of judges are asked for now."""
+    parent = split_users(behaviours_of(lengths), config("users", num_validation_users=4, num_test_users=4), 1)
+    now = [0 if what == "gone" else length + 3 * (what == "longer") for length, what in zip(lengths, change, strict=False)] + [5] * num_new
+    fewer = config("users", num_validation_users=wanted[0], num_test_users=wanted[1])
+    present = set(np.flatnonzero(now))
+    could_test = present - set(range(len(lengths))) | present & set(parent.test.users)
+    could_validate = could_test | present & set(parent.validation.users)
+    num_test = min(wanted[1], max(1, len(present) // 10), len(could_test))
+    if len(present) < 3 or not num_test or len(could_validate) == num_test:
+        with pytest.raises(ValueError, match=r"start from no version|too few"):
+            split_users(behaviours_of(now), fewer, seed, parent)
+        return
+    split = split_users(behaviours_of(now), fewer, seed, parent)
+    taught, chose = set(np.flatnonzero(parent.train_lengths)), set(parent.validation.users)
+    assert not taught & {*split.test.users, *split.validation.users}
+    assert not chose & set(split.test.users)
+    assert not set(split.test.users) & set(split.validation.users)
+    judges = np.concatenate([split.validation.users, split.test.users])
+    assert split.train_lengths[judges].sum() == 0
+    assert (split.train_lengths > 0).sum() == (np.array(now) > 0).sum() - len(judges)
+
+
+def test_judges_stay_where_the_log_only_rolls_on():
+    """Half of the users make room for new ones: the others keep their part, new ones fill up."""
+    asked = config("users", num_validation_users=20, num_test_users=20)
+    parent = split_users(behaviours_of([5] * 400), asked, 1)
+    split = split_users(behaviours_of([0] * 200 + [6] * 400), asked, 1, parent)
+    assert set(split.test.users[split.test.users < 400]) <= set(parent.test.users)
+    assert (split.test.users >= 400).any()
+    assert len(split.test) == len(split.validation) == 20
+
+
+def test_in_time_nobody_is_asked_for_what_taught():
+    """Validation asks for a part of what other users train with."""
+    asked = config("time", num_validation_users=5)
+    parent = split_users(behaviours_of([20] * 60), asked, 1)
+    split = split_users(behaviours_of([0] * 30 + [30] * 30 + [20] * 10), asked, 2, parent)
+    old = split.validation.users < 60
+    assert set(split.validation.users[old]) <= set(parent.validation.users)
+    known = split.validation.history_lengths[old]
+    assert (parent.train_lengths[split.validation.users[old]] <= known).all()
+    none = split_users(behaviours_of([20] * 60), asked, 1)
+    gone = [0 if user in none.validation.users else 20 for user in range(60)]
+    with pytest.raises(ValueError, match=f"each of the {60 - len(none.validation)} users who could validate"):
+        split_users(behaviours_of(gone), asked, 1, none)
+
+
 def test_too_little_is_refused():
     with pytest.raises(ValueError, match="1 users with behaviours"):
         split_users(behaviours_of([9, 0]), config("users"), 1)

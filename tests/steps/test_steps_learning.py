@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
+from jtm_core.formats.arrays import read_split
 from jtm_core.gate import deciding_metric
 from tasks.artefacts import read_network, read_tree
 from tasks.evaluate_model import evaluate_model
+from tasks.evaluate_users import open_version
 from tasks.fetch_log import fetch_log
 from tasks.find_released import find_released
 from tasks.ingest_log import ingest_log
 from tasks.iteration_records import iteration_of
 from tasks.learn_tree import learn_tree
+from tasks.look_back import find_start
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.record_version import record_version
 from tasks.references import Candidate, DataReferences, GrownTree, Standing, TrainedModel, VersionRef
 from tasks.report_results import best_version, results_rows, table_text
-from tasks.store import open_store
+from tasks.store import BrokenArtefactError, open_store
 from tasks.train_model import train_model
 from tasks.versions import UnknownVersionError, data_slug, find_version, release, released
 
@@ -180,6 +183,43 @@ def test_a_warm_start_needs_the_same_model(made: Made) -> None:
         plant_tree.compute(made.data, other, version)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"name": "other"}}, r"data\.name = small, now it is other"),
+        ({"model": {"embedding_width": 16}}, r"model\.embedding_width = 8, now it is 16"),
+        ({"split": {"protocol": "time"}}, r"split\.protocol = users, now it is time"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made, change: dict[str, Any], message: str) -> None:
+    version = record(made)
+    assert find_start.fn(version.version, made.config) == version
+    changed = {part: dataclasses.replace(getattr(made.config, part), **fields) for part, fields in change.items()}
+    with pytest.raises(ValueError, match=f"version {version.version} was made with .*{message}"):
+        find_start.fn(version.version, dataclasses.replace(made.config, **changed))
+
+
+def test_a_start_that_is_not_whole_is_refused(made: Made) -> None:
+    version = record(made)
+    open_store().path(version.model).unlink()
+    with pytest.raises(BrokenArtefactError, match=f"is missing; version {version.version} cannot be used without it"):
+        find_start.fn(version.version, made.config)
+    with pytest.raises(BrokenArtefactError, match=f"version {version.version} cannot be used without it"):
+        open_version.fn(version.version)
+
+
+def test_other_judges_at_a_warm_start_never_taught_it(made: Made) -> None:
+    """Another seed would draw most of them from those who did."""
+    version = record(made)
+    ingested = ingest_log.compute(fetch_log.fn(made.config), made.config)
+    earlier = read_split(open_store().path(version.data.split))
+    for seed in (2, 3):
+        data = prepare_behaviours.compute(ingested, dataclasses.replace(made.config, seed=seed), version)
+        split = read_split(open_store().path(data.split))
+        assert set(split.test.users) <= set(earlier.test.users)
+        assert not set(split.validation.users) & set(np.flatnonzero(earlier.train_lengths))
+
+
 def test_a_warm_start_takes_the_later_epochs(made: Made) -> None:
     config = dataclasses.replace(made.config, training=TrainingConfig(epochs=3, later_epochs=1, batch_samples=64, negatives=20))
     warm = train_model.compute(0, made.data, dataclasses.replace(made.grown, start=made.trained.model), config)
@@ -223,9 +263,14 @@ def test_versions_are_listed_where_one_is_unknown(made: Made) -> None:
         find_version("other")
 
 
-@pytest.mark.parametrize(("name", "slug"), [("Amazon Beauty/5-core", "amazon-beauty-5-core"), ("../x", "x"), ("ü", "data")])
+@pytest.mark.parametrize(("name", "slug"), [("ml-100k", "ml-100k"), ("shop-eu", "shop-eu"), ("../x", "x-d6b96a"), ("ü", "data-607474")])
 def test_names_of_data_sets_become_names_of_folders(name: str, slug: str) -> None:
     assert data_slug(name) == slug
+
+
+def test_no_two_data_sets_share_a_folder() -> None:
+    names = ["shop-eu", "shop_eu", "Shop EU", "京东", "淘宝", "data"]
+    assert len({data_slug(name) for name in names}) == len(names)
 
 
 def test_nothing_is_released_at_first(home: Path, make_config: MakeConfig) -> None:
