@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
+from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -110,7 +111,7 @@ class Step(Generic[P, R]):
         """The result kept under the call's key, or a new one that is kept from now on; needs no Prefect run."""
         store, key = open_store(), self.key(*args, **kwargs)
         found = self.kept(store, key)
-        return found.value if found is not None else self._make(store, key, *args, **kwargs).value
+        return (found or self._alone(store, key, *args, **kwargs)[0]).value
 
     def _argument(self, value: Any) -> Any:
         if isinstance(value, JtmConfig):
@@ -121,14 +122,31 @@ class Step(Generic[P, R]):
         store, key = open_store(), self.key(*args, **kwargs)
         found = self.kept(store, key)
         iteration = self._signature.bind(*args, **kwargs).arguments.get("iteration")
-        if found is not None:
-            collect(StepCost(self.name, iteration, found.cost, is_kept=True))
+        result, is_kept = (found, True) if found is not None else self._alone(store, key, *args, **kwargs)
+        collect(StepCost(self.name, iteration, result.cost, is_kept=is_kept))
+        if is_kept:
             get_run_logger().info("%s is already there, as step %s of %s", self.name, key[:12], store.home)
-            return Completed(name="Cached", message=f"kept as step {key[:12]}", data=found.value)
-        made = self._make(store, key, *args, **kwargs)
-        collect(StepCost(self.name, iteration, made.cost, is_kept=False))
-        get_run_logger().info("%s took %s", self.name, cost_text(made.cost))
-        return made.value
+            return Completed(name="Cached", message=f"kept as step {key[:12]}", data=result.value)
+        get_run_logger().info("%s took %s", self.name, cost_text(result.cost))
+        return result.value
+
+    def _alone(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> tuple[Kept[R], bool]:
+        """Make the result while no other run does; one that comes second waits, and finds what the first one left: (it, True)."""
+        path = _record_path(store, key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            step_logger().info("another run is at %s (step %s) already; waiting for what it makes", self.name, key[:12])
+            lock.acquire()
+        try:
+            found = self.kept(store, key)
+            made = found or self._make(store, key, *args, **kwargs)
+        finally:
+            path.unlink(missing_ok=True)  # filelock sees that what it waited for has no name any more, and takes a new file
+            lock.release()
+        return made, found is not None
 
     def _make(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> Kept[R]:
         token = _running_key.set(key)

@@ -10,7 +10,7 @@ MAXIMUM_NAME = 250
 MAXIMUM_VALUE = 500  # MLflow stores 6000, but its comparison page becomes unreadable long before
 
 
-def flatten_params(config: object, prefix: str = "") -> dict[str, str]:
+def flatten_params(config: object, prefix: str = "", only_keyed: bool = False) -> dict[str, str]:
     """Flatten a config into ``{"training.epochs": "4", ...}``, names in the order of the fields.
 
     Parameters
@@ -19,6 +19,8 @@ def flatten_params(config: object, prefix: str = "") -> dict[str, str]:
         Nested to any depth. Sequences become ``10, 50, 200``, None becomes ``none``, an empty text ``""``.
     prefix : str
         Put before every name, with a dot.
+    only_keyed : bool
+        Leave out fields that change nothing of what comes out (metadata ``in_key`` false), so that a run may go on with others.
 
     Returns
     -------
@@ -35,24 +37,25 @@ def flatten_params(config: object, prefix: str = "") -> dict[str, str]:
     >>> flatten_params({"training": {"epochs": 4}, "cutoffs": (10, 200), "path": None})
     {'training.epochs': '4', 'cutoffs': '10, 200', 'path': 'none'}
     """
-    params = dict(_leaves(config, prefix))
+    params = dict(_leaves(config, prefix, only_keyed))
     too_long = [name for name in params if len(name) > MAXIMUM_NAME]
     if too_long:
         raise ValueError(f"param name {too_long[0][:60]!r}... has {len(too_long[0])} characters; MLflow allows {MAXIMUM_NAME}")
     return {name: _shortened(value) for name, value in params.items()}
 
 
-def _leaves(value: object, name: str) -> Iterator[tuple[str, str]]:
-    if children := _children(value):
+def _leaves(value: object, name: str, only_keyed: bool) -> Iterator[tuple[str, str]]:
+    if children := _children(value, only_keyed):
         for child, inner in children.items():
-            yield from _leaves(inner, f"{name}.{child}" if name else str(child))
+            yield from _leaves(inner, f"{name}.{child}" if name else str(child), only_keyed)
     elif name:
         yield name, _text(value)
 
 
-def _children(value: object) -> Mapping[str, Any]:
+def _children(value: object, only_keyed: bool) -> Mapping[str, Any]:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fields = [field for field in dataclasses.fields(value) if not only_keyed or field.metadata.get("in_key", True)]
+        return {field.name: getattr(value, field.name) for field in fields}
     return value if isinstance(value, Mapping) else {}
 
 

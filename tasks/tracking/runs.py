@@ -38,7 +38,8 @@ def open_parent_run(experiment_id: str, key: str, name: str, config: object, tag
     name : str
         Run name in the UI.
     config : dataclass instance or mapping
-        Logged as flattened params; see :func:`tasks.tracking.params.flatten_params`.
+        Logged as flattened params; see :func:`tasks.tracking.params.flatten_params`. What changes nothing of what comes out, as where
+        the work is done, is a tag instead (``jtm.execution.training_processes``), which a continued run may replace.
     tags : mapping of str to str
         E.g. ``jtm.code_fingerprint``, of which the beginning is a param as well: MLflow's comparison shows no tags.
 
@@ -63,7 +64,9 @@ def open_parent_run(experiment_id: str, key: str, name: str, config: object, tag
         client.update_run(run.info.run_id, status="RUNNING")
         log_tags(client, run.info.run_id, tags)
     inputs = {"input.code_fingerprint": tags[names.CODE_FINGERPRINT][:_SHORT]} if names.CODE_FINGERPRINT in tags else {}
-    log_params(client, run, {**inputs, **flatten_params(config)})
+    params, everything = flatten_params(config, only_keyed=True), flatten_params(config)
+    log_params(client, run, {**inputs, **params})
+    log_tags(client, run.info.run_id, {f"jtm.{name}": value for name, value in everything.items() if name not in params})
     return str(run.info.run_id)
 
 

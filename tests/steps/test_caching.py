@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -42,6 +46,35 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_second_call_gives_the_first_result_without_computing() -> None:
     assert double.compute(3, JtmConfig()) == double.compute(3, JtmConfig())
     assert CALLS == [3]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_second_run_of_a_step_waits_for_the_first(fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It takes over what the first one made, and goes to work itself only where that failed."""
+    entered, may_end = Event(), Event()
+
+    def slow(number: int) -> Pair:
+        CALLS.append(number)
+        entered.set()
+        assert may_end.wait(30)
+        if fails and len(CALLS) == 1:
+            raise RuntimeError("out of memory")
+        return Pair(ReportRef(open_store().save_json("doubled", 2 * number)), None, number)
+
+    slow_step = step(run_name="slow")(slow)
+    caplog.set_level(logging.INFO, logger="tasks.caching")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(slow_step.compute, 3)
+        assert entered.wait(30)
+        second = pool.submit(slow_step.compute, 3)
+        while "another run is at slow" not in caplog.text:
+            time.sleep(0.01)
+        assert CALLS == [3]
+        may_end.set()
+        assert second.result(30).count == 3
+    assert bool(first.exception()) == fails
+    assert len(CALLS) == 1 + fails
+    assert not list((tmp_path / "steps").glob("*.lock"))
 
 
 def test_other_arguments_compute_again() -> None:

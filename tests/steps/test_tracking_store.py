@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from jtm_core.config import ExecutionConfig, JtmConfig
 from jtm_core.presets import demo_config
 from tasks.tracking import client as client_module
 from tasks.tracking import iterations as iterations_module
@@ -177,6 +178,20 @@ def test_a_key_must_stand_for_all_params_and_not_be_empty():
         open_parent_run(experiment_id, "", "third", {}, {})
     with pytest.raises(ValueError, match="holds a quote"):
         open_parent_run(experiment_id, "it's", "fourth", {}, {})
+
+
+def test_a_run_goes_on_with_other_processes():
+    """Where the work is done is no part of the key: after running out of memory with two processes one is what helps."""
+    key, experiment = _new_key(), ensure_experiment("jtm")
+    ids = []
+    for processes in (2, 1):
+        config = JtmConfig(execution=ExecutionConfig(training_processes=processes))
+        ids.append(open_parent_run(experiment, key, "run", config, {}))
+        finish_run(ids[-1], "FAILED")
+    run = tracking_client().get_run(ids[0])
+    assert ids[0] == ids[1]
+    assert run.data.tags["jtm.execution.training_processes"] == "1"
+    assert not [name for name in run.data.params if name.startswith("execution")]
 
 
 def test_no_run_is_left_active_for_other_threads(parent):
