@@ -13,10 +13,12 @@ from tasks.compare_baselines import compare_baselines
 from tasks.evaluate_model import evaluate_model
 from tasks.fetch_log import fetch_log
 from tasks.learn_tree import learn_tree
+from tasks.measure_start import measure_start
 from tasks.pass_gate import pass_gate
 from tasks.plant_tree import plant_tree
 from tasks.record_version import record_version
 from tasks.references import Candidate, Standing
+from tasks.release_best import release_best
 from tasks.report_results import report_results
 from tasks.track_run import log_version, tracked_run
 from tasks.train_model import train_model
@@ -36,6 +38,7 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
     with tracked_run(config, source, start_from) as run:
         data, parent = checked_data(run, source, config, start_from)
         grown = plant_tree(data, config, parent)
+        start = measure_start(data, grown, config) if parent else None
 
         standing, versions = None, []
         for iteration in range(config.iterations + 1):
@@ -49,4 +52,6 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
             standing = Standing.after_version(standing, version)
             versions.append(version)
 
-        report_results(run, versions, compare_baselines(data, config), config)
+        report_results(run, versions, compare_baselines(data, config), config, start)
+
+    release_best(versions, start, config)

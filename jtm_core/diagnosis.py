@@ -1,4 +1,23 @@
-"""Signs, in words, that a network is not trained out: under-training looks like a failure of the method."""
+"""Signs, in words, that a network is not trained out, which looks like a failure of the method, or has diverged."""
+
+import numpy as np
+from torch.nn import Module
+
+
+def require_finite(loss: float, network: Module, when: str) -> None:
+    """Stop where a training diverged.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss or a weight is not finite; ``when`` says after what.
+    """
+    broken = [name for name, weights in network.state_dict().items() if not bool(weights.isfinite().all())]
+    if broken or not np.isfinite(loss):
+        raise FloatingPointError(
+            f"after {when} the loss is {loss:.4g} and weights that are not finite are in {broken}: the training diverged, or started from "
+            "such weights; take a lower rate, or another start"
+        )
 
 
 def undertraining_signs(losses: list[float], recalls: list[float], score_spread: float, list_overlap: float) -> list[str]:

@@ -49,6 +49,11 @@ class Standing(Generic[Version]):
         return Standing(version, max(before.best, version, key=lambda candidate: candidate.deciding_recall))
 
 
+def best_version(versions: Sequence[Version]) -> Version:
+    """The accepted version of highest validation recall, the earlier of equals; at least one is accepted."""
+    return max((version for version in versions if version.is_accepted), key=lambda version: version.deciding_recall)
+
+
 def deciding_cutoff(cutoffs: Sequence[int], num_items: int) -> int:
     """The last cut-off that leaves an item out, else the first: a list of all items finds everything, whatever made it.
 

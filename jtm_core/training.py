@@ -16,7 +16,7 @@ from torch import Tensor
 from jtm_core.beam_batches import make_maker
 from jtm_core.behaviours import Ragged
 from jtm_core.config import TrainingConfig
-from jtm_core.diagnosis import undertraining_signs
+from jtm_core.diagnosis import require_finite, undertraining_signs
 from jtm_core.features import SampleOrder, disordered, draw_samples, make_horizon, sample_order
 from jtm_core.gradients import Gradients, make_gradients
 from jtm_core.model import JtmNetwork
@@ -167,6 +167,8 @@ class Training:
         ------
         RuntimeError
             If the networks of several peers differ at the end of an epoch.
+        FloatingPointError
+            If loss or weights are not finite at the end of an epoch.
         """
         while not self._is_done():
             histories, order = self._ordered()
@@ -276,12 +278,14 @@ class Training:
 
     def _end_epoch(self) -> None:
         self._optimiser.refresh()
+        loss = float(np.mean(self._batch_losses))
+        require_finite(loss, self._network, f"epoch {self._epoch + 1} at training.learning_rate {self._config.learning_rate}")
         if self._peers.size > 1:
             self._peers.check_equal(self.digest(), f"the network after epoch {self._epoch + 1}")
         validation = Validation(*self._peers.told_by_first(self._judged))
         is_best = not self._validations or validation.recall > max(v.recall for v in self._validations)
         self._validations.append(validation)
-        self._losses.append(float(np.mean(self._batch_losses)))
+        self._losses.append(loss)
         self._loss_curve += [float(part.mean()) for part in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
         self._epoch, self._batch, self._batch_losses = self._epoch + 1, 0, []
         if is_best:

@@ -8,6 +8,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from jtm_core.config import EvaluationConfig, JtmConfig
+from jtm_core.gate import best_version
 from tasks.costs import cost_rows, costs_so_far
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
@@ -15,7 +16,6 @@ from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.references import ReportRef, RunRef, VersionRef
 from tasks.store import Store, open_store
-from tasks.versions import release
 
 if TYPE_CHECKING:
     from tasks.tracking.records import Experiment, Row
@@ -25,8 +25,10 @@ Metrics = Mapping[str, Mapping[str, float | None]]
 
 
 @outside_task("report-results-{config.data.name}")
-def report_results(run: RunRef, versions: Sequence[VersionRef], baselines: ReportRef, config: JtmConfig) -> None:
-    """Lay all systems side by side and release the best version; it is chosen on validation, test users only report.
+def report_results(
+    run: RunRef, versions: Sequence[VersionRef], baselines: ReportRef, config: JtmConfig, start: ReportRef | None = None
+) -> None:
+    """Lay all systems side by side; the best version is chosen on validation, test users only report.
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ def report_results(run: RunRef, versions: Sequence[VersionRef], baselines: Repor
     baselines : ReportRef
         From ``compare_baselines``.
     config : JtmConfig
+    start : ReportRef or None
+        From ``measure_start``, if the run started from a version.
     """
     store = open_store()
     systems = {system["name"]: system["metrics"] for system in store.read_json(baselines)["systems"]}
@@ -45,8 +49,7 @@ def report_results(run: RunRef, versions: Sequence[VersionRef], baselines: Repor
     create_table_artifact(table=cost_rows(costs_so_far()), key="costs", description="Time, memory and throughput of the steps so far.")
     create_link_artifact(run.url, link_text="The experiment in MLflow", key=artifact_key("mlflow", config.data.name))
     get_run_logger().info("%s\n%s", title, table_text(rows))
-    _log_to_mlflow(run, _experiment(store, run, versions, systems, config, rows))
-    release(best_version(versions))
+    _log_to_mlflow(run, _experiment(store, run, versions, systems, config, rows), store.read_json(start)["recall"] if start else None)
 
 
 def results_rows(store: Store, versions: Sequence[VersionRef], systems: Mapping[str, Metrics], evaluation: EvaluationConfig) -> "list[Row]":
@@ -59,11 +62,6 @@ def results_rows(store: Store, versions: Sequence[VersionRef], systems: Mapping[
         rows.append(_row(f"JTM, iteration {version.iteration}", decision, metrics[version.version], "", evaluation))
     rows.append(_row(f"full scan, iteration {best.iteration}", "", metrics[best.version], "full_scan/", evaluation))
     return rows
-
-
-def best_version(versions: Sequence[VersionRef]) -> VersionRef:
-    """The accepted version of highest validation recall, the earlier of equals."""
-    return max((version for version in versions if version.is_accepted), key=lambda version: version.deciding_recall)
 
 
 def _row(system: str, decision: str, metrics: Metrics, search: str, evaluation: EvaluationConfig) -> "Row":
@@ -119,7 +117,7 @@ def _experiment(
     )
 
 
-def _log_to_mlflow(run: RunRef, experiment: "Experiment") -> None:
+def _log_to_mlflow(run: RunRef, experiment: "Experiment", start_recall: float | None) -> None:
     from tasks.tracking.reports import log_figures, log_html_report, log_results_table
     from tasks.tracking.runs import log_summary
 
@@ -128,3 +126,5 @@ def _log_to_mlflow(run: RunRef, experiment: "Experiment") -> None:
     log_figures(run.run_id, experiment)
     log_html_report(run.run_id, experiment)
     log_summary(run.run_id, best.metrics)
+    if start_recall is not None:
+        log_summary(run.run_id, {"validation_recall": start_recall}, "start/")

@@ -101,14 +101,14 @@ def log_data_input(run_id: str, data: DataInput) -> None:
     log_tags(client, run_id, {names.DATA_NAME: data.name, names.DATA_DIGEST: data.digest})
 
 
-def log_summary(run_id: str, metrics: Mapping[str, float]) -> None:
+def log_summary(run_id: str, metrics: Mapping[str, float], prefix: str = "best/") -> None:
     """Log what the experiment came to, as ``best/...`` metrics of the parent: those of the version it ends with.
 
     The parent's other metrics show the last iteration's value, which may be one that was refused.
     """
     client = tracking_client()
     run = client.get_run(run_id)
-    values = {f"best/{name}": value for name, value in metrics.items()}
+    values = {f"{prefix}{name}": value for name, value in metrics.items()}
     log_missing_metrics(client, run, metrics_at_step(values, 0, run.info.start_time))
 
 

@@ -93,6 +93,12 @@ def test_the_start_is_not_changed_and_the_loss_falls() -> None:
     assert losses[-1] < 0.95 * losses[0]
 
 
+def test_a_training_that_diverges_stops_and_says_so() -> None:
+    broken = training(small_world(), dataclasses.replace(CONFIG, learning_rate=1e30))
+    with pytest.raises(FloatingPointError, match=r"after epoch 1 at training\.learning_rate 1e\+30 the loss is .* the training diverged"):
+        finished(broken)
+
+
 def test_patience_ends_it_and_the_best_epoch_is_kept() -> None:
     world, recalls, seen = small_world(), iter([0.1, 0.5, 0.4, 0.3, 0.9]), []
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prefect.logging import disable_run_logger
 
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
 from jtm_core.formats.arrays import read_split
-from jtm_core.gate import deciding_metric
+from jtm_core.gate import best_version, deciding_metric
 from tasks.artefacts import read_network, read_tree
 from tasks.evaluate_model import evaluate_model
 from tasks.evaluate_users import open_version
@@ -20,11 +21,13 @@ from tasks.ingest_log import ingest_log
 from tasks.iteration_records import iteration_of
 from tasks.learn_tree import learn_tree
 from tasks.look_back import find_start
+from tasks.measure_start import measure_start
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.record_version import record_version
-from tasks.references import Candidate, DataReferences, GrownTree, Standing, TrainedModel, VersionRef
-from tasks.report_results import best_version, results_rows, table_text
+from tasks.references import Candidate, DataReferences, GrownTree, ReportRef, Standing, TrainedModel, VersionRef
+from tasks.release_best import release_best
+from tasks.report_results import results_rows, table_text
 from tasks.store import BrokenArtefactError, open_store
 from tasks.train_model import train_model
 from tasks.versions import UnknownVersionError, data_slug, find_version, release, released
@@ -220,6 +223,31 @@ def test_other_judges_at_a_warm_start_never_taught_it(made: Made) -> None:
         assert not set(split.validation.users) & set(np.flatnonzero(earlier.train_lengths))
 
 
+def test_the_start_is_worth_on_the_same_data_what_it_was_worth(made: Made) -> None:
+    version = record(made)
+    start = measure_start.compute(made.data, plant_tree.compute(made.data, made.config, version), made.config)
+    assert open_store().read_json(start) == {"recall": version.deciding_recall}
+    with pytest.raises(ValueError, match="comes without a model"):
+        measure_start.compute(made.data, made.grown, made.config)
+
+
+def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr("tasks.release_best.create_markdown_artifact", lambda text, key, description: texts.append(text))
+    before = record(made)
+    start = ReportRef(open_store().save_json("start", {"recall": before.deciding_recall}))
+    worse = dataclasses.replace(before, version="small-00-worse", deciding_recall=0.9 * before.deciding_recall)
+    near = dataclasses.replace(before, version="small-00-near", deciding_recall=0.99 * before.deciding_recall)
+    with disable_run_logger():
+        release_best.fn([before], None, made.config)
+        release_best.fn([worse], start, made.config)
+        assert released("small") == before
+        assert "small-00-worse is not released" in texts[0]
+        release_best.fn([worse, near], start, made.config)
+    assert released("small") == near
+    assert len(texts) == 1
+
+
 def test_a_warm_start_takes_the_later_epochs(made: Made) -> None:
     config = dataclasses.replace(made.config, training=TrainingConfig(epochs=3, later_epochs=1, batch_samples=64, negatives=20))
     warm = train_model.compute(0, made.data, dataclasses.replace(made.grown, start=made.trained.model), config)
@@ -274,7 +302,5 @@ def test_no_two_data_sets_share_a_folder() -> None:
 
 
 def test_nothing_is_released_at_first(home: Path, make_config: MakeConfig) -> None:
-    from prefect.logging import disable_run_logger
-
     with disable_run_logger():
         assert find_released.fn(make_config()) == ""

@@ -1,0 +1,41 @@
+"""Let the best version of a finished run take the place of the one before."""
+
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from jtm_core.config import JtmConfig
+from jtm_core.gate import best_version, is_within_tolerance
+from tasks.progress import artifact_key
+from tasks.references import ReportRef, VersionRef
+from tasks.store import open_store
+from tasks.versions import release
+
+
+@task(task_run_name="release-best-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
+def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config: JtmConfig) -> None:
+    """Release the best version, unless it is worse than the one the run started from: then that one stays.
+
+    Parameters
+    ----------
+    versions : sequence of VersionRef
+        In the order of the iterations.
+    start : ReportRef or None
+        From ``measure_start``; None if a first tree was planted.
+    config : JtmConfig
+        By its ``tree_learning.validation_tolerance`` the best may fall short.
+    """
+    best, start_recall = best_version(versions), open_store().read_json(start)["recall"] if start else None
+    if is_within_tolerance(best.deciding_recall, start_recall, config.tree_learning.validation_tolerance):
+        release(best)
+        get_run_logger().info("released %s", best.version)
+        return
+    text = (
+        f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started from "
+        f"{start_recall:.4f} on the same users. The earlier version stays released, and the next retraining starts from it."
+    )
+    get_run_logger().warning(text)
+    create_markdown_artifact(text, key=artifact_key("release", config.data.name), description="Not released")
