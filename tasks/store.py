@@ -21,6 +21,7 @@ from tasks.settings import jtm_home
 _BLOCK = 1 << 20
 _PARTIAL = ".partial-"
 _ABANDONED_SECONDS = 24 * 3600.0
+_FORGOTTEN_SECONDS = 30 * 24 * 3600.0
 
 
 class BrokenArtefactError(Exception):
@@ -111,10 +112,14 @@ class Store:
         """Value of a JSON artefact, checked."""
         return json.loads(self.path(reference).read_text(encoding="utf-8"))
 
-    def remove_abandoned(self, older_than_seconds: float = _ABANDONED_SECONDS) -> int:
-        """Delete what killed runs left half-written, with all that its writers put beside it, and return how many there were."""
-        limit = time.time() - older_than_seconds
-        old = [path for path in (self.home / "store").glob(f"*/{_PARTIAL}*") if _last_touched(path) < limit]
+    def remove_abandoned(self, older_than_seconds: float = _ABANDONED_SECONDS, forgotten_after_seconds: float = _FORGOTTEN_SECONDS) -> int:
+        """Delete what killed runs left half-written, with all that its writers put beside it, and return how many there were.
+
+        A checkpoint can be gone on from for longer, 30 days; after a change of settings or core nobody ever does.
+        """
+        now = time.time()
+        old = [path for path in (self.home / "store").glob(f"*/{_PARTIAL}*") if _last_touched(path) < now - older_than_seconds]
+        old += [path for path in (self.home / "checkpoints").glob("*") if _last_touched(path) < now - forgotten_after_seconds]
         for path in old:
             remove(path)
         return len(old)

@@ -94,6 +94,18 @@ def test_abandoned_partial_files_are_removed_and_young_ones_kept(store: Store) -
     assert (old.exists(), young.exists()) == (False, True)
 
 
+def test_checkpoints_that_nobody_goes_on_from_are_removed_in_the_end(store: Store) -> None:
+    folder = store.home / "checkpoints"
+    (folder / "old.shards" / "pass").mkdir(parents=True)
+    for name, days in (("old.safetensors", 31), ("old.shards/pass/part", 31), ("young.safetensors", 29)):
+        (folder / name).write_bytes(b"state")
+        os.utime(folder / name, (time.time() - days * 86400,) * 2)
+    for path in (folder / "old.shards" / "pass", folder / "old.shards"):
+        os.utime(path, (time.time() - 31 * 86400,) * 2)
+    assert store.remove_abandoned() == 2
+    assert [path.name for path in folder.iterdir()] == ["young.safetensors"]
+
+
 def test_abandoned_writings_go_with_all_that_was_put_aside_and_those_still_written_to_stay(store: Store) -> None:
     folder = store.home / "store" / "weights"
     long_ago = time.time() - 7200
