@@ -1,7 +1,7 @@
 """Who teaches and who judges: the paper's split of users, and a split in time within each user.
 
 A user's place in the draw depends on the seed and the user's id alone: it stays when users are added. Where a model is trained on,
-those who taught it never judge it: judges are then drawn from its judges and from users it has not seen.
+those who taught it never judge it: judges are then drawn from its judges and from users it has not seen (in time: those who validate).
 """
 
 import numpy as np

@@ -116,8 +116,25 @@ def test_a_start_that_nobody_recorded_stops_the_run_before_any_work(environment:
         state.result()
 
 
+def test_a_run_that_fails_at_its_end_releases_nothing(trained: State[Any], parameters: Parameters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try starts from the same version, so it goes on with the same run."""
+
+    def fails(*_: Any) -> None:
+        raise ValueError("MLflow is away")
+
+    before = released(DATA_NAME)
+    (pointer,) = (open_store().home / "released").iterdir()
+    pointer.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.track_run.log_costs", fails)
+        assert train_jtm(**parameters, return_state=True).is_failed()
+    assert released(DATA_NAME) is None
+    assert train_jtm(**parameters, return_state=True).is_completed()
+    assert released(DATA_NAME) == before
+
+
 def test_retraining_keeps_ids_and_starts_from_the_released_version(
-    trained: State[Any], parameters: Parameters, make_log: Callable[..., Path], tmp_path: Path
+    trained: State[Any], parameters: Parameters, make_log: Callable[..., Path], tmp_path: Path, mlflow_uri: str
 ) -> None:
     before = released(DATA_NAME)
     grown = make_log(tmp_path / "grown.csv", num_users=70, num_items=48, seed=3)
@@ -129,6 +146,9 @@ def test_retraining_keeps_ids_and_starts_from_the_released_version(
     versions = [find_version(path.stem) for path in sorted((store.home / "versions").rglob("*.json"))]
     first = [version for version in versions if version.iteration == 0 and version.data == after.data]
     assert [store.read_json(version.manifest)["parent"] for version in first] == [before.version]
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    told = client.search_runs([client.get_experiment_by_name("jtm").experiment_id], f"tags.`jtm.start_from` = '{before.version}'")
+    assert ["start/validation_recall" in run.data.metrics for run in told] == [True]
 
 
 def test_a_recorded_version_can_be_measured_again(trained: State[Any]) -> None:
