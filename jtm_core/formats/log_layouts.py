@@ -10,7 +10,7 @@
 
 Integer or string ids: published formats have integers (Amazon strings), a file of theirs whose first line holds
 something else has strings. In ``recbole`` and ``table`` an id column is integer if each of its values is, without
-leading zeros in the first MiB; else the whole column is string.
+leading zeros; else the whole column is string.
 """
 
 import csv

@@ -2,12 +2,12 @@
 
 The fast pass parses straight to the wanted types on all cores. Only if that fails is the file read once more, as
 text and on one core, to say which lines are at fault. A quote that no other closes in its line would swallow what
-follows it up to the next quote, so lines are counted beside rows.
+follows it up to the next quote, so lines are counted beside rows; ids with leading zeros are looked for beside them too.
 """
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,12 +17,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from jtm_core.formats.column_types import TIME_FORMS
+from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.sources import open_source
+from jtm_core.formats.watched_streams import WatchedStream
 
 _BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
+_ZERO_LED = r"^\s*-?0[0-9xX]"
 _PATTERNS = {
     pa.int64(): (r"^\s*-?[0-9]{1,19}\s*$", "an integer of 64 bits"),
     pa.float64(): (r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$", "a number"),
@@ -83,19 +85,23 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
         If a line has the wrong number of columns or a value is not of its column's type (the first offenders of the
         block are named), or the file cannot be read to its end.
     ColumnIsText
-        If an id column that may be string holds a value that is no integer.
+        If an id column that may be string holds a value that is no integer, or one with a leading zero.
     QuotesAreText
         If quotes run over line ends in a file separated by tabs.
     """
     types = {layout.sources[our]: kind for our, kind in layout.types.items()}
+    unsure = [our for our in ID_COLUMNS if layout.types.get(our) == pa.int64()]
     line = layout.header_lines + 1
     try:
         with open_source(path) as stream:
-            lines = _CountedLines(stream)
-            for batch in _reader(pa.PythonFile(lines, mode="r") if layout.is_quoted else stream, layout, types):
+            watched = WatchedStream(stream, layout.separator[:1].encode())
+            for batch in _reader(pa.PythonFile(watched, mode="r"), layout, types):
+                if unsure and watched.has_zero_led:
+                    _check_leading_zeros(path, layout, unsure)
+                    unsure = []
                 yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})
                 line += batch.num_rows
-        if layout.is_quoted and lines.count > line - 1:
+        if layout.is_quoted and watched.num_lines > line - 1:
             _blame_quote(path, layout)
     except pa.ArrowInvalid as error:
         if _has_no_rows(error):
@@ -103,28 +109,6 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
         if layout.is_quoted and str(error).startswith("CSV parser got out of sync"):
             _blame_quote(path, layout)
         _explain(path, layout, error)
-
-
-class _CountedLines:
-    """A stream that counts the lines read from it; a last one without an end is a line too."""
-
-    closed = False
-
-    def __init__(self, stream: pa.NativeFile) -> None:
-        self._stream = stream
-        self._num_ends, self._last = 0, b"\n"
-
-    def read(self, num_bytes: int) -> bytes:
-        """Pass bytes on."""
-        passed: bytes = self._stream.read(num_bytes)
-        self._num_ends += passed.count(b"\n")
-        self._last = passed[-1:] or self._last
-        return passed
-
-    @property
-    def count(self) -> int:
-        """Lines so far."""
-        return self._num_ends + (self._last != b"\n")
 
 
 def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:
@@ -183,6 +167,25 @@ def _explain(path: Path, layout: TextLayout, error: pa.ArrowInvalid) -> NoReturn
             error = later_error
     _check_widths(path, layout, wrong_rows)
     raise ValueError(f"{path} cannot be read as {layout.name}: {_readable(error)}") from error
+
+
+def _check_leading_zeros(path: Path, layout: TextLayout, columns: Sequence[str]) -> None:
+    """Refuse integer columns, or have them read as text, in which an id is not written as its integer is."""
+    line = layout.header_lines + 1
+    with open_source(path) as stream:
+        for batch in _reader(stream, layout, {layout.sources[our]: pa.binary() for our in columns}):
+            for our in columns:
+                values = batch.column(layout.sources[our])
+                wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _ZERO_LED), False)))[:_SHOWN]
+                if len(wrong) and our in layout.widening:
+                    raise ColumnIsText(our)
+                if len(wrong):
+                    found = "; ".join(f"line {line + row}: {values[row].as_py().decode()!r}" for row in wrong)
+                    raise ValueError(
+                        f"{path}: {our} (column {layout.sources[our]!r}) must be an integer without leading zeros in every line of "
+                        f"{layout.name}, but {found}; as format table such ids are kept as they are"
+                    )
+            line += batch.num_rows
 
 
 def _readable(error: pa.ArrowInvalid) -> str:

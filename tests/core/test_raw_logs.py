@@ -174,6 +174,36 @@ def test_leading_zeros_are_kept(tmp_path):
     assert columns(read(tmp_path / "log.csv", "user,item,time\n007,1,5\n7,1,5\n"), "user") == [["007", "7"]]
 
 
+@pytest.mark.parametrize("block_bytes", [9973, 1 << 20])
+@pytest.mark.parametrize(("row", "column", "ids"), [("007,9,5", "user", "007"), ('9,"0x1F",5', "item", "0x1F"), ('"00",9,5', "user", "00")])
+def test_leading_zeros_beyond_the_part_that_types_are_guessed_from_are_kept(tmp_path, monkeypatch, block_bytes, row, column, ids):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
+    many = "".join(f"{number},{number},1511539200\n" for number in range(60_000))  # more than a MiB
+    table = read(tmp_path / "log.csv", f"user,item,time\n{many}{row}\n{many}")
+    other = "item" if column == "user" else "user"
+    assert columns(table, column) == [[*map(str, range(60_000)), ids, *map(str, range(60_000))]]
+    assert table.schema.field(other).type == pa.int64()
+    assert columns(table, "line") == [list(range(2, 120_003))]
+
+
+def test_a_time_with_a_leading_zero_leaves_the_ids_integers(tmp_path):
+    many = "".join(f"{number},{number},1511539200\n" for number in range(60_000))
+    table = read(tmp_path / "log.csv", f"user,item,time\n{many}4,0,05\n")
+    assert [values[-1] for values in columns(table, "user", "item", "time")] == [4, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("log_format", "content", "column", "line"),
+    [
+        ("movielens", "7::10::5::978300760\n007::11::3::978302109\n8::12::3::978302109\n", "user", "line 2: '007'"),
+        ("user_behavior", "1,2,3,pv,4\n1,2,3,pv,4\n1,2,03,pv,4\n", "category", "line 3: '03'"),
+    ],
+)
+def test_leading_zeros_in_a_published_format_are_refused_with_their_lines(tmp_path, log_format, content, column, line):
+    message = error_of(tmp_path / "log", content, format=log_format)
+    assert all(part in message for part in (column, line, "without leading zeros", "format table"))
+
+
 def test_parquet_log(tmp_path):
     path = tmp_path / "log.bin"
     times = pa.array([datetime(1970, 1, 1, 0, 0, 3), datetime(1970, 1, 1, 0, 0, 4)])
