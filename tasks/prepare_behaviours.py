@@ -11,6 +11,7 @@ from tasks.references import DataReferences, IngestedLog, VersionRef
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
+    from jtm_core.behaviours import Split
     from jtm_core.formats.prepared_logs import Prepared
 
 
@@ -42,6 +43,8 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     for count in prepared.filters:
         step_logger().info("%s", count)
     num_judges = {"validation": len(split.validation), "test": len(split.test)}
+    if earlier:
+        _warn_of_few_judges(split, split_users(prepared.behaviours, config.split, config.seed))
     return DataReferences(
         name=config.data.name,
         log=ingested.log,
@@ -55,6 +58,18 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
         num_items=prepared.behaviours.num_items,
         num_behaviours=len(prepared.behaviours.items),
     )
+
+
+def _warn_of_few_judges(split: "Split", unhindered: "Split") -> None:
+    """Say so where users who taught the version to go on from leave fewer to judge by than there would be."""
+    for role, drawn, wanted in (("validate", split.validation, unhindered.validation), ("test", split.test, unhindered.test)):
+        if len(drawn) < len(wanted):
+            step_logger().warning(
+                "%d users %s where %d would, as the others taught the version to start from; recall is that much less certain",
+                len(drawn),
+                role,
+                len(wanted),
+            )
 
 
 def _prepare(store: Store, ingested: IngestedLog, config: JtmConfig, parent: VersionRef | None) -> "Prepared":

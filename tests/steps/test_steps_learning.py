@@ -12,7 +12,7 @@ from prefect.logging import disable_run_logger
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
 from jtm_core.formats.arrays import read_split
 from jtm_core.gate import best_version, deciding_metric
-from tasks.artefacts import read_network, read_tree
+from tasks.artefacts import read_network, read_tree, read_vocabulary
 from tasks.evaluate_model import evaluate_model
 from tasks.evaluate_users import open_version
 from tasks.fetch_log import fetch_log
@@ -221,6 +221,20 @@ def test_other_judges_at_a_warm_start_never_taught_it(made: Made) -> None:
         split = read_split(open_store().path(data.split))
         assert set(split.test.users) <= set(earlier.test.users)
         assert not set(split.validation.users) & set(np.flatnonzero(earlier.train_lengths))
+
+
+def test_judges_that_a_shorter_log_lacks_are_said_to_be_missing(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    version = record(made)
+    earlier = read_split(open_store().path(version.data.split))
+    users = read_vocabulary(open_store(), version.data.users).keys.to_pylist()
+    gone = {str(users[user]) for user in earlier.test.users[:4]}
+    log = Path(made.config.data.path)
+    for lost, warned in ((set(), False), (gone, True)):
+        kept = [line for line in log.read_text().splitlines() if line.split(",")[0] not in lost]
+        log.write_text("\n".join(kept) + "\n")
+        prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(made.config), made.config), made.config, version)
+        assert ("2 users test where 5 would" in caplog.text) == warned
+        assert "validate where" not in caplog.text
 
 
 def test_the_start_is_worth_on_the_same_data_what_it_was_worth(made: Made) -> None:
