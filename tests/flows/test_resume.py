@@ -1,4 +1,4 @@
-"""``kill -9`` in training, in tree learning and while a version is recorded: run again, the end is the same."""
+"""``kill -9`` in training, tree learning and recording of a first run and of a retraining: run again, the end is the same."""
 
 import json
 import re
@@ -13,10 +13,11 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
 
 DATA_NAME = "killed"
-ENTRY = "flows.train_jtm:train_jtm"
+ENTRY, AGAIN = "flows.train_jtm:train_jtm", "flows.retrain_jtm:retrain_jtm"
 DEADLINE = 300.0
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -47,6 +48,12 @@ def versions_in(home: Path) -> dict[str, Any]:
     """Every version recorded: its digests and its decision, by name."""
     pointers = [json.loads(path.read_text()) for path in home.glob("versions/*/*.json")]
     return {pointer["version"]["version"]: pointer["version"] for pointer in pointers}
+
+
+def released_in(home: Path) -> str:
+    """Name of the one version that is released."""
+    (pointer,) = (home / "released").glob("*.json")
+    return str(json.loads(pointer.read_text())["version"])
 
 
 @pytest.fixture
@@ -94,6 +101,43 @@ def test_killed_runs_end_with_the_digests_of_a_straight_one(
         nested = runs_of(client, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
         assert sorted(iteration.data.tags["jtm.iteration"] for iteration in nested) == ["0", "1"]
         assert [point.step for point in client.get_metric_history(run.info.run_id, "test/recall_at_10")] == [0, 1]
+
+
+def test_a_killed_retraining_goes_on_from_the_version_it_started_from(
+    start: Start,
+    environment: Mapping[str, str],
+    longer: dict[str, Any],
+    place: Path,
+    make_log: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    homes, logs = (place / "straight", Path(environment["JTM_HOME"])), [place / f"again-{number}.log" for number in range(3)]
+    for home in homes:
+        monkeypatch.setenv("JTM_HOME", str(home))
+        assert train_jtm(**longer, return_state=True).is_completed()
+    make_log(place / "log.csv", num_users=80)  # the first 60 as they were
+    monkeypatch.setenv("JTM_HOME", str(homes[0]))
+    assert retrain_jtm(**longer, return_state=True).is_completed()
+
+    before = versions_in(homes[1])
+    moments: list[Callable[[Path], bool]] = [
+        lambda _: any(homes[1].glob("checkpoints/*.safetensors")),
+        lambda log: is_running(log, f"learn-tree-{DATA_NAME}-01"),
+    ]
+    for moment, log in zip(moments, logs, strict=False):
+        killed = start(AGAIN, longer, environment, log)
+        wait_until(killed, log, partial(moment, log))
+        killed.kill()
+        killed.wait()
+        assert released_in(homes[1]) in before
+    finish(start(AGAIN, longer, environment, logs[-1]), logs[-1])
+
+    assert len(before) == 2
+    assert len(versions_in(homes[1])) == 4
+    assert versions_in(homes[1]) == versions_in(homes[0])
+    assert released_in(homes[1]) == released_in(homes[0])
+    assert "training goes on from checkpoint" in logs[1].read_text()
+    assert list(homes[1].glob("checkpoints/*")) == []
 
 
 def runs_of(client: MlflowClient, wanted: str) -> list[Run]:
