@@ -12,12 +12,14 @@ from jtm_core.gate import best_version, is_within_tolerance
 from tasks.progress import artifact_key
 from tasks.references import ReportRef, VersionRef
 from tasks.store import open_store
-from tasks.versions import release
+from tasks.versions import recorded_at, release, released
 
 
 @task(task_run_name="release-best-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
 def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config: JtmConfig) -> None:
     """Release the best version, unless it is worse than the one the run started from: then that one stays.
+
+    An earlier run that is run again and finds all its versions made does not take the place of what was released since.
 
     Parameters
     ----------
@@ -29,13 +31,24 @@ def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config
         By its ``tree_learning.validation_tolerance`` the best may fall short.
     """
     best, start_recall = best_version(versions), open_store().read_json(start)["recall"] if start else None
-    if is_within_tolerance(best.deciding_recall, start_recall, config.tree_learning.validation_tolerance):
+    before = released(config.data.name)
+    if not is_within_tolerance(best.deciding_recall, start_recall, config.tree_learning.validation_tolerance):
+        _say_that_it_is_not(
+            f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started "
+            f"from {start_recall:.4f} on the same users. The earlier version stays released, and the next retraining starts from it.",
+            config,
+        )
+    elif before and recorded_at(before) > max(map(recorded_at, versions)):
+        _say_that_it_is_not(
+            f"{best.version} is not released: this run made no version that was not there, and {before.version} is newer than all of them. "
+            f"It stays released. To go back to the older one, train on from it by start_from.",
+            config,
+        )
+    else:
         release(best)
         get_run_logger().info("released %s", best.version)
-        return
-    text = (
-        f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started from "
-        f"{start_recall:.4f} on the same users. The earlier version stays released, and the next retraining starts from it."
-    )
+
+
+def _say_that_it_is_not(text: str, config: JtmConfig) -> None:
     get_run_logger().warning(text)
     create_markdown_artifact(text, key=artifact_key("release", config.data.name), description="Not released")

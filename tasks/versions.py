@@ -54,6 +54,12 @@ def add_version(version: VersionRef) -> None:
         write_text_durably(path, canonical_json(pointer, indent=1) + "\n")
 
 
+def recorded_at(version: VersionRef) -> float:
+    """When a version was first recorded, in seconds since 1970; 0 if its record was taken away."""
+    path = _folder(version.data.name) / f"{version.version}.json"
+    return float(json.loads(path.read_text(encoding="utf-8"))["recorded_at"]) if path.is_file() else 0.0
+
+
 def find_version(name: str) -> VersionRef:
     """The version of that name.
 

@@ -30,7 +30,7 @@ from tasks.release_best import release_best
 from tasks.report_results import results_rows, table_text
 from tasks.store import BrokenArtefactError, open_store
 from tasks.train_model import train_model
-from tasks.versions import UnknownVersionError, data_slug, find_version, release, released
+from tasks.versions import UnknownVersionError, add_version, data_slug, find_version, release, released
 
 MakeConfig = Callable[..., JtmConfig]
 
@@ -252,6 +252,8 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
     start = ReportRef(open_store().save_json("start", {"recall": before.deciding_recall}))
     worse = dataclasses.replace(before, version="small-00-worse", deciding_recall=0.9 * before.deciding_recall)
     near = dataclasses.replace(before, version="small-00-near", deciding_recall=0.99 * before.deciding_recall)
+    add_version(worse)
+    add_version(near)
     with disable_run_logger():
         release_best.fn([before], None, made.config)
         release_best.fn([worse], start, made.config)
@@ -259,6 +261,25 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
         assert "small-00-worse is not released" in texts[0]
         release_best.fn([worse, near], start, made.config)
     assert released("small") == near
+    assert len(texts) == 1
+
+
+def test_an_earlier_run_that_makes_nothing_new_leaves_what_was_released_since(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr("tasks.release_best.create_markdown_artifact", lambda text, key, description: texts.append(text))
+    first = record(made)
+    later = [dataclasses.replace(first, version=f"small-00-{name}") for name in ("newer", "newest")]
+    with disable_run_logger():
+        release_best.fn([first], None, made.config)
+        add_version(later[0])
+        release_best.fn([later[0]], None, made.config)
+        release_best.fn([first], None, made.config)
+        assert released("small") == later[0]
+        assert f"{first.version} is not released" in texts[0]
+        assert "small-00-newer is newer" in texts[0]
+        add_version(later[1])
+        release_best.fn([first, later[1]], None, made.config)  # broken off before, and finished now
+    assert released("small") == first
     assert len(texts) == 1
 
 
