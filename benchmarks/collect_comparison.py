@@ -18,7 +18,7 @@ from benchmarks.result_tables import RESULTS
 from jtm_core.formats.atomic import atomic_path
 from tasks.track_run import COMPARISONS
 
-KEPT = ("recall_at_", "precision_at_", "f_measure_at_", "ndcg_at_", "novelty_at_", "coverage_at_", "gini_at_")
+KEPT = ("recall_at_", "precision_at_", "f_measure_at_", "ndcg_at_", "novelty_at_", "coverage_at_", "gini_at_", "popularity_percentile_at_")
 
 
 def finished_comparison(client: MlflowClient, data_name: str, run_id: str = "") -> tuple[Run, list[Run]]:
@@ -61,12 +61,13 @@ def _comparison_runs(client: MlflowClient) -> list[Run]:
 
 
 def records(data_name: str, commit: str, parent: Run, systems: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """Every measure of every run."""
+    """The measures named in ``KEPT`` of every run; recall by level stays in MLflow."""
+    config = f"configs/{data_name}.json"
     about = {
         "data": data_name,
         "protocol": parent.data.params.get("shared.split.protocol", ""),
-        "config": f"configs/{data_name}.json",
-        "command": f"prefect deployment run compare-systems/compare-systems --watch --params configs/{data_name}.json",
+        "config": config,
+        "command": f'prefect deployment run compare-systems/compare-systems --watch --params "$(cat docs/results/{config})"',
         "commit": commit,
     }
     for run in systems:

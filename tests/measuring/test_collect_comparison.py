@@ -1,5 +1,8 @@
-"""Which comparison is collected: the run asked for or the newest finished one, with its systems' runs and nothing else."""
+"""Which comparison is collected: the run asked for or the newest finished one, with its systems' runs and nothing else; its records."""
 
+import json
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,8 @@ from mlflow.entities import Run
 from mlflow.store.entities import PagedList
 from mlflow.tracking import MlflowClient
 
-from benchmarks.collect_comparison import finished_comparison
+from benchmarks.collect_comparison import finished_comparison, records
+from benchmarks.result_tables import RESULTS
 from tasks.track_run import COMPARISONS
 
 Ids = dict[str, str]
@@ -73,3 +77,31 @@ def test_runs_beyond_the_first_page_are_seen(client: MlflowClient, ids: Ids, mon
 def test_a_server_without_comparisons_says_so(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="there are: none"):
         finished_comparison(MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'empty.db'}"), "log")
+
+
+def test_records_hold_the_measures_kept_and_a_command_that_a_shell_can_run(client: MlflowClient) -> None:
+    experiment = client.create_experiment("records")
+    parent = client.create_run(experiment)
+    system = client.create_run(experiment, tags={"jtm.system": "jtm", "jtm.seed": "2"})
+    measured = ("test/popularity_percentile_at_10", "test/filtered/recall_at_10", "test/layer_recall/level_03", "time/fit_seconds")
+    for name in measured:
+        client.log_metric(system.info.run_id, name, 0.5)
+    found = list(records("globo-best", "abc", parent, [client.get_run(system.info.run_id)]))
+    assert [(one["users"], one["metric"]) for one in found] == [("test", "filtered/recall_at_10"), ("test", "popularity_percentile_at_10")]
+    assert {(one["system"], one["seed"], one["value"], one["commit"]) for one in found} == {("jtm", 2, 0.5, "abc")}
+    assert parameters_of(found[0]["command"]) == json.loads((RESULTS / "configs" / "globo-best.json").read_text())
+
+
+def parameters_of(command: str) -> object:
+    """What a shell in the project's root hands to ``--params``."""
+    said = subprocess.run(
+        ["sh", "-c", f"printf %s {command.split('--params ')[1]}"], cwd=RESULTS.parents[1], capture_output=True, text=True, check=True
+    )
+    return json.loads(said.stdout)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_commands_of_all_records_name_parameters_that_are_there(path: Path) -> None:
+    for command in {json.loads(line)["command"] for line in path.read_text().splitlines()}:
+        assert "--params" not in command or isinstance(parameters_of(command), dict)
+        assert shlex.split(command)[0] in ("prefect", "python")
