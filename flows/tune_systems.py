@@ -1,10 +1,15 @@
-"""The search for settings before a comparison: as many trials for every system, judged by validation users only."""
+"""The search for settings before a comparison: as many trials for every system, judged by validation users only.
+
+A trial whose training diverges is worth nothing and the search goes on. One that fails in another way is held back until the end, as a
+run of a comparison is.
+"""
 
 from prefect import flow
 
 from flows.checked_data import checked_data
 from jtm_core.comparison_config import TuningConfig
 from jtm_core.tuning import planned_trials
+from tasks.failures import Failure, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.report_tuning import Trial, log_trial, report_tuning
 from tasks.track_run import tracked_tuning
@@ -26,8 +31,12 @@ def tune_systems(config: TuningConfig = DEFAULT) -> None:
         drawn = planned_trials(config)
         data, _ = checked_data(run, source, shared, planned=tuple(trial.planned.settings for trial in drawn))
         trials: list[Trial] = []
+        failures: list[Failure] = []
         for trial in drawn:
             planned = trial.planned
-            trials.append(Trial(trial, try_settings(data, planned.system, planned.settings, planned.counting)))
-            log_trial(run, trials[-1])
-        report_tuning(run, data, trials)
+            with held_back(failures, planned):
+                made = Trial(trial, try_settings(data, planned.system, planned.settings, planned.counting))
+                log_trial(run, made)
+                trials.append(made)
+        report_tuning(run, data, trials, failures)
+        raise_held_back(failures)

@@ -65,13 +65,23 @@ def deciding_cutoff(cutoffs: Sequence[int], num_items: int) -> int:
     return next((cutoff for cutoff in reversed(cutoffs) if cutoff < num_items), cutoffs[0])
 
 
+def deciding_name(evaluation: EvaluationConfig, num_items: int) -> str:
+    """Name of the metric that decides between versions: recall at :func:`deciding_cutoff`, of unseen items where ``filter_seen`` is set.
+
+    Examples
+    --------
+    >>> deciding_name(EvaluationConfig(cutoffs=(10, 50, 200), filter_seen=True), num_items=150)
+    'filtered/recall_at_50'
+    """
+    return f"{'filtered/' if evaluation.filter_seen else ''}recall_at_{deciding_cutoff(evaluation.cutoffs, num_items)}"
+
+
 def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float], num_items: int) -> str:
-    """Name of the metric that decides between versions: recall at :func:`deciding_cutoff`.
+    """The same name, of a metric that is known to have been measured.
 
     Parameters
     ----------
     evaluation : EvaluationConfig
-        Its ``filter_seen`` tells whether seen items are filtered.
     metrics : mapping
         What was measured.
     num_items : int
@@ -81,8 +91,7 @@ def deciding_metric(evaluation: EvaluationConfig, metrics: Mapping[str, float], 
     ValueError
         If that recall was not measured.
     """
-    cutoff = deciding_cutoff(evaluation.cutoffs, num_items)
-    name = f"{'filtered/' if evaluation.filter_seen else ''}recall_at_{cutoff}"
+    name = deciding_name(evaluation, num_items)
     if name not in metrics:
         raise ValueError(f"{name} decides and was not measured; there are {num_items} items, the cut-offs are {evaluation.cutoffs}")
     return name

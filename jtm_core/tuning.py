@@ -1,7 +1,8 @@
 """The search for settings: the ranges of every system, and which of their combinations are tried.
 
 All learned systems search the same ranges, and every system gets the same number of trials. The first trial is the shared
-settings as they are, so tuning never ends below them on validation users; the others are drawn at random without repetition [1]_.
+settings as they are, so tuning never ends below them on validation users; the others are drawn at random [1]_, passing over what
+comes to settings tried before: a system without dials has one trial, Item-CF eight.
 What is a budget (epochs, negatives, width of vectors, windows) is no range: it is one for all.
 
 References
@@ -9,8 +10,9 @@ References
 .. [1] J. Bergstra and Y. Bengio, Random search for hyper-parameter optimization, JMLR 2012.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import prod
 
 from jtm_core.comparison_config import Dial, PlannedRun, SystemSettings, TuningConfig, planned_run
@@ -46,6 +48,7 @@ _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOUR
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
 """What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate, untied, whatever is drawn for these;
 HSM has negatives of its own, and like DNN and product-DNN no levels to tie."""
+_WITHOUT_TIES = frozenset({"dnn", "product-dnn", "hsm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,47 +71,58 @@ class PlannedTrial:
 
 
 def planned_trials(config: TuningConfig) -> tuple[PlannedTrial, ...]:
-    """Every trial of every system, system by system; all under the search's one seed."""
-    settings = SystemSettings(jtm=replace(config.shared, seed=config.seed), counting=config.counting)
-    return tuple(
-        PlannedTrial(number, dials, planned_run(system, settings, dials))
-        for system in config.systems
-        for number, dials in enumerate(trials_of(system, config.trials, config.seed))
-    )
+    """Every trial of every system, system by system, all under the search's one seed; no system is tried with the same settings twice."""
+    shared = SystemSettings(jtm=replace(config.shared, seed=config.seed), counting=config.counting)
+    return tuple(trial for system in config.systems for trial in _trials_of(system, shared, config.trials))
 
 
-def trials_of(system: SystemName, num_trials: int, seed: int) -> tuple[dict[str, Dial], ...]:
-    """The settings a system is tried with.
+def _trials_of(system: SystemName, shared: SystemSettings, num_trials: int) -> Iterator[PlannedTrial]:
+    """The shared settings, then draws, passing over those that come to settings a system was tried with: fewer where there are no more."""
+    made: list[PlannedRun] = []
+    for dials in chain([{}], draws_of(system, shared.jtm.seed)):
+        planned = planned_run(system, shared, dials)
+        if (effective := _effective(planned)) not in made:
+            yield PlannedTrial(len(made), dials, planned)
+            made.append(effective)
+        if len(made) == num_trials:
+            return
+
+
+def _effective(planned: PlannedRun) -> PlannedRun:
+    """The same for settings that differ only in what the system does not look at."""
+    training = planned.settings.training
+    if training.target == "next_item":
+        training = replace(training, horizon_share=1.0)
+    if planned.system in _WITHOUT_TIES:
+        training = replace(training, tied_levels=False)
+    if planned.system == "hsm":
+        training = replace(training, negative_draw="even")
+    return replace(planned, settings=replace(planned.settings, training=training))
+
+
+def draws_of(system: SystemName, seed: int) -> Iterator[dict[str, Dial]]:
+    """Every combination of a system's ranges in random order.
 
     Parameters
     ----------
     system : SystemName
-    num_trials : int
-        At least 1.
     seed : int
-        Draws the combinations; systems of the same ranges are tried with the same ones.
+        Draws the order; systems of the same ranges have the same one.
 
-    Returns
-    -------
-    tuple of dict
-        Path of a dial -> value. The first is empty: the shared settings. Fewer than ``num_trials`` if the ranges have fewer combinations.
-
-    Raises
+    Yields
     ------
-    ValueError
-        If ``num_trials`` is below 1.
+    dict of str to Dial
+        Path of a dial -> value.
 
     Examples
     --------
-    >>> trials_of("popularity", 8, seed=1)
-    ({},)
+    >>> list(draws_of("popularity", seed=1)), len(list(draws_of("als", seed=1)))
+    ([], 375)
     """
-    if num_trials < 1:
-        raise ValueError(f"num_trials is {num_trials}; allowed are 1 and more")
     ranges = RANGES[system]
     combinations = prod(len(one.values) for one in ranges) if ranges else 0
-    drawn = generator(seed, "tuning").permutation(combinations)[: num_trials - 1]
-    return ({}, *(_combination(ranges, int(number)) for number in drawn))
+    for number in generator(seed, "tuning").permutation(combinations):
+        yield _combination(ranges, int(number))
 
 
 def _combination(ranges: tuple[Range, ...], number: int) -> dict[str, Dial]:

@@ -1,4 +1,4 @@
-"""Runs of a comparison that end in an error: they are told about and held back, so that the others go on."""
+"""Runs of a comparison, or trials, that end in an error: they are told about and held back, so that the others go on."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _MOST_WORDS = 300
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs of a comparison failed; the message names them. What the others made is kept and reported."""
+    """Some runs of a comparison, or trials of a search, failed; the message names them. What the others made is kept and reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def held_back(failures: list[Failure], planned: PlannedRun) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 (whatever ends one run, the others go on; raised at the end)
         failure = Failure(planned, f"{type(error).__name__}: {error}"[:_MOST_WORDS])
-        step_logger().exception("a run of the comparison failed, the others go on; %s", failure)
+        step_logger().exception("a run failed, the others go on; %s", failure)
         failures.append(failure)
 
 
@@ -47,4 +47,4 @@ def raise_held_back(failures: Sequence[Failure]) -> None:
     """
     if failures:
         lines = "\n".join(f"- {failure}" for failure in failures)
-        raise RunsFailedError(f"{len(failures)} runs failed; run the comparison again to repeat only these:\n{lines}")
+        raise RunsFailedError(f"{len(failures)} runs failed; run the flow again to repeat only these:\n{lines}")

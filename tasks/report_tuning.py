@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from jtm_core.comparison_config import Dial, OwnSettings
 from jtm_core.systems.naming import SystemName
 from jtm_core.tuning import PlannedTrial
+from tasks.failures import Failure
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.references import DataReferences, ReportRef, RunRef
@@ -59,13 +60,16 @@ def log_trial(run: RunRef, trial: Trial) -> None:
 
 
 @outside_task("report-tuning-{data.name}")
-def report_tuning(run: RunRef, data: DataReferences, trials: Sequence[Trial]) -> None:
-    """Choose the best trial of each system by validation recall, and leave ``tuned.json`` in MLflow and a table and a text in Prefect."""
+def report_tuning(run: RunRef, data: DataReferences, trials: Sequence[Trial], failures: Sequence[Failure]) -> None:
+    """Choose the best trial of each system by validation recall, and leave ``tuned.json`` in MLflow and a table and a text in Prefect.
+
+    A trial that diverged counts as one of its system's and is not chosen; so does one that failed, as long as it does.
+    """
     from tasks.tracking.tunings import log_tuning
 
     recalls = [deciding_recall(trial) for trial in trials]
     chosen = choose(trials, recalls)
-    rows = trial_rows(trials, recalls, chosen)
+    rows = trial_rows(trials, recalls, chosen, failures)
     tuned = [asdict(OwnSettings(system=trial.system, dials=trial.dials)) for trial in chosen]
     text = json.dumps({"tuned": tuned}, indent=2)
     log_tuning(run.run_id, rows, text)
@@ -78,33 +82,40 @@ def report_tuning(run: RunRef, data: DataReferences, trials: Sequence[Trial]) ->
     )
 
 
-def deciding_recall(trial: Trial) -> float:
-    """Validation recall by which trials of a system are held against each other."""
+def deciding_recall(trial: Trial) -> float | None:
+    """Validation recall by which trials of a system are held against each other; None where the training diverged."""
     report = open_store().read_json(trial.report)
-    return float(report["metrics"][report["deciding"]])
+    return None if report["diverged"] else float(report["metrics"][report["deciding"]])
 
 
-def choose(trials: Sequence[Trial], recalls: Sequence[float]) -> list[Trial]:
-    """The trial of highest recall of each system, the earlier of equals, in the order of the systems."""
+def choose(trials: Sequence[Trial], recalls: Sequence[float | None]) -> list[Trial]:
+    """The trial of highest recall of each system, the earlier of equals, in the order of the systems; none where all diverged."""
     best: dict[str, tuple[float, Trial]] = {}
     for trial, recall in zip(trials, recalls, strict=True):
-        if trial.system not in best or recall > best[trial.system][0]:
+        if recall is not None and (trial.system not in best or recall > best[trial.system][0]):
             best[trial.system] = (recall, trial)
     return [trial for _, trial in best.values()]
 
 
-def trial_rows(trials: Sequence[Trial], recalls: Sequence[float], chosen: Sequence[Trial]) -> "list[Row]":
-    """A row a trial."""
-    return [
+def trial_rows(
+    trials: Sequence[Trial], recalls: Sequence[float | None], chosen: Sequence[Trial], failures: Sequence[Failure]
+) -> "list[Row]":
+    """A row a trial, those that failed last."""
+    made: list[Row] = [
         {
             "system": trial.system,
             "trial": trial.number,
             "settings": _words(trial.dials),
-            "validation recall": round(recall, 5),
-            "chosen": "chosen" if any(trial is one for one in chosen) else "",
+            "validation recall": None if recall is None else round(recall, 5),
+            "chosen": "diverged" if recall is None else "chosen" if any(trial is one for one in chosen) else "",
         }
         for trial, recall in zip(trials, recalls, strict=True)
     ]
+    failed: list[Row] = [
+        {"system": one.planned.system, "trial": None, "settings": one.reason, "validation recall": None, "chosen": "failed"}
+        for one in failures
+    ]
+    return made + failed
 
 
 def _words(dials: dict[str, Any]) -> str:

@@ -29,11 +29,11 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
     Returns
     -------
     ReportRef
-        JSON ``{"deciding": "recall_at_200", "metrics": {"recall_at_200": 0.3, "filtered/recall_at_200": 0.3, ...}}``; test users are not
-        looked at.
+        JSON ``{"deciding": "recall_at_200", "metrics": {"recall_at_200": 0.3, "filtered/recall_at_200": 0.3, ...}, "diverged": ""}``; of a
+        training that diverged no metrics, and what was found. Test users are not looked at.
     """
     from jtm_core.experiment import what_a_system_reads
-    from jtm_core.gate import deciding_metric
+    from jtm_core.gate import deciding_name
     from jtm_core.metrics import mean_metrics, metrics_at
     from jtm_core.systems import fitting
     from jtm_core.systems.lessons import lessons_of
@@ -41,14 +41,18 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
     store = open_store()
     lessons = lessons_of(*read_data(store, data), read_categories(store, data))
     own = what_a_system_reads(config)
-    with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
-        fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
+    deciding = deciding_name(config.evaluation, lessons.num_items)
+    try:
+        with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
+            fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
+    except FloatingPointError as error:  # what the settings are worth: nothing; another run would find the same
+        step_logger().warning("%s: %s", system, error)
+        return save_report(store, "trial", {"deciding": deciding, "metrics": {}, "diverged": str(error)})
     cutoffs = config.evaluation.cutoffs
     metrics: dict[str, float] = {}
     for prefix, excluded in (("", None), ("filtered/", lessons.known)):
         lists = fitted.recommend(lessons.known, cutoffs[-1], excluded)
         means = mean_metrics(metrics_at(lists, lessons.asked, lessons.known, cutoffs, config.evaluation.truth))
         metrics |= {f"{prefix}{name}": value for name, value in means.items() if name.startswith("recall_at_")}
-    deciding = deciding_metric(config.evaluation, metrics, lessons.num_items)
     step_logger().info("%s: validation %s is %.4f", system, deciding, metrics[deciding])
-    return save_report(store, "trial", {"deciding": deciding, "metrics": metrics})
+    return save_report(store, "trial", {"deciding": deciding, "metrics": metrics, "diverged": ""})

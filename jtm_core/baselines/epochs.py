@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import TrainingConfig
+from jtm_core.diagnosis import require_finite
 from jtm_core.features import Samples, disordered, draw_samples, make_horizon, sample_order
 from jtm_core.optimiser import linear_share
 from jtm_core.threads import single_threaded_torch
@@ -79,6 +80,11 @@ def train_patiently(
         Trains one epoch, counted from 0; its mean loss.
     judge : callable, optional
         Validation recall of the network as it is. Without it all epochs are run and the last one's weights stay.
+
+    Raises
+    ------
+    FloatingPointError
+        If a loss or a weight is not finite after an epoch.
     """
     losses: list[float] = []
     recalls: list[float] = []
@@ -86,6 +92,7 @@ def train_patiently(
     for epoch in range(num_epochs):
         with single_threaded_torch():
             losses.append(train_epoch(epoch))
+        require_finite(losses[-1], network, f"epoch {epoch + 1}")
         if judge is None:
             continue
         recall = judge()

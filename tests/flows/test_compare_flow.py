@@ -111,3 +111,20 @@ def test_tuning_ends_with_settings_that_a_comparison_takes(
     chosen = MlflowClient(tracking_uri=mlflow_uri).download_artifacts(parent.info.run_id, "tuned.json", str(tmp_path))
     tuned = json.loads(Path(chosen).read_text())
     assert compare_systems.validate_parameters({"config": {**comparison["config"], **tuned}})["config"].tuned[0].system == "popularity"
+
+
+def test_a_trial_that_fails_does_not_stop_the_others(
+    environment: Mapping[str, str], comparison: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise ValueError("this network is refused")
+
+    monkeypatch.setattr("jtm_core.systems.joint.JointLearning.run", refuse)
+    config = {"shared": {**comparison["config"]["shared"], "seed": 7}, "systems": ["tdm", "popularity"], "trials": 1, "seed": 7}
+    state = tune_systems(config=config, return_state=True)
+    assert state.is_failed()
+    with pytest.raises(RunsFailedError, match=r"tdm, seed 7: ValueError: this network is refused"):
+        state.result()
+    artifacts = artifacts_of(state)
+    assert [(row["system"], row["chosen"]) for row in json.loads(artifacts["trials"].data)] == [("popularity", "chosen"), ("tdm", "failed")]
+    assert '"popularity"' in artifacts["tuned-compared"].data
