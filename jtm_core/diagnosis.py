@@ -30,7 +30,7 @@ def undertraining_signs(losses: list[float], recalls: list[float], score_spread:
     score_spread : float
         Mean over users of the standard deviation of the logits of their best leaves, after the last epoch.
     list_overlap : float
-        Mean share of items that the lists of two users have in common, 0 .. 1, after the last epoch.
+        What the lists of two users have in common beyond chance, 1 for all, after the last epoch.
 
     Examples
     --------
@@ -39,7 +39,9 @@ def undertraining_signs(losses: list[float], recalls: list[float], score_spread:
     """
     found = []
     if list_overlap > 0.9:
-        found.append(f"undertrained: two users' lists share {list_overlap:.0%} of their items; everybody gets nearly the same list")
+        found.append(
+            f"undertrained: two users' lists share {list_overlap:.0%} of their items beyond chance; everybody gets nearly the same list"
+        )
     if score_spread < 0.1:
         found.append(f"undertrained: logits of a user's best leaves spread by {score_spread:.3f} only; the network hardly tells them apart")
     if len(recalls) > 1 and recalls[-1] > 1.05 * recalls[-2]:

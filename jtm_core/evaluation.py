@@ -99,7 +99,7 @@ def evaluate(
     -------
     Evaluation
     """
-    scorer = make_scorer(network, tree)
+    scorer, asked = make_scorer(network, tree), _counted(asked, config)
     scanned = _scanned_users(len(asked), tree.num_items)
     searches = [BeamSearch(scorer, width, first_level) for width in (config.beam_width, config.small_beam_width)]
     advance = _Advance(report, len(asked) * sum(search.most_scores for search in searches) + len(scanned) * tree.num_items)
@@ -117,6 +117,15 @@ def evaluate(
     metrics |= {f"layer_recall/level_{level:02d}": value for level, value in layers.items()}
     metrics["full_scan/num_users"] = float(len(scanned))
     return Evaluation(metrics, {name: values for name, values in measured[""].items() if name.startswith("recall")})
+
+
+def _counted(asked: Questions, config: EvaluationConfig) -> Questions:
+    """What is asked, under ``set`` with each target once, so that levels count as the metrics do."""
+    if config.truth == "multiset":
+        return asked
+    users, span = np.repeat(np.arange(len(asked)), np.diff(asked.truths.offsets)), int(asked.truths.values.max()) + 1
+    owners, items = np.divmod(np.unique(users * span + asked.truths.values), span)
+    return Questions(asked.histories, Ragged(items, np.searchsorted(owners, np.arange(len(asked) + 1))), asked.windows)
 
 
 class _Advance:
@@ -166,13 +175,27 @@ def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: Eva
     items = np.concatenate(lists)
     cutoff = min(deciding_cutoff(config.cutoffs, tree.num_items), items.shape[1])
     recall = metrics_at(items, asked.truths, asked.histories, [cutoff], config.truth)[f"recall_at_{cutoff}"]
-    return Validation(float(recall.mean()), float(np.concatenate(spreads).mean()), list_overlap(items))
+    return Validation(float(recall.mean()), float(np.concatenate(spreads).mean()), list_overlap(items, tree.num_items))
 
 
-def list_overlap(items: Ints) -> float:
-    """Mean share of items that neighbouring users' lists have in common, over at most 500 pairs; int64 (E, M) lists."""
+def list_overlap(items: Ints, num_items: int) -> float:
+    """How much neighbouring users' lists have in common beyond chance, over at most 500 pairs: 1 all, 0 as lists drawn at random.
+
+    Parameters
+    ----------
+    items : int64 array (E, M)
+        Lists.
+    num_items : int
+        Of the catalogue; lists that hold all of it say nothing and count as 0.
+
+    Examples
+    --------
+    >>> list_overlap(np.array([[0, 1], [0, 1]]), num_items=8), list_overlap(np.array([[0, 1], [1, 0]]), num_items=2)
+    (1.0, 0.0)
+    """
     pairs = [np.intersect1d(one, other).size / items.shape[1] for one, other in pairwise(items[: MOST_LIST_PAIRS + 1])]
-    return float(np.mean(pairs)) if pairs else 0.0
+    by_chance = items.shape[1] / num_items
+    return (float(np.mean(pairs)) - by_chance) / (1 - by_chance) if pairs and by_chance < 1 else 0.0
 
 
 def _search(search: BeamSearch, asked: Questions, count: int, advance: _Advance) -> tuple[tuple[Ints, Ints], dict[int, float]]:

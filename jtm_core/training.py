@@ -50,7 +50,7 @@ class Validation:
     score_spread : float
         Mean over users of the standard deviation of the logits of their best leaves.
     list_overlap : float
-        Mean share of items that the lists of two users have in common, 0 .. 1; near 1 all users get one list.
+        What the lists of two users have in common beyond chance; near 1 all users get one list.
     """
 
     recall: float

@@ -1,6 +1,7 @@
 """What a comparison leaves for people: a nested MLflow run per system and seed, the report, tables and links in Prefect."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefect import runtime
@@ -8,6 +9,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from jtm_core.comparison_config import ComparisonConfig
+from jtm_core.gate import deciding_name
 from tasks.costs import cost_rows, costs_so_far
 from tasks.failures import Failure
 from tasks.fingerprints import config_digest, package_fingerprint
@@ -82,7 +84,8 @@ def comparison_of(
             "Prefect flow run": str(runtime.flow_run.ui_url or ""),
         },
         costs=cost_rows([one for one in costs_so_far() if one.step not in _OF_SYSTEMS]),
-        config=flatten_params(config.shared),
+        config={**flatten_params(config.shared), **flatten_params({"counting": asdict(config.counting)})},
+        own=[{"system": one.system, "setting": dial, "value": str(value)} for one in config.tuned for dial, value in one.dials.items()],
     )
 
 
@@ -96,9 +99,10 @@ def judgement_of(
     return Judgement(
         reference=held["reference"],
         cutoffs=config.shared.evaluation.cutoffs,
+        deciding=f"validation/{deciding_name(config.shared.evaluation, data.num_items)}",
         num_users=store.read_json(data.counts)["judges"],
         runs=tuple(system_run(store, judged) for judged in runs),
-        contrasts=tuple(Contrast(**one) for one in held["contrasts"]),
+        contrasts=tuple(Contrast(**{**one, "seeds": tuple(one["seeds"])}) for one in held["contrasts"]),
     )
 
 

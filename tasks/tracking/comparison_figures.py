@@ -112,7 +112,7 @@ def iterations_figure(data_name: str, judgement: Judgement) -> Figure | None:
     panel.set(xlabel="joint iteration", ylabel="recall, validation users (%)")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     share_legend(figure, panel)
-    put_title(figure, f"Recall@{judgement.cutoffs[-1]} over joint iterations, {data_name}")
+    put_title(figure, f"{measure_title(judgement.deciding)} over joint iterations, {data_name}")
     return figure
 
 

@@ -86,6 +86,8 @@ class Contrast:
         Of a system to the reference; of the four cells; of a variation to the reference as it is.
     name : str
         The system, the part of the ablation, the variation.
+    seeds : tuple of int
+        Those averaged over; none where no system of it draws random numbers.
     measure : str
         Flat name, e.g. ``test/recall_at_10``.
     mean, low, high, normal_low, normal_high : float
@@ -94,6 +96,7 @@ class Contrast:
 
     kind: ContrastKind
     name: str
+    seeds: tuple[int, ...]
     measure: str
     mean: float
     low: float
@@ -121,6 +124,8 @@ class Judgement:
     reference : str
         The system that the others are held against: ``jtm`` if it is among them, else the first.
     cutoffs : tuple of int
+    deciding : str
+        Flat name of the metric of validation users that decides between rounds, e.g. ``validation/recall_at_200``.
     num_users : mapping of str to int
         Validation and test users.
     runs : tuple of SystemRun
@@ -129,6 +134,7 @@ class Judgement:
 
     reference: str
     cutoffs: tuple[int, ...]
+    deciding: str
     num_users: Mapping[str, int]
     runs: tuple[SystemRun, ...]
     contrasts: tuple[Contrast, ...]
@@ -149,6 +155,8 @@ class Comparison:
         Time and memory of the steps.
     config : mapping of str to str
         Flattened config, shown at its end.
+    own : sequence of Row
+        What single systems set otherwise.
     """
 
     data_name: str
@@ -157,3 +165,4 @@ class Comparison:
     facts: Mapping[str, str] = field(default_factory=dict)
     costs: Sequence[Row] = ()
     config: Mapping[str, str] = field(default_factory=dict)
+    own: Sequence[Row] = ()

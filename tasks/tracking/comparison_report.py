@@ -17,6 +17,7 @@ from tasks.tracking.comparison_series import (
     cost_rows,
     failure_rows,
     list_rows,
+    measure_title,
     round_rows,
     search_loss_rows,
     systems_of,
@@ -33,7 +34,7 @@ def _no_rows(judgement: Judgement) -> Sequence[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A part of the page; title and note may name the ``{reference}`` and the ``{last}`` cut-off."""
+    """A part of the page; title and note may name the ``{reference}`` and what is ``{deciding}``."""
 
     title: str
     note: str
@@ -42,7 +43,7 @@ class _Section:
 
 
 _SPREAD = "Test users, in percent: mean over seeds ± standard deviation over seeds. P precision, R recall, F F-measure."
-_POINTS = "Percentage points with 95 % bootstrap intervals over test users; a user's recall is averaged over seeds, then paired."
+_POINTS = "Percentage points with 95 % bootstrap intervals over test users; a user's recall is averaged over the seeds named, then paired."
 _SECTIONS = (
     _Section("Precision, recall and F-measure", f"{_SPREAD} Items already seen may be listed.", lambda found: table_rows(found, "")),
     _Section(
@@ -56,7 +57,7 @@ _SECTIONS = (
     ),
     _Section(
         "Recall over joint iterations",
-        "R@{last} of validation users after training, and right after the tree changed. Joint learning (jtm) against clustering "
+        "{deciding} of validation users after training, and right after the tree changed. Joint learning (jtm) against clustering "
         "(jtm-two-means) is the paper's figure 2. Mean ± standard deviation over seeds.",
         round_rows,
         "recall_over_iterations",
@@ -70,7 +71,8 @@ _SECTIONS = (
     _Section("Layer-wise recall", "Share of the truth whose ancestor on a level the beam kept, test users.", figure="layer_recall"),
     _Section(
         "Search loss",
-        "Test users, in percent. Full scan: every leaf scored by the system's own network. Search loss: full scan less beam search.",
+        "Test users, in percent. Full scan: every leaf scored by the system's own network. Search loss: full scan less beam search "
+        "of the users scanned, who are not all where the catalogue is large.",
         search_loss_rows,
     ),
     _Section(
@@ -110,13 +112,16 @@ def make_comparison_report(comparison: Comparison) -> str:
     parts = [f"<h1>{escape(title)}</h1>", make_facts({**_facts(judgement), **comparison.facts})]
     parts += make_section("Runs that failed", make_table(failure_rows(comparison)), "They are missing from everything below.")
     figures = make_comparison_figures(comparison.data_name, judgement)
-    words = {"reference": judgement.reference, "last": judgement.cutoffs[-1]}
+    words = {"reference": judgement.reference, "deciding": measure_title(judgement.deciding)}
     for section in _SECTIONS:
         heading = section.title.format_map(words)
         drawn = _figure(heading, figures.get(section.figure))
         parts += make_section(heading, drawn + make_table(section.rows(judgement)), section.note.format_map(words))
     parts += make_section("Cost of the steps", make_table(comparison.costs), "Those that all systems share; in the order they were called.")
-    parts += make_section("Settings that all systems have in common", make_facts(comparison.config), "")
+    parts += make_section(
+        "Settings of single systems", make_table(comparison.own), "What they set otherwise than below, besides what makes them."
+    )
+    parts += make_section("Settings that all systems have in common", make_facts(comparison.config), "Save for those above.")
     return make_page(title, parts)
 
 

@@ -83,11 +83,13 @@ def table_rows(judgement: Judgement, seen: str) -> list[Row]:
 
 
 def contrast_rows(judgement: Judgement, kind: ContrastKind, title: str) -> list[Row]:
-    """Contrasts of recall in percentage points: a row a name, per measure mean and 95 % bootstrap interval."""
+    """Contrasts of recall in percentage points: a row a name, its seeds, per measure mean and 95 % bootstrap interval."""
     chosen = [one for one in judgement.contrasts if one.kind == kind]
     names, measures = (list(dict.fromkeys(getattr(one, field) for one in chosen)) for field in ("name", "measure"))
     found = {(one.name, one.measure): one for one in chosen}
-    return [{title: name, **{measure_title(measure): contrast_text(found.get((name, measure))) for measure in measures}} for name in names]
+    seeds = {one.name: ", ".join(map(str, one.seeds)) for one in chosen}
+    cells = {name: {measure_title(measure): contrast_text(found.get((name, measure))) for measure in measures} for name in names}
+    return [{title: name, "seeds": seeds[name], **cells[name]} for name in names]
 
 
 def contrast_text(contrast: Contrast | None) -> str:
@@ -153,7 +155,8 @@ def search_loss_rows(judgement: Judgement) -> list[Row]:
             for search, title in {"full_scan/": "full scan", "search_loss/": "search loss"}.items()
         }
         if any(cells.values()):
-            rows.append({"system": system, **cells})
+            scanned = spread_text(spread_of(runs, "test/full_scan/num_users"), factor=1.0, places=0)
+            rows.append({"system": system, "users scanned": scanned, **cells})
     return rows
 
 

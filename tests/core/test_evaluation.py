@@ -1,5 +1,8 @@
 """Evaluation: each of its figures against a slow count, and the bound on the full scan."""
 
+import dataclasses
+from typing import Any
+
 import numpy as np
 import pytest
 from small_worlds import SmallWorld, small_world
@@ -8,7 +11,7 @@ from jtm_core import evaluation
 from jtm_core.beam import BeamSearch, full_scan
 from jtm_core.behaviours import Ragged
 from jtm_core.config import EvaluationConfig
-from jtm_core.evaluation import Questions, evaluate
+from jtm_core.evaluation import Questions, evaluate, list_overlap
 from jtm_core.metrics import metrics_at
 from jtm_core.scoring import make_scorer, windows_of
 
@@ -29,15 +32,22 @@ def asked(world: SmallWorld) -> Questions:
     return Questions(world.histories, truths, windows_of(world.histories, world.network.config.window_sizes))
 
 
-def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, asked: Questions) -> None:
-    metrics = evaluate(world.network, world.tree, asked, CONFIG, 1).metrics
+@pytest.mark.parametrize("truth", ["multiset", "set"])
+def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, asked: Questions, truth: Any) -> None:
+    evaluated = evaluate(world.network, world.tree, asked, dataclasses.replace(CONFIG, truth=truth), 1)
+    metrics, once = evaluated.metrics, truth == "set"
+    lists = BeamSearch(make_scorer(world.network, world.tree), 6, 1).rank(asked.windows, 5).items
+    expected = metrics_at(lists, asked.truths, asked.histories, [2, 5], truth)
+    assert metrics["ndcg_at_5"] == pytest.approx(expected["ndcg_at_5"].mean())
+    assert np.array_equal(evaluated.recalls["recall_at_5"], expected["recall_at_5"])
     search = BeamSearch(make_scorer(world.network, world.tree), 6, 1)
     kept = search.walked(asked.windows)[1]
     for level in search.levels:
         ancestors, shares = world.tree.ancestors(level), []
         for user in range(NUM_USERS):
             beam = set(kept[level][user].tolist())
-            shares.append(np.mean([ancestors[item] in beam for item in asked.truths.row(user)]))
+            targets = asked.truths.row(user)
+            shares.append(np.mean([ancestors[item] in beam for item in (set(targets.tolist()) if once else targets)]))
         assert metrics[f"layer_recall/level_{level:02d}"] == pytest.approx(np.mean(shares))
 
 
@@ -69,3 +79,10 @@ def test_progress_rises_to_the_announced_total(world: SmallWorld, asked: Questio
     assert done == sorted(set(done))
     assert {total for _, total in reports} == {done[-1]}
     assert done[-1] - done[-3] == NUM_USERS * 50
+
+
+def test_lists_drawn_at_random_have_nothing_in_common_beyond_chance() -> None:
+    rng = np.random.default_rng(3)
+    lists = np.stack([rng.permutation(220)[:200] for _ in range(300)])
+    assert abs(list_overlap(lists, 220)) < 0.05
+    assert list_overlap(np.repeat(lists[:1], 300, axis=0), 220) == pytest.approx(1.0)

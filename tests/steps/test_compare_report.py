@@ -63,6 +63,7 @@ def _metrics(level):
 def _tree_metrics(level):
     beams = {f"test/beam_{width:04d}/recall_at_{cutoff}": level + width / 1000 for width in (25, 100) for cutoff in CUTOFFS}
     searches = {f"test/{search}/recall_at_{cutoff}": level / 2 for search in ("full_scan", "search_loss") for cutoff in CUTOFFS}
+    searches["test/full_scan/num_users"] = 64.0
     return beams | searches | {f"test/layer_recall/level_{place:02d}": 1 - place / 20 for place in (5, 6, 10)}
 
 
@@ -101,6 +102,7 @@ def _contrasts(kind, names):
         Contrast(
             kind=kind,
             name=name,
+            seeds=(1, 2),
             measure=f"test/{seen}recall_at_{cutoff}",
             mean=0.01 * place,
             low=-0.02,
@@ -121,13 +123,21 @@ def comparison():
     contrasts = _contrasts("difference", SYSTEMS[:-1]) + _contrasts("ablation", ["J: jtm-j - tdm", "both - (J + H)"])
     contrasts += _contrasts("sensitivity", ["tree_learning.gap=2", "tree_learning.gap=3", "training.negatives=10"])
     users = {"validation": 90, "test": 94}
-    judgement = Judgement(reference="jtm", cutoffs=CUTOFFS, num_users=users, runs=tuple(runs), contrasts=tuple(contrasts))
+    judgement = Judgement(
+        reference="jtm",
+        cutoffs=CUTOFFS,
+        deciding="validation/filtered/recall_at_10",
+        num_users=users,
+        runs=tuple(runs),
+        contrasts=tuple(contrasts),
+    )
     return Comparison(
         data_name="books",
         judgement=judgement,
         facts={"Prefect flow run": "http://localhost:4200/runs/flow-run/1"},
         costs=[{"step": "ingest-log", "seconds": 1.5}],
         config={"training.epochs": "4"},
+        own=[{"system": "tdm", "setting": "training.tied_levels", "value": "False"}],
     )
 
 
@@ -195,6 +205,14 @@ def test_every_number_of_every_table_is_in_the_records(comparison, report):
             assert row[column] == f"{100 * (level + place / 1000):.2f} ± 1.41"
 
 
+def test_the_page_says_what_decides_who_was_scanned_and_what_single_systems_set(comparison, report):
+    assert "R@10 unseen of validation users after training" in report
+    assert f"R@10 unseen over joint iterations, {comparison.data_name}" in report
+    assert search_loss_rows(comparison.judgement)[0]["users scanned"] == "64 ± 0"
+    cells = _read(report).cells
+    assert cells[cells.index("training.tied_levels") :][:2] == ["training.tied_levels", "False"]
+
+
 def test_a_seedless_system_has_no_deviation(comparison):
     first = table_rows(comparison.judgement, "")[0]
     assert (first["system"], first["seeds"], first["R@10"], first["validation R@50"]) == ("popularity", 1, "2.10", "12.80")
@@ -202,7 +220,11 @@ def test_a_seedless_system_has_no_deviation(comparison):
 
 def test_contrasts_are_written_with_sign_and_interval(comparison):
     rows = contrast_rows(comparison.judgement, "difference", "system")
-    assert rows[1] == {"system": "tdm", **dict.fromkeys(["R@10", "R@50", "R@10 unseen", "R@50 unseen"], "+1.00 [-2.00, +5.00]")}
+    assert rows[1] == {
+        "system": "tdm",
+        "seeds": "1, 2",
+        **dict.fromkeys(["R@10", "R@50", "R@10 unseen", "R@50 unseen"], "+1.00 [-2.00, +5.00]"),
+    }
 
 
 def test_variations_are_in_no_table_of_systems(comparison):

@@ -3,24 +3,28 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from jtm_core.behaviours import evaluation_histories, evaluation_truths
+from jtm_core.comparison_config import TuningConfig
 from jtm_core.config import JtmConfig
 from jtm_core.counting_config import CountingConfig
 from jtm_core.metrics import metrics_at
 from jtm_core.systems.naming import settings_of
+from jtm_core.tuning import planned_trials
 from tasks.artefacts import read_data, read_lists
-from tasks.contrast_systems import beside_variations, contrast_systems, of_common_seeds
+from tasks.contrast_systems import beside_variations, contrast_systems
 from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.fit_system import fit_system
 from tasks.ingest_log import ingest_log
 from tasks.judge_lists import judge_lists
 from tasks.prepare_behaviours import prepare_behaviours
-from tasks.references import DataReferences, FittedRun
+from tasks.references import DataReferences, FittedRun, ReportRef
+from tasks.report_tuning import Trial, choose, deciding_recall, trial_rows
 from tasks.search_tree import search_tree
 from tasks.store import open_store
 from tasks.try_settings import try_settings
@@ -150,6 +154,38 @@ def test_a_trial_measures_validation_users_only(data: DataReferences, config: Jt
     assert tried["metrics"] == pytest.approx({name: value for name, value in judged["validation"].items() if "recall_at_" in name})
 
 
+@pytest.mark.parametrize("system", ["jtm", "dnn", "product-dnn", "hsm"])
+def test_a_training_that_diverges_is_a_trial_worth_nothing_and_no_run(data: DataReferences, config: JtmConfig, system: Any) -> None:
+    high = replace(config, training=replace(config.training, learning_rate=1e30))
+    with pytest.raises(FloatingPointError, match=r"after epoch 1.* the training diverged"):
+        fitted(data, high, system)
+    tried = try_settings.compute(data, system, settings_of(system, high), COUNTING)
+    held = open_store().read_json(tried)
+    assert (held["deciding"], held["metrics"]) == ("recall_at_10", {})
+    assert "the training diverged" in held["diverged"]
+
+
+def test_trials_that_diverged_or_failed_are_listed_and_not_chosen(data: DataReferences, config: JtmConfig) -> None:
+    """Also where another trial found nothing."""
+    store = open_store()
+    outcomes: list[dict[str, Any]] = [{"metrics": {}, "diverged": "so it did"}, {"metrics": {"recall_at_10": 0.0}, "diverged": ""}]
+    planned = planned_trials(TuningConfig(systems=("als", "tdm"), trials=2))[:3]
+    reports = [ReportRef(store.save_json("trial", {"deciding": "recall_at_10", **one})) for one in (*outcomes, outcomes[0])]
+    trials = [Trial(one, report) for one, report in zip(planned, reports, strict=True)]
+    recalls = [deciding_recall(trial) for trial in trials]
+    assert recalls == [None, 0.0, None]
+    chosen = choose(trials, recalls)
+    assert chosen == [trials[1]], "TDM has nothing to choose"
+    rows = trial_rows(trials, recalls, chosen, [Failure(planned[0].planned, "OSError: no room")])
+    assert [(row["system"], row["chosen"]) for row in rows] == [
+        ("als", "diverged"),
+        ("als", "chosen"),
+        ("tdm", "diverged"),
+        ("als", "failed"),
+    ]
+    assert rows[3]["settings"] == "OSError: no room"
+
+
 def test_failures_are_held_back_and_raised_together() -> None:
     from jtm_core.comparison_config import ComparisonConfig, planned_runs
 
@@ -179,13 +215,27 @@ def run_of(system: str, seed: int, variation: str = "") -> FittedRun:
     return FittedRun(system, seed, variation, None, None, None, None, None, None)  # type: ignore[arg-type]
 
 
-def test_where_runs_failed_only_common_seeds_are_held_against_each_other() -> None:
-    whole = [run_of("popularity", 1), run_of("tdm", 1), run_of("jtm", 1), run_of("tdm", 2), run_of("jtm", 2)]
-    assert of_common_seeds(whole) == tuple(whole)
-    assert of_common_seeds([run for run in whole if (run.system, run.seed) != ("jtm", 1)]) == (whole[0], whole[3], whole[4])
-    varied = run_of("jtm", 1, "tree_learning.gap=1")
-    assert of_common_seeds([*whole[3:], varied]) == (*whole[3:], varied)
-    assert of_common_seeds([whole[1], whole[4]]) == (whole[1], whole[4]), "none in common"
+def test_where_runs_failed_each_contrast_takes_the_seeds_its_systems_have(data: DataReferences, config: JtmConfig) -> None:
+    """ALS lacks a seed, which is no matter to TDM; DNN has none in common with JTM."""
+    made = (("popularity", 1), ("tdm", 1), ("tdm", 2), ("jtm", 1), ("jtm", 2), ("als", 1), ("dnn", 3))
+    runs = {(system, seed): fitted(data, config, system, seed) for system, seed in made}
+    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config))
+    recall = {key: open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_10"] for key, run in runs.items()}
+    found = {one["name"]: one for one in held["contrasts"] if one["measure"] == "test/recall_at_10"}
+    assert {name: one["seeds"] for name, one in found.items()} == {"popularity": [1, 2], "tdm": [1, 2], "als": [1]}
+    both = (recall["jtm", 1] + recall["jtm", 2]) / 2
+    assert found["tdm"]["mean"] == pytest.approx((recall["tdm", 1] + recall["tdm", 2]) / 2 - both)
+    assert found["popularity"]["mean"] == pytest.approx(recall["popularity", 1] - both)
+    assert found["als"]["mean"] == pytest.approx(recall["als", 1] - recall["jtm", 1])
+
+
+def test_the_four_cells_share_their_seeds(data: DataReferences, config: JtmConfig) -> None:
+    runs = [fitted(data, config, system, seed) for system in ("tdm", "jtm-j", "jtm-h", "jtm") for seed in (1, 2)]
+    held = open_store().read_json(contrast_systems.compute(tuple(runs[:1] + runs[2:]), data, config))
+    gains = {one["name"]: one for one in held["contrasts"] if one["kind"] == "ablation" and one["measure"] == "test/recall_at_5"}
+    assert {tuple(one["seeds"]) for one in gains.values()} == {(1,)}
+    surplus = gains["both: jtm - tdm"]["mean"] - gains["J + H"]["mean"]
+    assert gains["both - (J + H)"]["mean"] == pytest.approx(surplus)
 
 
 def test_variations_are_held_against_the_reference_under_their_own_seed() -> None:
