@@ -75,7 +75,7 @@ class BeamSearch:
         if allowed is not None and not allowed.any():
             raise ValueError("allowed holds no item; at least 1 must be")
         leaves = tree.leaf_of_item if allowed is None else tree.leaf_of_item[allowed]
-        self._scorer, self._beam_width = scorer, beam_width
+        self._scorer, self.beam_width = scorer, beam_width
         self._leaf_items = tree.item_of_leaf()
         self.levels = range(start_level(tree, beam_width, first_level), tree.height + 1)
         self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)
@@ -98,7 +98,7 @@ class BeamSearch:
         for level in self.levels:
             logits = self._scorer.score_level(windows, level, codes)
             if level < self.levels[-1]:
-                kept, kept_logits = _best(codes, logits, self._beam_width)
+                kept, kept_logits = _best(codes, logits, self.beam_width)
                 yield level, kept, kept_logits
                 codes = self.candidates_below(kept, level + 1)
             else:
@@ -122,14 +122,14 @@ class BeamSearch:
         """
         if self._fused is None:
             return self.walked(windows)
-        found = self._fused.search(windows, max(self._fused.most_leaves, self._beam_width), keeps_levels=True)
+        found = self._fused.search(windows, max(self._fused.most_leaves, self.beam_width), keeps_levels=True)
         return Ranking(found.items, found.logits), {level: found.kept[:, place] for place, level in enumerate(self.levels)}
 
     def walked(self, windows: Windows) -> tuple[Ranking, dict[int, Ints]]:
         """What :meth:`rank_with_levels` gives, by :meth:`walk`: for any scorer, and the fused search's readable twin."""
         kept: dict[int, Ints] = {}
         for level, codes, logits in self.walk(windows):
-            kept[level] = _best(codes, logits, self._beam_width)[0]
+            kept[level] = _best(codes, logits, self.beam_width)[0]
         return _ranked(codes, logits, self._leaf_items), kept
 
     def renewed(self, scorer: Scorer) -> "BeamSearch":
@@ -139,12 +139,24 @@ class BeamSearch:
         search._fused = search._make_fused() if isinstance(scorer, FusedScorer) else None
         return search
 
+    def widened(self, beam_width: int) -> "BeamSearch":
+        """The same search by a beam at least as wide; what depends on the tree alone is shared."""
+        if beam_width == self.beam_width:
+            return self
+        search = copy(self)
+        search.beam_width = beam_width
+        search.levels = range(max(self.levels[0], start_level(self.tree, beam_width, 0)), self.levels.stop)
+        top = first_code(search.levels[0])
+        search._start = top + np.flatnonzero(self._is_used[top : 2 * top + 1])
+        search._fused = search._make_fused() if self._fused is not None else None
+        return search
+
     @property
     def most_scores(self) -> int:
         """Nodes that a walk scores for a user at most."""
         counts = [len(self._start)]
         for _ in self.levels[1:]:
-            counts.append(2 * min(counts[-1], self._beam_width))
+            counts.append(2 * min(counts[-1], self.beam_width))
         return sum(counts)
 
     @property
@@ -159,7 +171,7 @@ class BeamSearch:
         return np.where(is_used, children, -1)
 
     def _make_fused(self) -> FusedSearch:
-        plan = Plan(self._start, self._is_used, self.levels[0], self.levels[-1], self._beam_width)
+        plan = Plan(self._start, self._is_used, self.levels[0], self.levels[-1], self.beam_width)
         return FusedSearch(cast(FusedScorer, self._scorer), plan)
 
 

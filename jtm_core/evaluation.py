@@ -22,6 +22,7 @@ from jtm_core.model import JtmNetwork
 from jtm_core.scoring import Scorer, Windows, make_scorer, windows_of
 from jtm_core.training import Validation
 from jtm_core.tree import TreeIndex
+from jtm_core.widening import widening_of
 
 MOST_LIST_PAIRS = 500
 """Pairs of users whose lists are compared for their overlap."""
@@ -165,12 +166,11 @@ def _scan(scorer: Scorer, asked: Questions, config: EvaluationConfig, advance: _
 def validate(network: JtmNetwork, tree: TreeIndex, asked: Questions, config: EvaluationConfig, first_level: int) -> Validation:
     """The short judgement that decides: recall as :func:`jtm_core.gate.deciding_metric` has it, spread of scores, overlap of lists."""
     search, last = BeamSearch(make_scorer(network, tree), config.beam_width, first_level), config.cutoffs[-1]
-    lists, spreads = [], []
+    widening, lists, spreads = widening_of(search), [], []
     for low, part in blocks_of(asked.windows):
+        ranking = search.rank(part, None if config.filter_seen else min(last, tree.num_items))
         seen = asked.histories.rows(low, low + len(part))
-        count = last + (int(np.diff(seen.offsets).max()) if config.filter_seen else 0)
-        ranking = search.rank(part, min(count, tree.num_items))
-        lists.append(without_items(ranking.items, seen, tree.num_items, last) if config.filter_seen else ranking.items[:, :last])
+        lists.append((widening.without(ranking, part, last, seen) if config.filter_seen else ranking).items[:, :last])
         spreads.append(np.nanstd(np.where(np.isfinite(ranking.logits), ranking.logits, np.nan)[:, :last], axis=1))
     items = np.concatenate(lists)
     cutoff = min(deciding_cutoff(config.cutoffs, tree.num_items), items.shape[1])
@@ -200,12 +200,12 @@ def list_overlap(items: Ints, num_items: int) -> float:
 
 def _search(search: BeamSearch, asked: Questions, count: int, advance: _Advance) -> tuple[tuple[Ints, Ints], dict[int, float]]:
     """Lists without and with the filter of seen items, and the recall of each level."""
-    plain, filtered, found = [], [], dict.fromkeys(search.levels, 0.0)
+    plain, filtered, found, widening = [], [], dict.fromkeys(search.levels, 0.0), widening_of(search)
     for low, windows in blocks_of(asked.windows):
         part = asked.part(low, low + len(windows))
         ranking, kept = search.rank_with_levels(windows)
         plain.append(ranking.items[:, :count])
-        filtered.append(without_items(ranking.items, part.histories, search.tree.num_items, count))
+        filtered.append(widening.without(ranking, windows, count, part.histories).items)
         for level, codes in kept.items():
             found[level] += _found_share(search.tree, level, codes, part.truths)
         advance(len(windows) * search.most_scores)

@@ -6,12 +6,13 @@ A single user is searched in the thread that asks; a batch is spread over all th
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jtm_core.beam import BeamSearch, drop_items
+from jtm_core.beam import BeamSearch
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import Precision
 from jtm_core.model import JtmNetwork
 from jtm_core.scoring import CACHE_BYTES, make_scorer, windows_of
 from jtm_core.tree import TreeIndex
+from jtm_core.widening import widening_of
 
 Floats = NDArray[np.float32]
 
@@ -61,7 +62,8 @@ class Retriever:
                 "they must agree"
             )
         self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
-        self._num_items, self._beam_width = tree.num_items, beam_width
+        self._widening = widening_of(self._search)
+        self.num_items, self.beam_width = tree.num_items, beam_width
         self._window_sizes = network.config.window_sizes
 
     def recommend(self, history: ArrayLike, count: int, exclude: ArrayLike = ()) -> tuple[Ints, Floats]:
@@ -79,7 +81,8 @@ class Retriever:
         Returns
         -------
         items : int64 array (count,)
-            Best first; -1 behind, if the tree holds fewer or exclusions leave fewer of the ``2 * beam_width`` leaves looked at.
+            Best first; -1 behind, if the tree holds fewer or exclusions leave fewer. A user whose list exclusions made shorter is searched
+            again by wider beams (:class:`jtm_core.widening.Widening`).
         logits : float32 array (count,)
             ``-inf`` where the item is -1.
 
@@ -110,26 +113,31 @@ class Retriever:
         ValueError
             As :meth:`recommend`, and if ``histories`` and ``exclude`` differ in length.
         """
+        histories, exclude = _whole(histories, "histories"), None if exclude is None else _whole(exclude, "exclude")
         self._check(histories, count, exclude)
         windows = windows_of(histories, self._window_sizes)
-        if exclude is None:
-            ranking = self._search.rank(windows, count)
-        else:
-            most = min(2 * self._beam_width, count + int(np.diff(exclude.offsets).max(initial=0)))
-            ranking = drop_items(self._search.rank(windows, most), exclude, self._num_items, count)
+        ranking = self._search.rank(windows, count) if exclude is None else self._widening.rank(windows, count, exclude)
         return ranking.items, ranking.logits
 
     def _check(self, histories: Ragged, count: int, exclude: Ragged | None) -> None:
-        if not 1 <= count <= self._beam_width:
-            raise ValueError(f"count is {count}; allowed are 1 .. {self._beam_width}, the beam's width")
+        if not 1 <= count <= self.beam_width:
+            raise ValueError(f"count is {count}; allowed are 1 .. {self.beam_width}, the beam's width")
         empty = np.flatnonzero(np.diff(histories.offsets) == 0)
         if len(empty):
             raise ValueError(f"histories {empty[:5].tolist()} are empty; each must hold at least 1 behaviour")
-        _check_items(histories.values, self._num_items, "histories hold")
+        _check_items(histories.values, self.num_items, "histories hold")
         if exclude is not None:
             if len(exclude) != len(histories):
                 raise ValueError(f"{len(exclude)} rows of exclude for {len(histories)} histories; there must be one each")
-            _check_items(exclude.values, self._num_items, "exclude holds")
+            _check_items(exclude.values, self.num_items, "exclude holds")
+
+
+def _whole(rows: object, name: str) -> Ragged:
+    """The same ids as the kernels read them, who would otherwise be compiled anew for every kind of array while somebody waits."""
+    if not isinstance(rows, Ragged) or rows.values.dtype.kind not in "iu":
+        given = f"of type {rows.values.dtype}" if isinstance(rows, Ragged) else f"a {type(rows).__name__}"
+        raise ValueError(f"{name} are {given}; they must be Ragged rows of integer item ids")
+    return Ragged(np.require(rows.values, np.int64, ["C", "W"]), np.require(rows.offsets, np.int64, ["C", "W"]))
 
 
 def _row(values: ArrayLike, name: str) -> Ragged:

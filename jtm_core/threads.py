@@ -33,6 +33,11 @@ class _Threads:
         self._pool: ThreadPoolExecutor | None = None
         self._holders, self._limit = 0, ExitStack()
 
+    def forget(self) -> None:
+        """Begin anew in a process that was forked off: the pool's threads are not there, nor is who holds the lock."""
+        self.lock, self._pool = Lock(), None
+        self._holders, self._limit = 0, ExitStack()
+
     def pool(self) -> ThreadPoolExecutor:
         with self.lock:
             if self._pool is None:
@@ -60,6 +65,8 @@ class _Threads:
 
 
 _THREADS = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_THREADS.forget)
 
 
 def num_threads() -> int:

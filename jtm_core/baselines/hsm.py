@@ -24,8 +24,8 @@ from torch.nn.functional import softplus
 
 from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
 from jtm_core.baselines.protocol import check_query
-from jtm_core.baselines.widening import lists_by_beam
 from jtm_core.batches import TrainingBatch, gather_runs
+from jtm_core.beam import Ranking
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import ancestors_up, children_of, first_code
 from jtm_core.config import TrainingConfig
@@ -38,6 +38,7 @@ from jtm_core.scoring import Windows, make_scorer, windows_of
 from jtm_core.seeding import generator
 from jtm_core.training import TrainingPlan
 from jtm_core.tree import TreeIndex
+from jtm_core.widening import Widening
 
 Floats = NDArray[np.float32]
 
@@ -158,7 +159,7 @@ class HierarchicalSoftmax:
         """List the leaves of largest path product found; see :class:`jtm_core.baselines.protocol.Recommender`."""
         check_query(histories, num_recommended, excluded, self.tree.num_items)
         windows = windows_of(histories, self.network.config.window_sizes)
-        return lists_by_beam(self._found, windows, self.beam_width, self.tree.num_items, num_recommended, excluded)
+        return Widening(self._found, self.beam_width, self.tree.num_items).rank(windows, num_recommended, excluded).items
 
     def log_probabilities(self, histories: Ragged) -> Floats:
         """Of every item for every user, by a walk that loses nothing: float32 (E, num_items); for small trees."""
@@ -168,11 +169,11 @@ class HierarchicalSoftmax:
         np.put_along_axis(by_item, self._items_on(codes), scores, axis=1)  # places without an item fall on the last column
         return by_item[:, :-1]
 
-    def _found(self, windows: Windows, width: int) -> Ints:
-        """Items of the leaves that a beam ends with, best first, ties to the smaller code."""
+    def _found(self, windows: Windows, width: int) -> Ranking:
+        """Items of the leaves that a beam ends with and the logarithms of their path products, best first, ties to the smaller code."""
         codes, scores = self._walk(windows, width)
         order = np.lexsort((codes, -scores), axis=1)
-        return np.take_along_axis(self._items_on(codes), order, axis=1)
+        return Ranking(np.take_along_axis(self._items_on(codes), order, axis=1), np.take_along_axis(scores, order, axis=1))
 
     def _items_on(self, codes: Ints) -> Ints:
         return np.where(codes >= 0, self._item_of_leaf[np.maximum(codes - first_code(self.tree.height), 0)], -1)

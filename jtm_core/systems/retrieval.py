@@ -3,18 +3,18 @@
 import numpy as np
 
 from jtm_core.baselines.protocol import check_query
-from jtm_core.baselines.widening import lists_by_beam
 from jtm_core.beam import BeamSearch, blocks_of, full_scan, without_items
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import Windows, make_scorer, windows_of
+from jtm_core.scoring import make_scorer, windows_of
 from jtm_core.tree import TreeIndex
+from jtm_core.widening import widening_of
 
 
 class BeamRecommender:
     """Lists what a beam of one width finds (:class:`~jtm_core.beam.BeamSearch`), at most about twice the beam's width.
 
-    Excluded items do not make a list shorter: see :func:`jtm_core.baselines.widening.lists_by_beam`.
+    Excluded items do not make a list shorter: see :class:`jtm_core.widening.Widening`.
 
     Parameters
     ----------
@@ -28,18 +28,13 @@ class BeamRecommender:
 
     def __init__(self, network: JtmNetwork, tree: TreeIndex, first_level: int, beam_width: int) -> None:
         self.network, self.tree, self.first_level, self.beam_width = network, tree, first_level, beam_width
-        self._scorer = make_scorer(network, tree)
-        self._search = BeamSearch(self._scorer, beam_width, first_level)
+        self._widening = widening_of(BeamSearch(make_scorer(network, tree), beam_width, first_level))
 
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the best leaves found; see :class:`jtm_core.baselines.protocol.Recommender`."""
         check_query(histories, num_recommended, excluded, self.tree.num_items)
         windows = windows_of(histories, self.network.config.window_sizes)
-        return lists_by_beam(self._found, windows, self.beam_width, self.tree.num_items, num_recommended, excluded)
-
-    def _found(self, windows: Windows, width: int) -> Ints:
-        search = self._search if width == self.beam_width else BeamSearch(self._scorer, width, self.first_level)
-        return search.rank(windows).items
+        return self._widening.rank(windows, num_recommended, excluded).items
 
 
 class ScanRecommender:

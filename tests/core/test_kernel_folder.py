@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import jtm_core
 from jtm_core import kernel_folder
 
@@ -22,6 +24,27 @@ def test_any_kernel_module_changes_the_folder_and_no_other(tmp_path: Path) -> No
     assert kernel_folder(tmp_path) == first
     (tmp_path / "inner" / "kernels.py").write_text("import numba\nx = 1\n")
     assert kernel_folder(tmp_path) != first
+
+
+def test_where_the_package_cannot_be_written_the_user_s_cache_is_taken_or_else_a_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container; permissions themselves do not bind a superuser, who may run this."""
+    package, home, shut = tmp_path / "package", tmp_path / "home", [tmp_path / "package"]
+    package.mkdir()
+    home.mkdir()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not any(Path(path).is_relative_to(one) for one in shut) and may(path, mode))
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    own = kernel_folder(package)
+    assert own.parent == home / ".cache" / "jtm"
+    shut.append(home)
+    private = kernel_folder(package)
+    assert private.name == own.name
+    assert private.parent.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(private))
+    assert kernel_folder(package) == private, "child processes share it"
 
 
 def test_a_change_in_a_called_kernel_is_seen(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Serving: the same lists from many threads as from one, little memory a call, clear refusals."""
 
 import dataclasses
+import multiprocessing
+import os
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -86,6 +88,56 @@ def test_a_call_allocates_little_more_than_it_returns() -> None:
         tracemalloc.stop()
     assert peak - before < 16_000, "the candidates of one level alone would take 25 kB"
     assert kept - before < 2_000
+
+
+@pytest.mark.parametrize("beam_width", [4, 16])
+def test_exclusions_shorten_no_list_as_long_as_there_are_items(world: SmallWorld, beam_width: int) -> None:
+    """Most of what the beam finds is excluded: lists are those of the first beam wide enough."""
+    retriever, rng = Retriever(world.network, world.tree, beam_width, 1), np.random.default_rng(5)
+    rows = [np.sort(rng.permutation(300)[: int(size)]) for size in rng.integers(150, 299, len(world.histories))]
+    excluded = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
+    items, logits = retriever.recommend_batch(world.histories, beam_width, excluded)
+    scorer, windows = make_scorer(world.network, world.tree), windows_of(world.histories, SMALL_MODEL.window_sizes)
+    for user, banned in enumerate(rows):
+        expected, width, left = [], beam_width, min(beam_width, 300 - len(banned))
+        while len(expected) < left:
+            found = BeamSearch(scorer, width, 1).rank(windows.part(user, user + 1)).items[0]
+            expected, width = [item for item in found if item >= 0 and item not in banned][:beam_width], 2 * width
+        assert items[user][items[user] >= 0].tolist() == expected
+        assert np.isfinite(logits[user][: len(expected)]).all()
+        assert np.isneginf(logits[user][len(expected) :]).all()
+        assert (np.diff(logits[user][: len(expected)]) <= 0).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_process_that_was_forked_off_serves_too(world: SmallWorld) -> None:
+    """As a web server's workers do that load the model before they fork; the pool's threads are not there in the child."""
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    expected = retriever.recommend_batch(world.histories, 10)[0]
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(retriever.recommend_batch(world.histories, 10)[0]))
+    child.start()
+    try:
+        assert receiver.poll(60), "the child hangs"
+        assert np.array_equal(receiver.recv(), expected)
+    finally:
+        child.kill()
+        child.join()
+
+
+def test_arrays_of_other_kinds_give_the_same_lists(world: SmallWorld) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    items, offsets = world.histories.values, world.histories.offsets
+    expected = retriever.recommend_batch(world.histories, 10)[0]
+    read_only, strided = items.copy(), np.repeat(items, 2)[::2]
+    read_only.flags.writeable = False
+    for values in (read_only, strided, items.astype(np.int32)):
+        assert np.array_equal(retriever.recommend_batch(Ragged(values, offsets), 10)[0], expected)
+    with pytest.raises(ValueError, match="histories are of type float64; they must be Ragged rows of integer"):
+        retriever.recommend_batch(Ragged(items.astype(float), offsets), 10)
+    with pytest.raises(ValueError, match="exclude are a list"):
+        retriever.recommend_batch(world.histories, 10, [[1]])  # type: ignore[arg-type]
 
 
 def test_bad_questions_are_refused(world: SmallWorld) -> None:

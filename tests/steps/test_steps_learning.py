@@ -1,17 +1,20 @@
 """Training, tree learning, evaluation, the gate and the report: each task by its function, on a store of its own."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from prefect.logging import disable_run_logger
 
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
 from jtm_core.formats.arrays import read_split
 from jtm_core.gate import best_version, deciding_metric
+from jtm_core.serving import Retriever
 from tasks.artefacts import read_network, read_tree, read_vocabulary
 from tasks.evaluate_model import evaluate_model
 from tasks.evaluate_users import open_version
@@ -22,6 +25,7 @@ from tasks.iteration_records import iteration_of
 from tasks.learn_tree import learn_tree
 from tasks.look_back import find_start
 from tasks.measure_start import measure_start
+from tasks.open_retriever import open_retriever
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.record_version import record_version
@@ -281,6 +285,38 @@ def test_an_earlier_run_that_makes_nothing_new_leaves_what_was_released_since(ma
         release_best.fn([first, later[1]], None, made.config)  # broken off before, and finished now
     assert released("small") == first
     assert len(texts) == 1
+
+
+def test_a_released_version_serves_as_the_readme_says(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    """The snippet itself, with a data set and items that are there."""
+    version = record(made)
+    with pytest.raises(UnknownVersionError, match="no run on 'small' has finished"):
+        open_retriever("small")
+    release(version)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "open_retriever" in block)
+    first, second = read_vocabulary(open_store(), version.data.items).keys.to_pylist()[:2]
+    changed = {'"shop"': '"small"', '"sku-17"': str(first), '"sku-4"': str(second), "count=20": "count=5"}
+    for old, new in changed.items():
+        snippet = snippet.replace(old, new)
+    space: dict[str, Any] = {}
+    exec(snippet, space)
+    found = space["found"]
+    assert capsys.readouterr().out.split()[::2] == [str(item) for item in found.items]
+    assert (len(found.items), found.is_personal) == (5, True)
+    assert first not in found.items
+    network, tree = read_network(open_store(), version.model), read_tree(open_store(), version.tree)
+    vocabulary = read_vocabulary(open_store(), version.data.items)
+    dense = vocabulary.ids_of(pa.array([first, second]))
+    search = Retriever(network, tree, made.config.evaluation.beam_width, made.config.first_level)
+    items = search.recommend(dense, 5, dense[:1])[0]
+    assert found.items == [vocabulary.keys[item].as_py() for item in items.tolist()]
+    assert open_retriever("small", version=version.version, beam_width=40).recommend([], 40).is_personal is False
+    with pytest.raises(UnknownVersionError, match="is of the data set 'small', not of 'large'"):
+        open_retriever("large", version=version.version)
+    open_store().path(version.tree).unlink()
+    with pytest.raises(BrokenArtefactError, match="cannot be used without it"):
+        open_retriever("small")
 
 
 def test_a_warm_start_takes_the_later_epochs(made: Made) -> None:

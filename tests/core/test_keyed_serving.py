@@ -1,0 +1,90 @@
+"""Serving in own ids: what is unknown is passed over, nobody goes without, lists hold no places without an item."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from small_worlds import SmallWorld, small_world
+
+from jtm_core.behaviours import Ragged
+from jtm_core.keyed_serving import KeyedRetriever
+from jtm_core.serving import Retriever
+
+NUM_ITEMS = 300
+
+
+@pytest.fixture(scope="module")
+def world() -> SmallWorld:
+    return small_world(num_items=NUM_ITEMS, num_users=60, seed=3)
+
+
+@pytest.fixture(scope="module")
+def plain(world: SmallWorld) -> Retriever:
+    return Retriever(world.network, world.tree, 16, 1)
+
+
+@pytest.fixture(scope="module")
+def keyed(plain: Retriever) -> KeyedRetriever:
+    """Item 7 is called ``i7``; the highest ids are the most popular ones."""
+    return KeyedRetriever(plain, [f"i{item}" for item in range(NUM_ITEMS)], np.arange(NUM_ITEMS)[::-1])
+
+
+def named(items: Any) -> list[Any]:
+    return [f"i{item}" for item in items]
+
+
+def test_lists_are_the_retriever_s_in_own_ids(world: SmallWorld, plain: Retriever, keyed: KeyedRetriever) -> None:
+    items, logits = plain.recommend_batch(world.histories, 10, world.histories)
+    rows = [named(world.histories.row(user)) for user in range(len(world.histories))]
+    found = keyed.recommend_batch(rows, 10, rows)
+    for user, one in enumerate(found):
+        assert (one.items, one.is_personal) == (named(items[user]), True)
+        assert np.array_equal(one.logits, logits[user])
+        alone = keyed.recommend(rows[user], 10, rows[user])
+        assert alone.items == one.items
+        assert np.array_equal(alone.logits, one.logits)
+
+
+def test_unknown_items_are_passed_over_and_who_knows_none_gets_the_popular_ones(plain: Retriever, keyed: KeyedRetriever) -> None:
+    histories = [["i3", "new", "i5"], ["new"], [], ["i5"]]
+    found = keyed.recommend_batch(histories, 4, [["new"], ["i299", "i297"], [], ["i4"]])
+    assert [one.is_personal for one in found] == [True, False, False, True]
+    assert found[0].items == named(plain.recommend([3, 5], 4)[0])
+    assert found[1].items == ["i298", "i296", "i295", "i294"]
+    assert found[2].items == ["i299", "i298", "i297", "i296"]
+    assert np.isnan(found[2].logits).all()
+    assert found[3].items == named(plain.recommend([5], 4, [4])[0])
+    assert keyed.recommend_batch([], 4) == []
+
+
+def test_lists_end_where_the_items_do(keyed: KeyedRetriever) -> None:
+    """As places without an item would stand for the last item in an array of keys."""
+    but_two = named(range(2, NUM_ITEMS))
+    for history in (["i9"], ["new"]):
+        found = keyed.recommend(history, 10, but_two)
+        assert sorted(found.items) == ["i0", "i1"]
+        assert len(found.logits) == 2
+
+
+def test_integer_ids(plain: Retriever) -> None:
+    keyed = KeyedRetriever(plain, list(range(1000, 1000 + NUM_ITEMS)), np.arange(NUM_ITEMS))
+    expected = (plain.recommend([3, 5], 4)[0] + 1000).tolist()
+    assert keyed.recommend(np.array([1003, 1005]), 4).items == keyed.recommend(iter([1003, 1005]), 4).items == expected
+    with pytest.raises(TypeError, match=r"ids \['1003'\] are of type str; those of this log are of type int"):
+        keyed.recommend(["1003"], 4)
+
+
+def test_bad_questions_are_refused(plain: Retriever, keyed: KeyedRetriever) -> None:
+    with pytest.raises(TypeError, match=r"ids \[3\] are of type int; those of this log are of type str"):
+        keyed.recommend([3], 4)
+    with pytest.raises(ValueError, match=r"count is 17; allowed are 1 .. 16"):
+        keyed.recommend(["new"], 17)
+    with pytest.raises(ValueError, match="1 rows of exclude for 2 histories"):
+        keyed.recommend_batch([["i1"], ["i2"]], 4, [["i3"]])
+    with pytest.raises(ValueError, match="2 keys and 300 items by popularity for a retriever of 300 items"):
+        KeyedRetriever(plain, ["a", "b"], np.arange(NUM_ITEMS))
+
+
+def test_ragged_rows_stay_for_the_retriever_below(keyed: KeyedRetriever) -> None:
+    items, _ = keyed.retriever.recommend_batch(Ragged(np.array([3, 5]), np.array([0, 2])), 4)
+    assert keyed.recommend(["i3", "i5"], 4).items == named(items[0])
