@@ -79,7 +79,7 @@ class Widening:
         kept = drop_items(found, excluded, self.num_items, count)
         wanted = np.minimum(np.minimum(_lengths(found.items), count), self.num_items - _num_distinct(excluded, self.num_items))
         width, short = self.beam_width, np.flatnonzero(_lengths(kept.items) < wanted)
-        while len(short):
+        while len(short) and width < self.num_items:
             width *= 2
             wider = self.search(Windows(windows.items, windows.bounds[short]), width)
             again = drop_items(wider, excluded.take(short), self.num_items, count)

@@ -14,6 +14,7 @@ from jtm_core.beam import BeamSearch, without_items
 from jtm_core.behaviours import Ragged
 from jtm_core.scoring import make_scorer, windows_of
 from jtm_core.serving import Retriever
+from jtm_core.widening import widening_of
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,16 @@ def test_exclusions_shorten_no_list_as_long_as_there_are_items(world: SmallWorld
         assert np.isfinite(logits[user][: len(expected)]).all()
         assert np.isneginf(logits[user][len(expected) :]).all()
         assert (np.diff(logits[user][: len(expected)]) <= 0).all()
+
+
+def test_widening_ends_where_a_search_may_return_few_items(world: SmallWorld) -> None:
+    """Five items are allowed and two of them excluded, which no beam can make up for."""
+    allowed = np.isin(np.arange(300), [3, 50, 120, 200, 299])
+    windows = windows_of(world.histories, SMALL_MODEL.window_sizes).part(0, 2)
+    excluded = Ragged(np.array([3, 50, 7, 3]), np.array([0, 3, 4]))
+    widening = widening_of(BeamSearch(make_scorer(world.network, world.tree), 4, 1, allowed))
+    found = widening.rank(windows, 5, excluded).items
+    assert [sorted(row[row >= 0].tolist()) for row in found] == [[120, 200, 299], [50, 120, 200, 299]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
