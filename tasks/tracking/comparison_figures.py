@@ -28,7 +28,7 @@ from tasks.tracking.comparison_series import (
 )
 from tasks.tracking.drawing import INK, LEGEND, PANEL_TITLE, make_panels, put_title, share_legend
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a8d91", "#e69f00", "#56b4e9", "#9467bd", "#b3892b")
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a8d91", "#b07d00", "#2b93cf", "#9467bd", "#9a6355")
 _MARKERS = "os^Dv<>PX*hpd8"
 _BAR: dict[str, Any] = {"capsize": 2.5, "elinewidth": 1.0, "markersize": 5}
 _ROW_HEIGHT = 0.3

@@ -14,8 +14,8 @@ from tasks.tracking.drawing import GRID, INK, LEGEND, PANEL_TITLE, make_panels, 
 from tasks.tracking.records import TRAINING_LOSS, VALIDATION_RECALL, Experiment, Iteration, TreeLearning
 from tasks.tracking.series import SEARCHES, Points, layer_recall, over_iterations, recall_cutoffs, spread_out
 
-_SEARCH_LINES = {"": ("#0072b2", "o", "-"), "small_beam/": ("#56b4e9", "s", "-"), "full_scan/": ("#009e73", "^", "--")}
-_BASELINE_LINES = (("#d55e00", "--"), ("#cc79a7", "-."), ("#8a8d91", ":"), ("#e69f00", (0, (5, 1))))
+_SEARCH_LINES = {"": ("#0072b2", "o", "-"), "small_beam/": ("#2b93cf", "s", "-"), "full_scan/": ("#009e73", "^", "--")}
+_BASELINE_LINES = (("#d55e00", "--"), ("#cc79a7", "-."), ("#8a8d91", ":"), ("#b07d00", (0, (5, 1))))
 _MOST_MARKERS = 25
 _BEFORE, _AFTER = "#d55e00", "#0072b2"
 

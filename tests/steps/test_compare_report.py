@@ -1,5 +1,6 @@
 """The report of a comparison: self-contained, every section, and every number in its tables one of the records."""
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -8,6 +9,7 @@ import pytest
 
 from jtm_core.comparison import Spread
 from tasks.tracking.comparison_figures import (
+    _COLOURS,
     _reaches,
     ablation_figure,
     differences_figure,
@@ -33,6 +35,7 @@ from tasks.tracking.comparison_series import (
     table_rows,
 )
 from tasks.tracking.comparisons import round_metrics
+from tasks.tracking.figures import _BASELINE_LINES, _SEARCH_LINES
 
 CUTOFFS = (10, 50)
 SYSTEMS = ("popularity", "tdm", "jtm-j", "jtm-h", "jtm")
@@ -211,6 +214,24 @@ def test_the_page_says_what_decides_who_was_scanned_and_what_single_systems_set(
     assert search_loss_rows(comparison.judgement)[0]["users scanned"] == "64 ± 0"
     cells = _read(report).cells
     assert cells[cells.index("training.tied_levels") :][:2] == ["training.tied_levels", "False"]
+
+
+def _contrast(one, other):
+    """WCAG 2.2: contrast ratio of two colours as ``#rrggbb``."""
+    light = []
+    for colour in (one, other):
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+def test_lines_stand_out_on_light_and_dark_paper(report):
+    """By 3 at least, as WCAG 2.2 (1.4.11) asks of graphics."""
+    papers = re.findall(r"--paper: (#[0-9a-f]{6})", report)
+    assert len(papers) == 2
+    drawn = {*_COLOURS, *(line[0] for line in (*_SEARCH_LINES.values(), *_BASELINE_LINES))}
+    assert {colour: paper for colour in drawn for paper in papers if _contrast(colour, paper) < 3} == {}
 
 
 def test_a_seedless_system_has_no_deviation(comparison):
