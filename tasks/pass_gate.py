@@ -41,7 +41,8 @@ def _headline(report: dict[str, Any]) -> str:
 
 
 def _markdown(content: dict[str, Any], run: RunRef) -> str:
-    return f"### {_headline(content['report'])}\n\n```text\n{content['text']}\n```\n\nAll of it: [checks in MLflow]({run.url}/artifacts)\n"
+    link = f"All of it: [checks in MLflow]({run.artefacts_url('checks')})"
+    return f"### {_headline(content['report'])}\n\n```text\n{content['text']}\n```\n\n{link}\n"
 
 
 def _log_to_mlflow(store: Store, run: RunRef, outcome: CheckOutcome, content: dict[str, Any]) -> None:

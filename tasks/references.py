@@ -170,6 +170,17 @@ class RunRef:
     url: str
     """Its page in MLflow's UI."""
 
+    def artefacts_url(self, path: str = "") -> str:
+        """The page of what was logged with it: one file, or without a path all.
+
+        Examples
+        --------
+        >>> RunRef("1a", "http://127.0.0.1:5000/#/experiments/2/runs/1a?workflowType=machine_learning").artefacts_url("report.html")
+        'http://127.0.0.1:5000/#/experiments/2/runs/1a/artifacts/report.html?workflowType=machine_learning'
+        """
+        page, mark, query = self.url.partition("?")
+        return f"{page}/artifacts{'/' if path else ''}{path}{mark}{query}"
+
 
 @dataclass(frozen=True, slots=True)
 class FittedRun:

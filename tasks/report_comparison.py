@@ -149,7 +149,7 @@ def _markdown(comparison: "Comparison", run: RunRef, failures: Sequence[Failure]
     lines = [
         f"### Systems compared on {comparison.data_name}",
         "",
-        f"- [Report with tables and figures]({run.url}/artifacts/report.html)",
+        f"- [Report with tables and figures]({run.artefacts_url('report.html')})",
         f"- [All runs in MLflow]({run.url})",
     ]
     if failures:

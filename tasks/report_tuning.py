@@ -76,7 +76,7 @@ def report_tuning(run: RunRef, data: DataReferences, trials: Sequence[Trial], fa
     create_table_artifact(
         table=[dict(row) for row in rows], key="trials", description=f"Trials on {data.name}, recall of validation users."
     )
-    where = f"Put this into the config of `compare-systems`; it is also [tuned.json]({run.url}/artifacts/tuned.json) in MLflow."
+    where = f"Put this into the config of `compare-systems`; it is also [tuned.json]({run.artefacts_url('tuned.json')}) in MLflow."
     create_markdown_artifact(
         f"### Settings chosen on {data.name}\n\n{where}\n\n```json\n{text}\n```\n", key=artifact_key("tuned", data.name)
     )
