@@ -102,7 +102,7 @@ def log_data_input(run_id: str, data: DataInput) -> None:
 
 
 def log_summary(run_id: str, metrics: Mapping[str, float], prefix: str = "best/") -> None:
-    """Log what the experiment came to, as ``best/...`` metrics of the parent: those of the version it ends with.
+    """Log metrics of the parent that belong to no iteration: of the version the experiment ends with, or by ``prefix`` what it began with.
 
     The parent's other metrics show the last iteration's value, which may be one that was refused.
     """

@@ -32,6 +32,13 @@ def wait_until(process: "subprocess.Popen[str]", log: Path, happens: Callable[[]
         time.sleep(0.02)
 
 
+def kill_when(moment: Callable[[Path], bool], process: "subprocess.Popen[str]", log: Path) -> None:
+    """Kill a run as soon as a moment has come, of which its log may tell."""
+    wait_until(process, log, partial(moment, log))
+    process.kill()
+    process.wait()
+
+
 def is_running(log: Path, step: str) -> bool:
     """Whether the log shows that a task run began and not that it ended."""
     text = log.read_text()
@@ -82,10 +89,7 @@ def test_killed_runs_end_with_the_digests_of_a_straight_one(
         lambda log: is_running(log, f"log-version-{DATA_NAME}-01"),
     ]
     for moment, log in zip(moments, logs, strict=False):
-        killed = start(ENTRY, longer, environment, log)
-        wait_until(killed, log, partial(moment, log))
-        killed.kill()
-        killed.wait()
+        kill_when(moment, start(ENTRY, longer, environment, log), log)
     last = finish(start(ENTRY, longer, environment, logs[-1]), logs[-1])
 
     assert versions_in(home) == straight
@@ -125,10 +129,7 @@ def test_a_killed_retraining_goes_on_from_the_version_it_started_from(
         lambda log: is_running(log, f"learn-tree-{DATA_NAME}-01"),
     ]
     for moment, log in zip(moments, logs, strict=False):
-        killed = start(AGAIN, longer, environment, log)
-        wait_until(killed, log, partial(moment, log))
-        killed.kill()
-        killed.wait()
+        kill_when(moment, start(AGAIN, longer, environment, log), log)
         assert released_in(homes[1]) in before
     finish(start(AGAIN, longer, environment, logs[-1]), logs[-1])
 
