@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary
 from tasks.store import open_store
-from tasks.versions import UnknownVersionError, find_version, from_json, released, require_whole
+from tasks.versions import UnknownVersionError, find_version, from_json, released
 
 if TYPE_CHECKING:
     from jtm_core.keyed_serving import KeyedRetriever
@@ -43,7 +43,6 @@ def open_retriever(data_name: str, version: str = "", beam_width: int | None = N
         raise UnknownVersionError(f"no run on {data_name!r} has finished in this JTM_HOME, so nothing of it is released")
     if found.data.name != data_name:
         raise UnknownVersionError(f"version {version!r} is of the data set {found.data.name!r}, not of {data_name!r}")
-    require_whole(found, found.tree, found.model, found.data.items, found.data.behaviours, found.data.split)
     store = open_store()
     config = from_json(JtmConfig, store.read_json(found.manifest)["config"])
     tree = read_tree(store, found.tree)

@@ -94,9 +94,9 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
     line = layout.header_lines + 1
     try:
         with open_source(path) as stream:
-            watched = WatchedStream(stream, layout.separator[:1].encode())
+            watched = WatchedStream(stream, layout.separator[:1].encode(), seeks_zeros=bool(unsure))
             for batch in _reader(pa.PythonFile(watched, mode="r"), layout, types):
-                if unsure and watched.has_zero_led:
+                if watched.has_zero_led and unsure:
                     _check_leading_zeros(path, layout, unsure)
                     unsure = []
                 yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})

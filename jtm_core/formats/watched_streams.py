@@ -20,15 +20,17 @@ class WatchedStream:
         Read once, from its beginning.
     separator : bytes
         One byte, what stands between columns.
+    seeks_zeros : bool
+        Whether values with a leading zero are looked for.
     """
 
     closed = False
 
-    def __init__(self, stream: pa.NativeFile, separator: bytes) -> None:
+    def __init__(self, stream: pa.NativeFile, separator: bytes, seeks_zeros: bool) -> None:
         self._stream = stream
         self._num_ends, self._end = 0, b"\n"
         # one pattern each, as it is the literal beginning that is found fast: a gigabyte a second and more, as one pattern a seventh of it
-        self._zero_led = [re.compile(re.escape(before) + b"0[0-9xX]") for before in (separator, b"\n", b'"')]
+        self._zero_led = [re.compile(re.escape(before) + b"0[0-9xX]") for before in (separator, b"\n", b'"') if seeks_zeros]
         self.has_zero_led = False
 
     def read(self, num_bytes: int) -> bytes:

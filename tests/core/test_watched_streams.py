@@ -11,7 +11,7 @@ from jtm_core.formats.watched_streams import WatchedStream
 
 @given(st.lists(st.sampled_from([b"0", b"7", b",", b"\n", b'"', b"x", b"-"]), max_size=40).map(b"".join), st.integers(1, 7))
 def test_zeros_and_lines_are_seen_wherever_reads_end(content, num_bytes):
-    watched = WatchedStream(pa.BufferReader(content), b",")
+    watched = WatchedStream(pa.BufferReader(content), b",", seeks_zeros=True)
     passed = []
     while part := watched.read(num_bytes):
         passed.append(part)

@@ -315,7 +315,7 @@ def test_a_released_version_serves_as_the_readme_says(made: Made, capsys: pytest
     with pytest.raises(UnknownVersionError, match="is of the data set 'small', not of 'large'"):
         open_retriever("large", version=version.version)
     open_store().path(version.tree).unlink()
-    with pytest.raises(BrokenArtefactError, match="cannot be used without it"):
+    with pytest.raises(BrokenArtefactError, match=f"{version.tree.uri} is missing"):
         open_retriever("small")
 
 
