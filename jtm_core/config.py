@@ -141,7 +141,7 @@ class TrainingConfig:
     """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. The best share differs from
     log to log: choose it on validation users."""
     minimum_history: PositiveInt = 1
-    """Behaviours a sample's history has at least."""
+    """Behaviours a sample's history has at least (TDM's open code: 5 on UserBehavior)."""
     epochs: PositiveInt = 6
     """Passes over the samples in the first iteration (paper's code: about 4)."""
     later_epochs: PositiveInt = 3

@@ -4,10 +4,14 @@ from jtm_core.config import DataConfig, EvaluationConfig, JtmConfig, ModelConfig
 
 
 def paper_config() -> JtmConfig:
-    """The paper's settings where it gives them: next item, own negatives for every sample, drawn evenly, greedy with rebalance."""
+    """The paper's settings where it gives them: next item, own negatives for every sample, drawn evenly, greedy with rebalance.
+
+    That a sample has five behaviours before its target is not in the paper but in TDM's open code (``min_seq_len`` 6, target included).
+    """
     return JtmConfig(
         training=TrainingConfig(
             target="next_item",
+            minimum_history=5,
             negatives=100,
             negatives_block=1,
             negative_draw="even",

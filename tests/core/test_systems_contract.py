@@ -294,6 +294,8 @@ def test_settings_say_just_what_makes_a_system() -> None:
     assert settings_of("jtm-otm", JtmConfig()) == best_config(), "the best settings stand in a comparison by this name"
     paper = paper_config()
     assert not paper.training.tied_levels
+    assert paper.training.minimum_history == 5, "a target has five behaviours before it in TDM's open code"
+    assert table["jtm-paper"].training.minimum_history == SHARED.training.minimum_history, "all systems learn from the same samples"
     assert (paper.training.negative_draw, paper.training.negatives_block, paper.training.learning_rate) == ("even", 1, 1e-3)
     assert table["jtm-paper"].training.target == paper.training.target == "next_item"
     assert table["jtm-paper"].tree_learning.assignment == paper.tree_learning.assignment == "greedy"
