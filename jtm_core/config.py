@@ -57,6 +57,7 @@ class DataConfig:
     """``fail`` stops the run at times outside the bounds; ``drop`` removes such rows, counts them and warns."""
 
     def __post_init__(self) -> None:
+        _require(bool(self.name.strip()) and len(self.name) <= 100, f"name is {self.name!r}; allowed are 1 to 100 characters")
         _require(self.minimum_user_behaviours >= 1, f"minimum_user_behaviours is {self.minimum_user_behaviours}; allowed are 1 and more")
         _require(self.minimum_item_occurrences >= 1, f"minimum_item_occurrences is {self.minimum_item_occurrences}; allowed are 1 and more")
         takes_columns = not self.columns or self.format in ("auto", "table", "recbole")
@@ -168,8 +169,7 @@ class TrainingConfig:
     """Disorder of the histories in training, drawn anew each epoch: a behaviour may slip back by up to this share of its history's
     length. Serves logs whose order says little, such as ratings given in one sitting; 0 keeps the order of time."""
     tied_levels: bool = True
-    """A step of a node's vector moves those of all nodes and items below it as well: each vector is its parent's plus an offset (weight
-    tying between levels; the paper has none)."""
+    """Each vector is its parent's plus an offset, so a step of a node's moves all below it (ties between levels; the paper has none)."""
     learning_rate: Annotated[float, Gt(0)] = 2e-3
     """Adam's step size (paper: 1e-3)."""
     rate_schedule: Literal["constant", "linear"] = "constant"

@@ -6,6 +6,7 @@ equal, times are not. A flow run that finds a result already there takes over th
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -164,17 +165,26 @@ def cost_text(cost: Cost) -> str:
 def cost_metrics(costs: Sequence[StepCost]) -> dict[str, float]:
     """Flat metrics: ``phase/<step>/seconds``, ``.../peak_memory_gb`` and ``.../<unit>_per_second``.
 
+    Of a step called more than once the sum of the seconds, the most memory, and all the work over all the seconds.
+
     Examples
     --------
     >>> cost_metrics([StepCost("train-model", 0, Cost(2.0, 0.5, {"rows": 8}), is_kept=False)])
     {'phase/train_model/seconds': 2.0, 'phase/train_model/peak_memory_gb': 0.5, 'phase/train_model/rows_per_second': 4.0}
     """
     metrics: dict[str, float] = {}
-    for one in costs:
-        prefix = f"phase/{one.step.replace('-', '_')}"
-        metrics |= {f"{prefix}/seconds": one.cost.seconds, f"{prefix}/peak_memory_gb": one.cost.peak_memory_gb}
-        metrics |= {f"{prefix}/{unit}_per_second": rate for unit, rate in one.cost.rates.items()}
+    for step in dict.fromkeys(one.step for one in costs):
+        prefix, whole = f"phase/{step.replace('-', '_')}", _together([one.cost for one in costs if one.step == step])
+        metrics |= {f"{prefix}/seconds": whole.seconds, f"{prefix}/peak_memory_gb": whole.peak_memory_gb}
+        metrics |= {f"{prefix}/{unit}_per_second": rate for unit, rate in whole.rates.items()}
     return metrics
+
+
+def _together(costs: Sequence[Cost]) -> Cost:
+    work: Counter[str] = Counter()
+    for one in costs:
+        work.update(one.work)
+    return Cost(sum(one.seconds for one in costs), max(one.peak_memory_gb for one in costs), dict(work))
 
 
 def cost_rows(costs: Sequence[StepCost]) -> list[dict[str, str | int | float | None]]:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jtm_core.threads import available_cores
@@ -60,17 +60,15 @@ def train_in_processes(store: Store, job: TrainingJob, listener: Listener) -> Tr
 def _running(command: list[str], environment: dict[str, str], errors: int) -> "Iterator[subprocess.Popen[str]]":
     """A process that is not left behind, whatever happens here."""
     process = subprocess.Popen(command, env=environment, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        with process:
-            try:
-                yield process
-            finally:
-                if process.poll() is None:
-                    process.terminate()  # the launcher then ends its processes
+    with process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()  # the launcher then ends its processes
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+            process.kill()  # does nothing to one that has ended
 
 
 def _environment(store: Store, processes: int) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Show the evaluation of a recorded version in Prefect and MLflow."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prefect import runtime
@@ -26,7 +27,8 @@ def report_evaluation(version: VersionRef, users: str, evaluation: EvaluationCon
     metrics = open_store().read_json(report)["metrics"][users]
     rows = evaluation_rows(metrics, evaluation)
     create_table_artifact(table=[dict(row) for row in rows], key="results", description=f"Version {version.version}, {users} users.")
-    run_id, url = _log_to_mlflow(version, users, evaluation, metrics, rows)
+    settings = {"version": version.version, "users": users, "evaluation": key_part(evaluation), "report": report.sha256}
+    run_id, url = _log_to_mlflow(version, users, settings, metrics, rows)
     create_link_artifact(url, link_text=f"MLflow run {run_id}", key=artifact_key("mlflow", version.version))
 
 
@@ -40,22 +42,27 @@ def evaluation_rows(metrics: Mapping[str, float], evaluation: EvaluationConfig) 
 
 
 def _log_to_mlflow(
-    version: VersionRef, users: str, evaluation: EvaluationConfig, metrics: Mapping[str, float], rows: "list[Row]"
+    version: VersionRef, users: str, settings: Mapping[str, object], metrics: Mapping[str, float], rows: "list[Row]"
 ) -> tuple[str, str]:
+    """Log to the run of these settings and figures; where that fails the run is marked so, and the next try continues it."""
     from tasks.tracking.batches import log_missing_metrics, metrics_at_step
     from tasks.tracking.client import ensure_experiment, run_url, tracking_client
     from tasks.tracking.reports import log_table
     from tasks.tracking.runs import finish_run, link_to_prefect, open_parent_run
 
-    settings = {"version": version.version, "users": users, "evaluation": key_part(evaluation)}
     key, tags = digest_of_text(canonical_json(settings)), {"jtm.version": version.version, "jtm.data_name": version.data.name}
     run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=f"{version.version} {users}", config=settings, tags=tags)
-    if runtime.flow_run.id:
-        link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
-    client = tracking_client()
-    run = client.get_run(run_id)
-    values = {f"{users}/{name}": value for name, value in metrics.items()}
-    log_missing_metrics(client, run, metrics_at_step(values, 0, run.info.start_time))
-    log_table(run_id, "results", rows)
+    try:
+        if runtime.flow_run.id:
+            link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
+        client = tracking_client()
+        run = client.get_run(run_id)
+        values = {f"{users}/{name}": value for name, value in metrics.items()}
+        log_missing_metrics(client, run, metrics_at_step(values, 0, run.info.start_time))
+        log_table(run_id, "results", rows)
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to raise
+            finish_run(run_id, "FAILED")
+        raise
     finish_run(run_id)
     return run_id, run_url(run_id)

@@ -151,8 +151,8 @@ def _on_dask(address: str) -> Iterator[Submit]:
 
     try:
         client = Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise RuntimeError(f"no Dask scheduler answers at {address}: {error}") from error
+    except (OSError, ValueError) as error:  # ValueError: no address
+        raise RuntimeError(f"no Dask scheduler answers at {address} (execution.dask_scheduler): {error}") from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise RuntimeError(f"the Dask scheduler at {address} has no workers; start some with `dask worker {address}`")

@@ -7,16 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.local_stack.place import QUIET
+from tasks.local_stack.place import QUIET, without_proxy
 from tasks.settings import jtm_home
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of the commands and return the process's exit code."""
     chosen = _parser().parse_args(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
-    os.environ.update(QUIET)
+    _leave_on_signals()
+    os.environ.update({**QUIET, **without_proxy()})
     _set_prefect_home(jtm_home() / "prefect")
 
     from tasks.local_stack import commands
@@ -46,6 +45,14 @@ def _set_prefect_home(folder: Path) -> None:
     """Keep Prefect out of the user's home; before its first import, which reads the variable and wants the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(folder)
+
+
+def _leave_on_signals() -> None:
+    """Let signals end the supervisor, but not a terminal's closing where it was started to outlive that (``nohup``)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _leave)
 
 
 def _leave(number: int, _frame: object) -> None:

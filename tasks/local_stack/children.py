@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from tasks.local_stack.groups import stop_group
+from tasks.local_stack.watchdog import ENDED
 from tasks.settings import PROJECT_ROOT
 
 _POLL_SECONDS = 0.2
@@ -92,7 +93,7 @@ class Children:
         except subprocess.TimeoutExpired:
             self.stop(child)
             raise StackFailed(f"{name} was not done after {timeout:.0f} s; the end of {child.log}:\n{tail(child.log)}") from None
-        self._children.remove(child)
+        self._forget(child)
         if code:
             raise StackFailed(f"{name} failed with exit code {code}; the end of {child.log}:\n{tail(child.log)}")
 
@@ -122,7 +123,7 @@ class Children:
         """Stop one child and what it started."""
         stop_group(child.process.pid, child.grace_seconds)
         child.process.wait()
-        self._children.remove(child)
+        self._forget(child)
 
     def stop_all(self) -> None:
         """Stop every child, the last started first, then the watchdog."""
@@ -132,6 +133,14 @@ class Children:
             if self._watchdog.stdin is not None:
                 self._watchdog.stdin.close()
         self._watchdog.wait()
+
+    def _forget(self, child: Child) -> None:
+        """Have nobody stop an ended child: the system may give its process id to another."""
+        self._children.remove(child)
+        with suppress(BrokenPipeError):  # a watchdog that ended stops nothing
+            if self._watchdog.stdin is not None:
+                self._watchdog.stdin.write(f"{child.process.pid} {ENDED}\n".encode())
+                self._watchdog.stdin.flush()
 
     def _tell_watchdog(self, child: Child) -> None:
         if self._watchdog.stdin is None or self._watchdog.poll() is not None:

@@ -58,11 +58,10 @@ class Place:
     def environment(self) -> dict[str, str]:
         """Environment of every process of the stack: ours, and above it where state and servers are."""
         cores = str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-        direct = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), LOOPBACK, "localhost"]))
         threads = {"OMP_NUM_THREADS": cores, "OMP_WAIT_POLICY": "PASSIVE"}  # spinning threads would starve the servers
         return {
             **threads,
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not _is_of_another_database(name)},
             **QUIET,
             "JTM_HOME": str(self.home),
             "PREFECT_HOME": str(self.home / "prefect"),
@@ -74,9 +73,20 @@ class Place:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PROJECT_ROOT), os.environ.get("PYTHONPATH", "")])),
             "PYTHONUNBUFFERED": "1",
-            "NO_PROXY": direct,
-            "no_proxy": direct,
+            **without_proxy(),
         }
+
+
+def without_proxy() -> dict[str, str]:
+    """Variables by which this machine is asked directly, beside whatever else goes past the proxy already."""
+    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy", "")
+    direct = ",".join(dict.fromkeys([*filter(None, known.split(",")), LOOPBACK, "localhost"]))
+    return {"NO_PROXY": direct, "no_proxy": direct}
+
+
+def _is_of_another_database(name: str) -> bool:
+    """Whether a variable would take Prefect's server to a database outside the stack's folder, whose runs are not ours to close."""
+    return name.startswith("PREFECT_") and "DATABASE" in name
 
 
 def choose_place(home: Path, before: tuple[int, int] | None = None) -> Place:

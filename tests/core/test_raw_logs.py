@@ -356,6 +356,12 @@ def test_bounds_of_time_fit_64_bits():
         DataConfig(latest_time=2**63)
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 101])
+def test_names_that_no_run_or_file_could_have_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="allowed are 1 to 100 characters"):
+        DataConfig(name=name)
+
+
 def test_bad_parquet_columns(tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user": [1.5], "item": ["a"], "time": [1]}), path)

@@ -91,6 +91,17 @@ def test_metrics_name_the_step_and_the_unit() -> None:
     assert [row["result"] for row in cost_rows(costs)] == ["kept from an earlier run", "made in this run"]
 
 
+def test_what_is_called_more_than_once_counts_whole() -> None:
+    fits = [
+        StepCost("fit-system", None, Cost(seconds, memory, {"users": 50}), is_kept=False) for seconds, memory in ((100.0, 1.0), (25.0, 0.5))
+    ]
+    assert cost_metrics(fits) == {
+        "phase/fit_system/seconds": 125.0,
+        "phase/fit_system/peak_memory_gb": 1.0,
+        "phase/fit_system/users_per_second": 0.8,
+    }
+
+
 def test_kept_steps_and_checks_are_no_compute_of_this_run() -> None:
     kept, made = (StepCost("train-model", 0, Cost(6.0, 1.0), is_kept=is_kept) for is_kept in (True, False))
     check = StepCost("check-tree", None, Cost(2.0, 1.0), is_kept=False)

@@ -31,7 +31,7 @@ from tasks.local_stack.following import Follower, LogLine, Moment, Progress, lin
 from tasks.local_stack.groups import members, stop_group
 from tasks.local_stack.lock import Holder, StackIsRunning, StackLock, read_holder
 from tasks.local_stack.orchestration import close_abandoned_runs
-from tasks.local_stack.place import LOOPBACK, Place, choose_place, free_port
+from tasks.local_stack.place import LOOPBACK, Place, choose_place, free_port, without_proxy
 from tasks.local_stack.terminal import follow, results_table, status
 from tasks.settings import PROJECT_ROOT
 
@@ -87,6 +87,18 @@ def test_children_are_told_where_everything_is(tmp_path: Path, monkeypatch: pyte
     assert environment["DO_NOT_TRACK"] == environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert environment["OMP_NUM_THREADS"] == "1", "what the user sets stays"
     assert LOOPBACK in environment["NO_PROXY"]
+
+
+def test_the_servers_database_is_the_stacks_own_whatever_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_HOST"):
+        monkeypatch.setenv(name, "a team's server")
+    assert not [name for name in Place(tmp_path, 4321, 5432).environment() if "DATABASE" in name]
+
+
+def test_loopback_goes_past_a_proxy_beside_what_does_so_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("no_proxy", "shop.example,localhost")
+    assert without_proxy() == dict.fromkeys(("NO_PROXY", "no_proxy"), "shop.example,localhost,127.0.0.1")
 
 
 # Lock
@@ -214,6 +226,20 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     supervisor.stdout.close()
     assert wait_until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
     StackLock(tmp_path).release()
+
+
+def test_a_killed_supervisors_ended_children_are_nobodys_to_stop(lock: StackLock, tmp_path: Path) -> None:
+    """The process that has an ended child's id now is played by the child, told to have ended."""
+    made = Children(tmp_path / "logs", os.environ, lock.descriptor)
+    ended, alive = made.start("deploy", SLEEP), made.start("server", SLEEP)
+    made._forget(ended)
+    assert made._watchdog.stdin is not None
+    made._watchdog.stdin.close()  # what the end of the supervisor does
+    made._watchdog.wait()
+    assert ended.process.poll() is None
+    assert alive.process.wait() != 0
+    stop_group(ended.process.pid, 1.0)
+    ended.process.wait()
 
 
 def test_health_is_asked_over_http() -> None:
@@ -422,6 +448,23 @@ def test_second_start_ends_with_a_clear_message(tmp_path: Path, monkeypatch: pyt
     lock.announce(4321, 5432)
     assert entry.main(["serve"]) == 1
     assert "a stack is already running" in capsys.readouterr().err
+    lock.release()
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize("inherited", [signal.SIG_IGN, signal.SIG_DFL])
+def test_what_nohup_ignores_stays_ignored_and_the_supervisor_asks_directly(
+    inherited: signal.Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JTM_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "shop.example")
+    signal.signal(signal.SIGHUP, inherited)
+    lock = StackLock(tmp_path)
+    lock.announce(4321, 5432)
+    assert entry.main(["serve"]) == 1
+    assert (signal.getsignal(signal.SIGHUP) is signal.SIG_IGN) == (inherited is signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is entry._leave
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "shop.example,127.0.0.1,localhost"
     lock.release()
 
 

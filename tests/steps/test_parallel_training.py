@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from jtm_core.config import DataConfig, EvaluationConfig, ExecutionConfig, JtmConfig, TrainingConfig
+from tasks import parallel_training
 from tasks.artefacts import read_network
 from tasks.fetch_log import fetch_log
 from tasks.ingest_log import ingest_log
@@ -224,3 +225,15 @@ def test_a_second_machine_joins_by_torchrun(planted: Planted, monkeypatch: pytes
             assert joining.wait(60) == 0, joining.stderr.read()
         finally:
             joining.kill()
+
+
+def test_a_launcher_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel_training, "_STOP_SECONDS", 0.2)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    with (
+        (tmp_path / "errors").open("w") as errors,
+        parallel_training._running([sys.executable, "-c", deaf], dict(os.environ), errors.fileno()) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stdout.readline() == "deaf\n"
+    assert process.returncode == -signal.SIGKILL

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
 
-from jtm_core.config import DataConfig, FirstTreeConfig, JtmConfig, SplitConfig
+from jtm_core.config import DataConfig, ExecutionConfig, FirstTreeConfig, JtmConfig, SplitConfig
 from tasks.artefacts import read_data, read_tree, read_vocabulary
 from tasks.check_data import check_behaviours, check_log, check_tree
 from tasks.check_machine import check_machine
@@ -194,3 +194,14 @@ def test_settings_of_planned_runs_are_asked_about_too(make_config: MakeConfig, m
     check_machine.fn(config, (config,))
     with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16'"):
         check_machine.fn(config, (config, planned))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "http://gpu box:8786", "8786x"])
+def test_a_scheduler_that_cannot_be_reached_is_refused_before_anything_is_read(
+    address: str, make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.shard_runs.SCHEDULER_SECONDS", 0.5)
+    config = dataclasses.replace(make_config(), execution=ExecutionConfig(dask_scheduler=address))
+    with pytest.raises(RuntimeError, match=r"execution\.dask_scheduler"):
+        check_machine.fn(config)
+    check_machine.fn(dataclasses.replace(config, iterations=0))

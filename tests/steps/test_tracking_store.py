@@ -3,11 +3,13 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from jtm_core.config import ExecutionConfig, JtmConfig
 from jtm_core.presets import demo_config
+from tasks import report_evaluation
 from tasks.tracking import client as client_module
 from tasks.tracking import iterations as iterations_module
 from tasks.tracking.client import compare_url, ensure_experiment, run_url, tracking_client
@@ -409,3 +411,24 @@ def test_figures_and_report_are_logged(parent, tmp_path):
     log_html_report(parent, experiment)
     assert names == [f"figures/{name}.{kind}" for name in ("recall_over_iterations", "layer_recall") for kind in ("png", "svg")]
     assert _files(parent) == sorted([*names, "report.html"])
+
+
+def test_an_evaluation_that_cannot_be_logged_is_marked_failed_and_continued_and_other_figures_are_another_run(monkeypatch):
+    version = SimpleNamespace(version="v1", data=SimpleNamespace(name="shop"))
+    settings = {"version": "v1", "users": "test", "evaluation": "e"}
+    rows = [{"search": "beam", "recall_at_10": 0.5}]
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.tracking.reports.log_table", full)
+        with pytest.raises(OSError, match="No space left"):
+            report_evaluation._log_to_mlflow(version, "test", settings | {"report": "1"}, {"recall_at_10": 0.5}, rows)
+    experiment = ensure_experiment(report_evaluation.EXPERIMENT)
+    assert [run.info.status for run in tracking_client().search_runs([experiment])] == ["FAILED"]
+    first, _ = report_evaluation._log_to_mlflow(version, "test", settings | {"report": "1"}, {"recall_at_10": 0.5}, rows)
+    other, _ = report_evaluation._log_to_mlflow(version, "test", settings | {"report": "2"}, {"recall_at_10": 0.25}, rows)
+    ended = {run.info.run_id: run.info.status for run in tracking_client().search_runs([experiment])}
+    assert ended == {first: "FINISHED", other: "FINISHED"}
+    assert [tracking_client().get_run(run).data.metrics["test/recall_at_10"] for run in (first, other)] == [0.5, 0.25]
