@@ -1,7 +1,6 @@
 """Show the evaluation of a recorded version in Prefect and MLflow."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from prefect import runtime
@@ -48,11 +47,11 @@ def _log_to_mlflow(
     from tasks.tracking.batches import log_missing_metrics, metrics_at_step
     from tasks.tracking.client import ensure_experiment, run_url, tracking_client
     from tasks.tracking.reports import log_table
-    from tasks.tracking.runs import finish_run, link_to_prefect, open_parent_run
+    from tasks.tracking.runs import ending_run, link_to_prefect, open_parent_run
 
     key, tags = digest_of_text(canonical_json(settings)), {"jtm.version": version.version, "jtm.data_name": version.data.name}
     run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=f"{version.version} {users}", config=settings, tags=tags)
-    try:
+    with ending_run(run_id):
         if runtime.flow_run.id:
             link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
         client = tracking_client()
@@ -60,9 +59,4 @@ def _log_to_mlflow(
         values = {f"{users}/{name}": value for name, value in metrics.items()}
         log_missing_metrics(client, run, metrics_at_step(values, 0, run.info.start_time))
         log_table(run_id, "results", rows)
-    except BaseException:
-        with suppress(Exception):  # the first error is the one to raise
-            finish_run(run_id, "FAILED")
-        raise
-    finish_run(run_id)
     return run_id, run_url(run_id)

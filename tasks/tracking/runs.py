@@ -139,6 +139,20 @@ def record_system_metrics(run_id: str, seconds: float = 10.0) -> Iterator[None]:
             client.set_terminated(machine)
 
 
+@contextmanager
+def ending_run(run_id: str) -> Iterator[None]:
+    """End a run with the block: FINISHED, or FAILED where it raises; that this failed too is noted on what it raised."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            finish_run(run_id, "FAILED")
+        except Exception as second:  # noqa: BLE001 (the first error is the one to raise)
+            error.add_note(f"MLflow run {run_id} could not be marked as failed: {second}")
+        raise
+    finish_run(run_id)
+
+
 def finish_run(run_id: str, status: EndStatus = "FINISHED") -> None:
     """End a run; FAILED and KILLED ones are continued by the next :func:`open_parent_run` with their key."""
     tracking_client().set_terminated(run_id, status=status)

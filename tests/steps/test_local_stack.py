@@ -242,6 +242,18 @@ def test_a_killed_supervisors_ended_children_are_nobodys_to_stop(lock: StackLock
     ended.process.wait()
 
 
+def test_the_watchdog_is_told_of_every_end(children: Children, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.BytesIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(children._watchdog, "stdin", told)
+        children.run("deploy", ["platform"], 30)
+        server = children.start("server", SLEEP)
+        children.stop(server)
+    lines = [line.split() for line in told.getvalue().decode().splitlines()]
+    assert [word for _, word in lines] == ["10.0", "ended", "10.0", "ended"]
+    assert [leader for leader, _ in lines] == [lines[0][0]] * 2 + [str(server.process.pid)] * 2
+
+
 def test_health_is_asked_over_http() -> None:
     with listening() as port:
         pass

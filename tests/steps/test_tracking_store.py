@@ -16,7 +16,7 @@ from tasks.tracking.client import compare_url, ensure_experiment, run_url, track
 from tasks.tracking.iterations import log_iteration, open_iteration_run
 from tasks.tracking.records import CheckReport, DataInput, Experiment, Iteration, Segment, TreeLearning
 from tasks.tracking.reports import log_check_report, log_figures, log_html_report, log_results_table
-from tasks.tracking.runs import finish_run, link_to_prefect, log_data_input, log_summary, open_parent_run, record_system_metrics
+from tasks.tracking.runs import ending_run, finish_run, link_to_prefect, log_data_input, log_summary, open_parent_run, record_system_metrics
 from tasks.tracking.versions import download_artefact, find_version, last_accepted_version
 
 
@@ -432,3 +432,13 @@ def test_an_evaluation_that_cannot_be_logged_is_marked_failed_and_continued_and_
     ended = {run.info.run_id: run.info.status for run in tracking_client().search_runs([experiment])}
     assert ended == {first: "FINISHED", other: "FINISHED"}
     assert [tracking_client().get_run(run).data.metrics["test/recall_at_10"] for run in (first, other)] == [0.5, 0.25]
+
+
+def test_a_failure_that_cannot_be_marked_stays_the_error_that_is_shown(parent, monkeypatch):
+    def gone(*_):
+        raise OSError("no MLflow")
+
+    monkeypatch.setattr("tasks.tracking.runs.finish_run", gone)
+    with pytest.raises(ValueError, match="first") as raised, ending_run(parent):
+        raise ValueError("first")
+    assert raised.value.__notes__ == [f"MLflow run {parent} could not be marked as failed: no MLflow"]
