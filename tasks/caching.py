@@ -17,7 +17,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
-from filelock import FileLock, Timeout
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -29,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 from jtm_core.config import JtmConfig
 from tasks.costs import Cost, StepCost, collect, cost_text, metered
 from tasks.fingerprints import key_part, package_fingerprint
+from tasks.locks import one_at_a_time
 from tasks.references import ArtefactRef
 from tasks.settings import jtm_home
 from tasks.store import BrokenArtefactError, Store, canonical_json, digest_of_text, open_store, write_text_durably
@@ -133,19 +133,9 @@ class Step(Generic[P, R]):
     def _alone(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> tuple[Kept[R], bool]:
         """Make the result while no other run does; one that comes second waits, and finds what the first one left: (it, True)."""
         path = _record_path(store, key).with_suffix(".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            step_logger().info("another run is at %s (step %s) already; waiting for what it makes", self.name, key[:12])
-            lock.acquire()
-        try:
+        with one_at_a_time(path, f"{self.name} (step {key[:12]})", step_logger()):
             found = self.kept(store, key)
             made = found or self._make(store, key, *args, **kwargs)
-        finally:
-            path.unlink(missing_ok=True)  # filelock sees that what it waited for has no name any more, and takes a new file
-            lock.release()
         return made, found is not None
 
     def _make(self, store: Store, key: str, *args: P.args, **kwargs: P.kwargs) -> Kept[R]:

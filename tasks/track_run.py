@@ -15,6 +15,7 @@ from jtm_core.config import JtmConfig
 from tasks.costs import collected_costs, cost_metrics, costs_so_far, orchestration_share
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
+from tasks.locks import one_at_a_time
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
@@ -69,13 +70,27 @@ def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextMa
 def tracked(what: Tracked, source: SourceRef) -> Iterator[RunRef]:
     """Open the run of this experiment, or continue the unfinished one, and end it as the block ends.
 
-    A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it.
+    A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it. The same
+    experiment started again while it runs waits for the first to end, so that the two do not write into one run; what it does
+    then is a run of its own whose steps are all there already.
     """
+    store, key = open_store(), run_key(what, source)
+    store.remove_abandoned()
+    with one_at_a_time(store.home / "runs" / f"{key}.lock", f"this experiment (key {key[:12]})", get_run_logger()):
+        yield from _tracked_alone(what, source, key)
+
+
+def run_key(what: Tracked, source: SourceRef) -> str:
+    """What makes two runs the same experiment: a digest over config, data, start and code."""
+    parts = [config_digest(what.config), source.sha256, source.category_sha256, what.start_from, package_fingerprint("jtm_core")]
+    return digest_of_text("/".join(parts))
+
+
+def _tracked_alone(what: Tracked, source: SourceRef, key: str) -> Iterator[RunRef]:
     from tasks.tracking.runs import record_system_metrics
 
-    open_store().remove_abandoned()
     begun = time.perf_counter()
-    run = open_run(what, source)
+    run = open_run(what, key)
     try:
         with collected_costs(), record_system_metrics(run.run_id):
             yield run
@@ -95,13 +110,12 @@ def _close_failed(run: RunRef) -> None:
 
 
 @outside_task("open-run-{what.data_name}")
-def open_run(what: Tracked, source: SourceRef) -> RunRef:
-    """Open or continue the MLflow run, and link it with the Prefect run both ways."""
+def open_run(what: Tracked, key: str) -> RunRef:
+    """Open or continue the MLflow run of a key, and link it with the Prefect run both ways."""
     from tasks.tracking.client import ensure_experiment, run_url
     from tasks.tracking.runs import link_to_prefect, open_parent_run
 
     fingerprint, digest = package_fingerprint("jtm_core"), config_digest(what.config)
-    key = digest_of_text("/".join([digest, source.sha256, source.category_sha256, what.start_from, fingerprint]))
     tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": digest, "jtm.start_from": what.start_from or "none"}
     run_id = open_parent_run(ensure_experiment(what.experiment), key=key, name=what.title, config=what.config, tags=tags)
     if runtime.flow_run.id:
