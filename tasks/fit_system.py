@@ -1,7 +1,7 @@
 """Fit one system of a comparison under one seed, and keep what it recommends to every evaluation user.
 
 Only lists, trees, weights and rounds are made here, equal where the work was equal. What it took is in an artefact of its own,
-which no later step's key depends on.
+which no later step's key depends on. A fit that is killed goes on from its checkpoint (:mod:`tasks.checkpoints`).
 """
 
 import math
@@ -13,6 +13,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SystemName
 from tasks.artefacts import read_categories, read_data, save_lists, save_network, save_report, save_tree
 from tasks.caching import step, step_logger
+from tasks.checkpoints import kept_fit
 from tasks.costs import metered
 from tasks.fingerprints import key_part
 from tasks.progress import Progress, artifact_key
@@ -57,16 +58,17 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
     behaviours, split = read_data(store, data)
     lessons = lessons_of(behaviours, split, read_categories(store, data))
     own = what_a_system_reads(config)
-    with Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
+    with kept_fit() as keeper, Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
         with metered() as meter:
-            fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
+            fitted = fitting.fit_system(system, lessons, own, progress.show, counting, keeper)
             fitting_cost = meter.cost()
         with metered() as meter:
             lists = lists_of(fitted, behaviours, split, config.evaluation.cutoffs[-1])
             listing_cost = meter.cost()
-    step_logger().info("%s, seed %d: fitted in %.1f s, listed in %.1f s", system, config.seed, fitting_cost.seconds, listing_cost.seconds)
+    fit_seconds = keeper.seconds_before + fitting_cost.seconds
+    step_logger().info("%s, seed %d: fitted in %.1f s, listed in %.1f s", system, config.seed, fit_seconds, listing_cost.seconds)
     timings = {
-        "fit_seconds": fitting_cost.seconds,
+        "fit_seconds": fit_seconds,
         "list_seconds": listing_cost.seconds,
         "peak_memory_gb": max(fitting_cost.peak_memory_gb, listing_cost.peak_memory_gb),
     }

@@ -7,7 +7,6 @@ weights as if never stopped. Several processes can train together (:mod:`tasks.p
 
 import logging
 import math
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +14,17 @@ from jtm_core.config import JtmConfig
 from jtm_core.formats.atomic import discard
 from tasks.artefacts import read_data, read_network, read_tree, save_network, save_report
 from tasks.caching import checkpoint_path, step, step_logger
+from tasks.checkpoints import Pace
 from tasks.costs import count_work
 from tasks.parallel_training import is_parallel, train_in_processes
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, GrownTree, TrainedModel
-from tasks.settings import checkpoint_seconds
 from tasks.store import Store, open_store
 from tasks.training_jobs import Listener, TrainingJob
 
 if TYPE_CHECKING:
     from jtm_core.peers import Peers
     from jtm_core.training import Training, TrainingResult
-
-SAVING_SHARE = 0.05
-"""Share of the time that may go into checkpoints."""
 
 
 @step(run_name="train-model-{data.name}-{iteration:02d}", uses=("model", "training", "evaluation", "seed"))
@@ -134,16 +130,14 @@ def _restore(training: "Training", checkpoint: Path, listener: Listener) -> None
 
 def _run(training: "Training", checkpoint: Path | None, num_epochs: int, listener: Listener) -> None:
     """Train to the end, saving the state from time to time if there is a place for it."""
-    saved, interval, pause = time.monotonic(), checkpoint_seconds(), 0.0
+    pace = Pace()
     for state in training.steps():
         done = (state.epoch - 1) * state.num_batches + state.batch
         total_rows = state.num_rows * num_epochs * state.num_batches / done
         listener.show(state.num_rows, total_rows, f"epoch {state.epoch} of {num_epochs}, loss {state.loss:.4f}")
-        begun = time.monotonic()
-        if checkpoint is not None and begun - saved >= max(interval, pause):
-            _save(training, checkpoint)
-            saved = time.monotonic()
-            pause = (saved - begun) / SAVING_SHARE if interval else 0.0
+        if checkpoint is not None and pace.is_due:
+            with pace.saving():
+                _save(training, checkpoint)
 
 
 def _save(training: "Training", checkpoint: Path) -> None:

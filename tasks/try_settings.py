@@ -5,6 +5,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SystemName
 from tasks.artefacts import read_categories, read_data, save_report
 from tasks.caching import step, step_logger
+from tasks.checkpoints import kept_fit
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, ReportRef
 from tasks.store import open_store
@@ -42,12 +43,12 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
     lessons = lessons_of(*read_data(store, data), read_categories(store, data))
     own = what_a_system_reads(config)
     deciding = deciding_name(config.evaluation, lessons.num_items)
-    try:
-        with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
-            fitted = fitting.fit_system(system, lessons, own, progress.show, counting)
-    except FloatingPointError as error:  # what the settings are worth: nothing; another run would find the same
-        step_logger().warning("%s: %s", system, error)
-        return save_report(store, "trial", {"deciding": deciding, "metrics": {}, "diverged": str(error)})
+    with kept_fit() as keeper, Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
+        try:
+            fitted = fitting.fit_system(system, lessons, own, progress.show, counting, keeper)
+        except FloatingPointError as error:  # what the settings are worth: nothing; another run would find the same
+            step_logger().warning("%s: %s", system, error)
+            return save_report(store, "trial", {"deciding": deciding, "metrics": {}, "diverged": str(error)})
     cutoffs = config.evaluation.cutoffs
     metrics: dict[str, float] = {}
     for prefix, excluded in (("", None), ("filtered/", lessons.known)):

@@ -1,4 +1,4 @@
-"""Epochs with early stopping, for baselines whose training is short enough not to need checkpoints.
+"""Epochs with early stopping, for baselines whose training is short enough not to need checkpoints within a round.
 
 As in :mod:`jtm_core.training`: validation users judge after every epoch, ``patience`` epochs without a better recall end the
 training, and the best epoch's weights are kept.

@@ -10,16 +10,24 @@ from jtm_core.config import JtmConfig
 from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.fitted import FittedSystem, PlainSystem, TreeSystem
 from jtm_core.systems.joint import JointLearning
+from jtm_core.systems.keeping import Keeper, KeepNothing
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.naming import SystemName
 from jtm_core.systems.retrieval import ScanRecommender
 from jtm_core.systems.rounds import Report
 from jtm_core.systems.softmaxes import fit_hsm, fit_product_dnn
 
-_COUNTING = CountingConfig()
+_COUNTING, _KEEP_NOTHING = CountingConfig(), KeepNothing()
 
 
-def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, counting: CountingConfig = _COUNTING) -> FittedSystem:
+def fit_system(
+    name: SystemName,
+    lessons: Lessons,
+    config: JtmConfig,
+    report: Report,
+    counting: CountingConfig = _COUNTING,
+    keeper: Keeper = _KEEP_NOTHING,
+) -> FittedSystem:
     """Fit one system.
 
     Parameters
@@ -32,6 +40,9 @@ def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Re
         Progress of learned systems, see :data:`jtm_core.systems.rounds.Report`.
     counting : CountingConfig
         Settings of systems that count or factorise.
+    keeper : Keeper
+        What an earlier call with the same arguments has kept is not done again: of every learned system the rounds, of those of Algorithm 1
+        and the DNN also the batches of the training under way.
 
     Returns
     -------
@@ -42,11 +53,11 @@ def fit_system(name: SystemName, lessons: Lessons, config: JtmConfig, report: Re
         case "popularity" | "item-cf" | "item-cf-bm25" | "als":
             return PlainSystem(_fit_by_counts(name, lessons, config.seed, counting))
         case "product-dnn":
-            return fit_product_dnn(lessons, config, report)
+            return fit_product_dnn(lessons, config, report, keeper)
         case "hsm":
-            return fit_hsm(lessons, config, report)
+            return fit_hsm(lessons, config, report, keeper)
         case _:
-            return _fit_on_a_tree(name, lessons, config, report)
+            return _fit_on_a_tree(name, lessons, config, report, keeper)
 
 
 def _fit_by_counts(
@@ -72,8 +83,8 @@ def _als_settings(counting: CountingConfig) -> AlsSettings:
     )
 
 
-def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report) -> FittedSystem:
-    grown, rounds = JointLearning(lessons, config, report).run()
+def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> FittedSystem:
+    grown, rounds = JointLearning(lessons, config, report, keeper).run()
     if name == "dnn":
         return PlainSystem(ScanRecommender(grown.network, grown.tree), rounds)
     return TreeSystem(grown.network, grown.tree, min(config.first_level, grown.tree.height), config.evaluation.beam_width, rounds)

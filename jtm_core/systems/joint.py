@@ -6,14 +6,17 @@ Each round is the flow's (``flows/train_jtm.py``) with the same core calls, so t
 from dataclasses import dataclass
 from math import nan
 
+import torch
+
 from jtm_core.behaviours import item_weights
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import JtmConfig
 from jtm_core.evaluation import Questions, validate
 from jtm_core.experiment import clustered_tree, learning_samples, make_training, new_network, planted_tree
 from jtm_core.model import JtmNetwork, on_device
+from jtm_core.systems.keeping import Keeper, State, part, prefixed, training_name
 from jtm_core.systems.lessons import Lessons
-from jtm_core.systems.rounds import Report, Round, learn_in_rounds
+from jtm_core.systems.rounds import Learner, Report, Round, learn_in_rounds
 from jtm_core.systems.schedules import Schedule
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner
@@ -37,6 +40,11 @@ class _TreeStep:
     raw_moved_share: float = 0.0
 
 
+def _packed(grown: Grown) -> State:
+    tree = {"tree.leaf_of_item": torch.from_numpy(grown.tree.leaf_of_item), "tree.height": torch.tensor(grown.tree.height)}
+    return {**tree, **prefixed(grown.network.state_dict(), "network.")}
+
+
 class JointLearning:
     """Algorithm 1 over lessons.
 
@@ -46,15 +54,24 @@ class JointLearning:
     config : JtmConfig
     report : callable
         See :data:`jtm_core.systems.rounds.Report`.
+    keeper : Keeper
+        Keeps the rounds that are done and the training under way.
     """
 
-    def __init__(self, lessons: Lessons, config: JtmConfig, report: Report) -> None:
-        self._lessons, self._config, self._schedule = lessons, config, Schedule(config, report)
+    def __init__(self, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> None:
+        self._lessons, self._config, self._schedule, self._keeper = lessons, config, Schedule(config, report), keeper
         self._asked: Questions = lessons.questions(config.model.window_sizes)
 
     def run(self) -> tuple[Grown, tuple[Round, ...]]:
         """All iterations; the network and the tree of the best one, and the record of all."""
-        return learn_in_rounds(self._learn, self._config.iterations, self._config.tree_learning.validation_tolerance)
+        learner = Learner(self._learn, _packed, self._unpacked)
+        return learn_in_rounds(learner, self._config.iterations, self._config.tree_learning.validation_tolerance, self._keeper)
+
+    def _unpacked(self, state: State) -> Grown:
+        tree = TreeIndex(state["tree.leaf_of_item"].numpy(), int(state["tree.height"]))
+        network = new_network(tree, self._config)
+        network.load_state_dict(part(state, "network."))
+        return Grown(on_device(network), tree)
 
     def _learn(self, iteration: int, start: Grown | None) -> tuple[Grown, Round]:
         """One iteration: a tree and a network to start from, training, what both did."""
@@ -88,10 +105,14 @@ class JointLearning:
         """Train on a tree; the network of the best epoch, and the record of the iteration."""
         config, lessons = self._config, self._lessons
         plan = self._schedule.plan(iteration)
-        training = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config)
-        for state in training.steps():
-            done = state.epoch - 1 + state.batch / state.num_batches
-            self._schedule.show(iteration, done, f"epoch {state.epoch} of {plan.num_epochs}, loss {state.loss:.4f}")
+        training, name = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config), training_name(iteration)
+        state = self._keeper.kept(name)
+        if state is not None:
+            training.restore(state)
+        for progress in training.steps():
+            done = progress.epoch - 1 + progress.batch / progress.num_batches
+            self._schedule.show(iteration, done, f"epoch {progress.epoch} of {plan.num_epochs}, loss {progress.loss:.4f}")
+            self._keeper.keep_if_due(name, training.state)
         result = training.result()
         made = Round(
             iteration=iteration,

@@ -5,8 +5,11 @@ judged by the same validation users.
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TypeVar
+
+from torch import nn
 
 from jtm_core.baselines.epochs import Curve
 from jtm_core.baselines.hsm import HierarchicalSoftmax, train_hsm
@@ -15,47 +18,60 @@ from jtm_core.config import JtmConfig
 from jtm_core.experiment import new_network, planted_tree
 from jtm_core.model import JtmNetwork, on_device
 from jtm_core.systems.fitted import PlainSystem
+from jtm_core.systems.keeping import Keeper, State
 from jtm_core.systems.lessons import Lessons
-from jtm_core.systems.rounds import Report, Round, learn_in_rounds
+from jtm_core.systems.rounds import Learner, Report, Round, learn_in_rounds
 from jtm_core.systems.schedules import Schedule
 
-Network = TypeVar("Network")
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def fit_product_dnn(lessons: Lessons, config: JtmConfig, report: Report) -> PlainSystem:
+def fit_product_dnn(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> PlainSystem:
     """Fit YouTube's product-DNN; see :func:`jtm_core.systems.fitting.fit_system`."""
     schedule = Schedule(config, report)
+
+    def untrained() -> ProductNetwork:
+        return new_product_network(config.model, lessons.num_items, config.seed)
 
     def recall_of(network: ProductNetwork) -> float:
         return lessons.recall_of(ProductDNN(network, ()), config.evaluation)
 
     def learn(iteration: int, start: ProductNetwork | None) -> tuple[ProductNetwork, Round]:
         judge = _told(recall_of, schedule, iteration)
-        begun = start or new_product_network(config.model, lessons.num_items, config.seed)
-        network, curve = train_product_dnn(begun, lessons.histories, config.training, schedule.plan(iteration), judge)
+        network, curve = train_product_dnn(start or untrained(), lessons.histories, config.training, schedule.plan(iteration), judge)
         return network, _round(iteration, curve)
 
-    network, rounds = learn_in_rounds(learn, config.iterations, config.tree_learning.validation_tolerance)
+    learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))
+    network, rounds = learn_in_rounds(learner, config.iterations, config.tree_learning.validation_tolerance, keeper)
     losses = tuple(loss for made in rounds for loss in made.losses)
     return PlainSystem(ProductDNN(network, losses), rounds)
 
 
-def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report) -> PlainSystem:
+def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> PlainSystem:
     """Fit HSM on the first tree; see :func:`jtm_core.systems.fitting.fit_system`."""
     schedule, width = Schedule(config, report), config.evaluation.beam_width
     tree = planted_tree(lessons.categories, lambda: lessons.histories, config)
+
+    def untrained() -> JtmNetwork:
+        return on_device(new_network(tree, config))
 
     def recall_of(network: JtmNetwork) -> float:
         return lessons.recall_of(HierarchicalSoftmax(network, tree, width), config.evaluation)
 
     def learn(iteration: int, start: JtmNetwork | None) -> tuple[JtmNetwork, Round]:
         judge = _told(recall_of, schedule, iteration)
-        begun = start or on_device(new_network(tree, config))
-        network, curve = train_hsm(begun, tree, lessons.histories, config.training, schedule.plan(iteration), judge)
+        network, curve = train_hsm(start or untrained(), tree, lessons.histories, config.training, schedule.plan(iteration), judge)
         return network, _round(iteration, curve)
 
-    network, rounds = learn_in_rounds(learn, config.iterations, config.tree_learning.validation_tolerance)
+    learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))
+    network, rounds = learn_in_rounds(learner, config.iterations, config.tree_learning.validation_tolerance, keeper)
     return PlainSystem(HierarchicalSoftmax(network, tree, width), rounds)
+
+
+def _with_weights(untrained: Callable[[], Network], state: State) -> Network:
+    network = untrained()
+    network.load_state_dict(state)
+    return network
 
 
 def _round(iteration: int, curve: Curve) -> Round:

@@ -12,10 +12,12 @@ from jtm_core.behaviours import evaluation_histories, evaluation_truths
 from jtm_core.comparison_config import TuningConfig
 from jtm_core.config import JtmConfig
 from jtm_core.counting_config import CountingConfig
+from jtm_core.formats.arrays import read_arrays, write_arrays
 from jtm_core.metrics import metrics_at
 from jtm_core.systems.naming import settings_of
 from jtm_core.tuning import planned_trials
 from tasks.artefacts import read_data, read_lists
+from tasks.checkpoints import FitFolder
 from tasks.contrast_systems import beside_variations, contrast_systems
 from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
@@ -48,6 +50,13 @@ def fitted(data: DataReferences, config: JtmConfig, system: str, seed: int = 1, 
     return fit_system.compute(data, system, settings_of(system, replace(config, seed=seed)), counting, "")
 
 
+def fitted_anew(data: DataReferences, config: JtmConfig, system: str) -> FittedRun:
+    """Fitted once more if it has been fitted before."""
+    key = fit_system.key(data, system, settings_of(system, config), COUNTING, "")
+    (open_store().home / "steps" / f"{key}.json").unlink(missing_ok=True)
+    return fitted(data, config, system)
+
+
 def test_lists_are_whole_and_without_seen_items_where_filtered(data: DataReferences, config: JtmConfig) -> None:
     run, store = fitted(data, config, "item-cf"), open_store()
     lists = read_lists(store, run.lists)
@@ -63,9 +72,53 @@ def test_lists_are_whole_and_without_seen_items_where_filtered(data: DataReferen
 
 def test_equal_settings_give_equal_lists_and_another_seed_others(data: DataReferences, config: JtmConfig) -> None:
     first = fitted(data, config, "jtm")
-    again = fit_system.fn(data, "jtm", settings_of("jtm", config), COUNTING, "")
+    again = fitted_anew(data, config, "jtm")
     assert (first.lists, first.rounds, first.tree, first.model) == (again.lists, again.rounds, again.tree, again.model)
     assert fitted(data, config, "jtm", seed=2).lists != first.lists
+
+
+class Killed(BaseException):
+    """Stands in for ``kill -9``."""
+
+
+@pytest.mark.parametrize(("system", "times"), [("jtm", 2), ("jtm", 9), ("product-dnn", 1)])
+def test_a_killed_fit_goes_on_and_ends_with_the_same_lists(
+    data: DataReferences, config: JtmConfig, system: str, times: int, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when it has kept something so many times; what it took before counts as time of the fit."""
+    monkeypatch.setenv("JTM_CHECKPOINT_SECONDS", "0")
+    straight = fitted(data, config, system)
+    keep, kept = FitFolder.keep, []
+
+    def keep_and_die(folder: FitFolder, name: str, state: Callable[[], Any]) -> None:
+        keep(folder, name, state)
+        kept.append(name)
+        if len(kept) == times:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FitFolder, "keep", keep_and_die)
+        with pytest.raises(Killed):
+            fitted_anew(data, config, system)
+    (folder,) = (home / "checkpoints").iterdir()
+    (path,) = folder.glob(f"{kept[-1]}.safetensors")
+    arrays, metadata = read_arrays(path)
+    write_arrays(path, arrays, {**metadata, "seconds": "1000.0"})
+    resumed = fitted_anew(data, config, system)
+    assert (resumed.lists, resumed.tree, resumed.model, resumed.rounds) == (straight.lists, straight.tree, straight.model, straight.rounds)
+    assert 1000 < open_store().read_json(resumed.timings)["fit_seconds"] < 1500
+    assert list((home / "checkpoints").iterdir()) == []
+
+
+def test_a_damaged_checkpoint_of_a_fit_is_passed_over(data: DataReferences, config: JtmConfig, home: Path) -> None:
+    settings = settings_of("jtm", config)
+    straight = fitted(data, config, "jtm")
+    folder = home / "checkpoints" / f"{fit_system.key(data, 'jtm', settings, COUNTING, '')}.fit"
+    folder.mkdir(parents=True)
+    for name in ("rounds", "training-0"):
+        (folder / f"{name}.safetensors").write_bytes(b"not a checkpoint")
+    assert fitted_anew(data, config, "jtm").lists == straight.lists
+    assert not folder.exists()
 
 
 def test_counting_settings_reach_the_systems_that_count(data: DataReferences, config: JtmConfig) -> None:
