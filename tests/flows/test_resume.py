@@ -1,4 +1,4 @@
-"""``kill -9`` in training, tree learning and recording of a first run and of a retraining: run again, the end is the same."""
+"""``kill -9`` in training, tree learning, recording and fitting, in runs, retrainings and comparisons: run again, the end is the same."""
 
 import json
 import re
@@ -13,11 +13,13 @@ import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from flows.compare_systems import compare_systems
 from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
 
 DATA_NAME = "killed"
 ENTRY, AGAIN = "flows.train_jtm:train_jtm", "flows.retrain_jtm:retrain_jtm"
+COMPARISON = "flows.compare_systems:compare_systems"
 DEADLINE = 300.0
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -139,6 +141,37 @@ def test_a_killed_retraining_goes_on_from_the_version_it_started_from(
     assert released_in(homes[1]) == released_in(homes[0])
     assert "training goes on from checkpoint" in logs[1].read_text()
     assert list(homes[1].glob("checkpoints/*")) == []
+
+
+def test_a_killed_comparison_goes_on_within_the_fit_it_was_at(
+    start: Start, environment: Mapping[str, str], longer: dict[str, Any], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the first training and in the second; the lists, the tree and the weights are those of a straight run."""
+    comparison = {"config": {"shared": longer["config"], "systems": ["jtm"], "seeds": [1], "beams": [5]}}
+    homes, logs = (place / "straight", Path(environment["JTM_HOME"])), [place / f"compared-{number}.log" for number in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setenv("JTM_HOME", str(homes[0]))
+        assert compare_systems(**comparison, return_state=True).is_completed()
+    for name, log in zip(("training-0", "training-1"), logs, strict=False):
+        kill_when(partial(keeps, homes[1], name), start(COMPARISON, comparison, environment, log), log)
+    finish(start(COMPARISON, comparison, environment, logs[-1]), logs[-1])
+
+    assert "the fit goes on from checkpoint" in logs[1].read_text()
+    assert "rounds.safetensors" in logs[2].read_text()
+    assert fitted_in(homes[1]) == fitted_in(homes[0])
+    assert list(homes[1].glob("checkpoints/*")) == []
+
+
+def keeps(home: Path, name: str, log: Path) -> bool:
+    """Whether a fit has kept something under a name."""
+    return any(home.glob(f"checkpoints/*.fit/{name}.safetensors"))
+
+
+def fitted_in(home: Path) -> dict[str, Any]:
+    """What the one fit of a home made, without what it took."""
+    records = [json.loads(path.read_text()) for path in home.glob("steps/*.json")]
+    (result,) = (record["result"] for record in records if record["step"] == "fit-system")
+    return {name: value for name, value in result.items() if name != "timings"}
 
 
 def runs_of(client: MlflowClient, wanted: str) -> list[Run]:
