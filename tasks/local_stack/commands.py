@@ -87,7 +87,7 @@ def smoke() -> int:
 def _wait(console: Console, place: Place, children: Children) -> None:
     console.print(f"Prefect  {place.prefect_url}\nMLflow   {place.mlflow_url}")
     console.print(
-        f"From another terminal: export PREFECT_API_URL={place.prefect_api} MLFLOW_TRACKING_URI={place.mlflow_url}", soft_wrap=True
+        f"In another terminal run\nexport PREFECT_API_URL={place.prefect_api} MLFLOW_TRACKING_URI={place.mlflow_url}", soft_wrap=True
     )
     console.print("Ctrl-C stops everything.")
     while True:

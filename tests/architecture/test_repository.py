@@ -66,6 +66,15 @@ def test_documented_files_exist(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def test_every_module_of_the_core_has_its_place_in_the_list() -> None:
+    (listed,) = re.findall(
+        r"## The core by theme\n\n```text\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    named = re.findall(r"[a-z][a-z0-9_]*(?:\.py|/)", listed)
+    there = [f"{path.name}/" if path.is_dir() else path.name for path in (ROOT / "jtm_core").iterdir() if not path.name.startswith("__")]
+    assert sorted(named) == sorted(there)
+
+
 def test_deployments_point_at_flows() -> None:
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
     assert {deployment["name"] for deployment in deployments} == DEPLOYMENTS
