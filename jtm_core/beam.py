@@ -121,7 +121,8 @@ class BeamSearch:
         The last level keeps the ``beam_width`` best leaves.
         """
         if self._fused is None:
-            return self.walked(windows)
+            ranking, kept = self.walked(windows)
+            return _cut(ranking, max(ranking.items.shape[1], self.beam_width)), kept
         found = self._fused.search(windows, max(self._fused.most_leaves, self.beam_width), keeps_levels=True)
         return Ranking(found.items, found.logits), {level: found.kept[:, place] for place, level in enumerate(self.levels)}
 

@@ -234,7 +234,7 @@ class BeamBatchMaker:
     def _offsets(self, place: int, choice: tuple[Ints, Ints], excluded: Ints, codes: Ints) -> Floats:
         """What the loss takes off the logits of a level's rows (S, R of the level); nothing where no draw by popularity takes part."""
         offsets, num_drawn = np.zeros(codes.shape, dtype=np.float32), self.counts[place] + self.level_counts[place]
-        if self._from_level is not None and num_drawn:
+        if self._from_level is not None and num_drawn and len(self._used[place]) > 1:  # a node alone on its level has no rival to draw
             candidates, searches = choice
             budget = (float(self.counts[place]), num_drawn / len(self._used[place]))
             _log_rates((np.sort(candidates, axis=1), searches), excluded, codes, self._from_level, budget, offsets)

@@ -158,11 +158,11 @@ class TrainingConfig:
     negative_draw: Literal["even", "popularity"] = "popularity"
     """Draw from all nodes of a level alike (TDM), or by the behaviours under them, which the loss corrects for, visited nodes included."""
     training_beam: PositiveInt = 400
-    """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows depend on ``negatives`` alone."""
+    """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows do not depend on it."""
     searches: Literal["user", "sample"] = "user"
     """``beam``: search once for all samples that a batch has of a user, or for every sample (OTM), at a multiple of the time."""
     level_share: Share = 0.5
-    """``beam``: share of the negatives still drawn from all nodes of a level, so that none is left unseen (OTM: 0)."""
+    """``beam``: share of the negatives still drawn from all nodes of a level, so that none is left unseen (OTM: 0, corrects nothing)."""
     first_level: Annotated[int, Ge(0)] = 0
     """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
     order_noise: Annotated[float, Ge(0)] = 0.0
@@ -257,7 +257,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
-    """Where the work is done; what comes out stays the same, so no step is repeated when this changes."""
+    """Where the work is done; no step is repeated when this changes. Trained weights differ by the rounding of sums over processes."""
 
     __pydantic_config__ = _PYDANTIC
 

@@ -4,6 +4,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.baselines.blocks import blocks_by_length
 from jtm_core.beam import without_items
 from jtm_core.behaviours import Ints, Ragged
 
@@ -42,9 +43,9 @@ class ProductIndex:
             -1 behind where fewer than M items are left.
         """
         lists = np.full((len(users), num_recommended), -1, dtype=np.int64)
-        for first in range(0, len(users), _USERS_PER_BLOCK):
-            rows = slice(first, first + _USERS_PER_BLOCK)
-            found = self._block(users[rows], num_recommended, excluded.rows(first, first + len(lists[rows])) if excluded else None)
+        lengths = np.zeros(len(users), dtype=np.int64) if excluded is None else np.diff(excluded.offsets)
+        for rows in blocks_by_length(lengths, _USERS_PER_BLOCK):
+            found = self._block(users[rows], num_recommended, None if excluded is None else excluded.take(rows))
             lists[rows, : found.shape[1]] = found
         return lists
 

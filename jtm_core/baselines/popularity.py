@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 
+from jtm_core.baselines.blocks import blocks_by_length
 from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
 
@@ -45,22 +46,22 @@ class Popularity:
             top = self.items_by_popularity[:num_recommended]
             lists[:, : len(top)] = top
             return lists
-        for first in range(0, num_users, _USERS_PER_BLOCK):
-            last = min(first + _USERS_PER_BLOCK, num_users)
-            self._fill_block(lists[first:last], excluded, first)
+        ranks = np.empty(len(self.items_by_popularity), dtype=np.int64)
+        ranks[self.items_by_popularity] = np.arange(len(ranks))
+        for rows in blocks_by_length(np.diff(excluded.offsets), _USERS_PER_BLOCK):
+            lists[rows] = self._block(num_recommended, excluded.take(rows), ranks)
         return lists
 
-    def _fill_block(self, lists: Ints, excluded: Ragged, first: int) -> None:
-        """Fill the lists of users ``first ..``, looking only as far down as an excluded row can push a list."""
-        num_items, offsets = len(self.items_by_popularity), excluded.offsets[first : first + len(lists) + 1]
-        ranks = np.empty(num_items, dtype=np.int64)
-        ranks[self.items_by_popularity] = np.arange(num_items)
-        depth = min(num_items, lists.shape[1] + int(np.diff(offsets).max()))
-        users = np.repeat(np.arange(len(lists)), np.diff(offsets))
-        excluded_ranks = ranks[excluded.values[offsets[0] : offsets[-1]]]
+    def _block(self, num_recommended: int, excluded: Ragged, ranks: Ints) -> Ints:
+        """Lists of a block of users, looking only as far down as an excluded row can push a list."""
+        lists, lengths = np.full((len(excluded), num_recommended), -1, dtype=np.int64), np.diff(excluded.offsets)
+        depth = min(len(ranks), num_recommended + int(lengths.max()))
+        users = np.repeat(np.arange(len(lists)), lengths)
+        excluded_ranks = ranks[excluded.values]
         is_allowed = np.ones((len(lists), depth), dtype=np.bool_)
         reachable = excluded_ranks < depth
         is_allowed[users[reachable], excluded_ranks[reachable]] = False
         places = np.cumsum(is_allowed, axis=1) - 1
         rows, columns = np.nonzero(is_allowed & (places < lists.shape[1]))
         lists[rows, places[rows, columns]] = self.items_by_popularity[columns]
+        return lists

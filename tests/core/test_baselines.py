@@ -1,7 +1,9 @@
 """Baselines: worked examples, slow twins, exact exclusion, full lists."""
 
 from collections import Counter
+from collections.abc import Callable
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jtm_core.baselines import item_cf, popularity
+from jtm_core.baselines.blocks import blocks_by_length
+from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
@@ -187,3 +191,36 @@ def test_errors_say_what_came_and_what_is_allowed() -> None:
     for model in models:
         with pytest.raises(ValueError, match="1 rows of excluded items for 2 users"):
             model.recommend(rows, 2, ragged([[1]]))
+
+
+@given(st.lists(st.integers(0, 5000), max_size=60), st.integers(1, 20))
+def test_blocks_hold_every_row_once_and_no_long_row_beside_short_ones(lengths: list[int], most_rows: int) -> None:
+    blocks = [rows.tolist() for rows in blocks_by_length(np.array(lengths, dtype=np.int64), most_rows)]
+    assert sorted(row for rows in blocks for row in rows) == list(range(len(lengths)))
+    for rows in blocks:
+        shortest, longest = min(lengths[row] for row in rows), max(lengths[row] for row in rows)
+        assert len(rows) <= most_rows
+        assert longest <= 4 * shortest + 64
+
+
+def test_blocks_are_bounded_in_cells() -> None:
+    lengths = np.full(100, 1 << 20, dtype=np.int64)
+    blocks = list(blocks_by_length(lengths, 4096))
+    assert max(len(rows) for rows in blocks) * (1 << 20) <= 1 << 24
+    assert len(np.concatenate(blocks)) == 100
+
+
+def test_rows_of_all_lengths_get_the_lists_they_get_alone() -> None:
+    """Excluded rows of 0 to 250 items, in no order, for popularity and for inner products."""
+    rng = np.random.default_rng(3)
+    excluded = ragged([rng.permutation(300)[:length].tolist() for length in rng.permutation([0, 1, 5, 90, 250, 250, 40, 3])])
+    histories = Ragged(rng.integers(0, 300, 2000), np.array([0, 2000]))
+    systems: list[Callable[[Ragged], Any]] = [
+        lambda rows: Popularity.fit(histories, 300).recommend(rows, 20, rows),
+        lambda rows: ProductIndex(vectors).largest(np.repeat(user, len(rows), axis=0), 20, rows),
+    ]
+    vectors, user = rng.standard_normal((300, 4), dtype=np.float32), rng.standard_normal((1, 4), dtype=np.float32)
+    for lists_of in systems:
+        together = lists_of(excluded)
+        assert np.array_equal(together, np.concatenate([lists_of(excluded.rows(row, row + 1)) for row in range(8)]))
+        assert all(set(excluded.row(row).tolist()).isdisjoint(together[row].tolist()) for row in range(8))

@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
-from jtm_core.beam_batches import BeamBatchMaker, searched_samples
+from jtm_core.beam_batches import BeamBatchMaker, make_maker, searched_samples
 from jtm_core.codes import first_code
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples, all_samples
 from jtm_core.gradients import FusedGradients, autograd_gradients
+from jtm_core.model import make_network
 from jtm_core.pseudo_targets import targets_of_parents
 from jtm_core.sampling import NegativeSampler
 from jtm_core.scoring import Windows, make_scorer, sample_windows
 from jtm_core.seeding import generator
+from jtm_core.tree import TreeIndex
 
 FIRST_LEVEL = 2
 CONFIG = TrainingConfig(
@@ -212,6 +214,18 @@ def test_fused_gradients_equal_autograd(level_share: float) -> None:
     assert fast.loss == pytest.approx(slow.loss, rel=1e-5)
     assert np.array_equal(fast.rows, slow.rows)
     torch.testing.assert_close(fast.row_gradients, slow.row_gradients, rtol=1e-3, atol=1e-5)
+
+
+def test_a_node_alone_on_its_level_is_not_corrected_for() -> None:
+    """All items hang under one child of the root: there is nothing to draw beside it, and no rate to take the logarithm of."""
+    world = small_world(num_items=4)
+    tree = TreeIndex(np.array([7, 8, 9, 10]), height=3)
+    network = make_network(SMALL_MODEL, 4, 3, generator(1, "network"))
+    config = TrainingConfig(nodes="beam", training_beam=3)
+    maker = make_maker(network, tree, config, 1, world.histories)
+    batch = maker.make(world.histories.values, samples_of(world), generator(3, "negatives"))
+    assert np.isfinite(batch.rows.offsets).all()
+    assert np.isfinite(autograd_gradients(network, batch).loss)
 
 
 def test_attention_takes_the_same_nodes() -> None:

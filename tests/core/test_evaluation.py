@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_worlds import SmallWorld, small_world
+from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core import evaluation
 from jtm_core.beam import BeamSearch, full_scan
@@ -49,6 +49,17 @@ def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, 
             targets = asked.truths.row(user)
             shares.append(np.mean([ancestors[item] in beam for item in (set(targets.tolist()) if once else targets)]))
         assert metrics[f"layer_recall/level_{level:02d}"] == pytest.approx(np.mean(shares))
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_cutoffs_beyond_the_catalogue_are_measured_by_every_scorer(attention: bool) -> None:
+    """Attention is scored by torch, all else by kernels; both lists end with places that hold no item."""
+    world = small_world(num_items=8, config=dataclasses.replace(SMALL_MODEL, attention=attention))
+    asked = Questions(world.histories, world.histories, windows_of(world.histories, SMALL_MODEL.window_sizes))
+    config = EvaluationConfig(cutoffs=(3, 20), beam_width=20, small_beam_width=20)
+    metrics = evaluate(world.network, world.tree, asked, config, 1).metrics
+    assert {f"{part}recall_at_{cutoff}" for part in ("", "filtered/") for cutoff in (3, 20)} <= set(metrics)
+    assert metrics["recall_at_20"] == 1
 
 
 def test_the_full_scan_is_bounded_and_says_so(world: SmallWorld, asked: Questions, monkeypatch: pytest.MonkeyPatch) -> None:

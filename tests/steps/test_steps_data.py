@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prefect.logging import disable_run_logger
 
-from jtm_core.config import DataConfig, ExecutionConfig, FirstTreeConfig, JtmConfig, SplitConfig
+from jtm_core.config import DataConfig, ExecutionConfig, FirstTreeConfig, JtmConfig, SplitConfig, TrainingConfig
 from tasks.artefacts import read_data, read_tree, read_vocabulary
 from tasks.check_data import check_behaviours, check_log, check_tree
 from tasks.check_machine import check_machine
@@ -194,6 +194,16 @@ def test_settings_of_planned_runs_are_asked_about_too(make_config: MakeConfig, m
     check_machine.fn(config, (config,))
     with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16'"):
         check_machine.fn(config, (config, planned))
+
+
+@pytest.mark.parametrize(("processes", "is_told"), [(4, False), (5, True)])
+def test_training_processes_without_work_are_told_of(
+    processes: int, is_told: bool, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch of 32 samples that share draws by eights."""
+    training = TrainingConfig(batch_samples=32, negatives_block=8)
+    check_machine.fn(make_config(training=training, execution=ExecutionConfig(training_processes=processes)))
+    assert ("so 1 of 5 training processes stay idle" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "http://gpu box:8786", "8786x"])
