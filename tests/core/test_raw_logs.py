@@ -133,6 +133,20 @@ def test_table_without_a_header_by_column_numbers(tmp_path):
     assert columns(table, "user", "item", "time", "line") == [[3, 4], [7, 8], [100, 200], [1, 2]]
 
 
+@pytest.mark.parametrize("left_out", [{}, {"rating": ""}])
+def test_columns_given_by_number_mean_no_header_whatever_the_first_line_holds(tmp_path, left_out):
+    numbers = {"user": "1", "item": "2", "time": "3", **left_out}
+    table = read(tmp_path / "log.csv", "1,2,978300019,3\n4,5,978300020,1\n", columns=numbers)
+    assert columns(table, "user", "item", "time", "line") == [[1, 4], [2, 5], [978300019, 978300020], [1, 2]]
+
+
+@pytest.mark.parametrize("first", ["0,1,2,3", "1,2,3,4", "4;3;2;1"])
+def test_a_first_line_that_may_be_a_header_of_numbers_is_refused(tmp_path, first):
+    message = error_of(tmp_path / "log.csv", f"{first}\n7,8,9,10\n".replace(",", first[1]), columns={"user": "1", "item": "2", "time": "3"})
+    assert "which could be one" in message
+    assert ", ".join(first.split(first[1])) in message
+
+
 def test_table_of_our_own_names_needs_no_mapping(tmp_path):
     table = read(tmp_path / "log.csv", "time,user,item,behaviour\n5,u,i,buy\n")
     assert columns(table, "user", "item", "time", "behaviour") == [["u"], ["i"], [5], ["buy"]]
