@@ -2,8 +2,8 @@
 
 Canonical columns: ``user`` and ``item`` (int64 or string), ``category`` (int64, string, or null), ``behaviour``
 (string or null), ``rating`` (float64 or null), ``time`` (int64), ``line`` (int64). Rows keep the file's order; ``line``
-is the 1-based number of the row's line in the file, its header counted. Decimal times are cut to whole units, dates
-become seconds since 1970.
+is the 1-based number of the row's line in the file, its header counted. Decimal times must be whole, as cutting them
+would lose the order within a unit; dates become seconds since 1970, cut to whole ones.
 
 Nothing is judged here but the form: times out of range, duplicates and the like are found by the data checks, which
 read the canonical log.
@@ -180,11 +180,15 @@ def _whole_times(source: Path, block: Block) -> pa.Array:
         return pc.floor_temporal(instants, unit="second").cast(pa.timestamp("s", instants.type.tz)).cast(pa.int64())
     if not pa.types.is_floating(times.type):
         return times
-    wrong = np.flatnonzero(pc.fill_null(pc.greater_equal(pc.abs(times), 2.0**62), False))
-    if len(wrong):
-        line, value = block.first_line + wrong[0], times[int(wrong[0])].as_py()
-        raise ValueError(f"{source}: time in line {line} is {value}; allowed is what fits a 64-bit integer")
-    return pc.floor(times).cast(pa.int64())
+    for is_wrong, allowed in (
+        (pc.greater_equal(pc.abs(times), 2.0**62), "what fits a 64-bit integer"),
+        (pc.not_equal(pc.floor(times), times), "whole numbers, as rounding would lose the order; scale them, for instance to milliseconds"),
+    ):
+        wrong = np.flatnonzero(pc.fill_null(is_wrong, False))
+        if len(wrong):
+            found = "; ".join(f"line {block.first_line + row} has {times[int(row)].as_py()}" for row in wrong[:5])
+            raise ValueError(f"{source}: {found} as time; allowed is {allowed}")
+    return times.cast(pa.int64())
 
 
 def _write(batches: Iterator[pa.RecordBatch], source: Path | None, destination: Path, log_format: str) -> LogSummary:
