@@ -11,8 +11,10 @@ OUR_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time")
 REQUIRED_COLUMNS = ("user", "item", "time")
 ID_COLUMNS = ("user", "item", "category")
 
+INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
+"""How an integer id is written: no other text than this one is meant by the number."""
+
 _MOST_SHOWN = 1000  # characters of a file's columns in an error
-_INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")
 TIME_FORMS = (pa.csv.ISO8601, "%Y-%m-%d %H:%M:%S UTC")
 """Dates that are read, the second as BigQuery writes them."""
@@ -26,7 +28,7 @@ def fixed_type(column: str) -> pa.DataType:
 def id_type(values: pa.Array) -> pa.DataType:
     """int64 if all the strings are integers without leading zeros (or there are none), else string."""
     known = pc.utf8_trim_whitespace(values.drop_null())
-    return pa.int64() if pc.all(pc.match_substring_regex(known, _INTEGER), min_count=0).as_py() else pa.string()
+    return pa.int64() if pc.all(pc.match_substring_regex(known, INTEGER), min_count=0).as_py() else pa.string()
 
 
 def time_type(value: str) -> pa.DataType:

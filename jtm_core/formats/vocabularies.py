@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from jtm_core.behaviours import Ints
 from jtm_core.formats.atomic import atomic_path
+from jtm_core.formats.column_types import INTEGER
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +59,38 @@ class Vocabulary:
             raise ValueError(f"ids are of type {keys.type}, those of the known vocabulary of type {self.keys.type}; they must be the same")
         found = pc.fill_null(pc.index_in(keys, value_set=self.keys), -1)
         return np.asarray(found, dtype=np.int64)
+
+
+def in_type_of(known: pa.DataType, keys: pa.Array, column: str) -> pa.Array:
+    """Original ids of a new log in the type that those of an earlier log had.
+
+    Which type a column of text has is guessed for each export alone: one week all ids are integers, the next one is not. Integers and
+    their texts stand for each other, as only ids that are written as their integer is are read as integers.
+
+    Parameters
+    ----------
+    known : pyarrow type
+        int64 or string.
+    keys : pyarrow array
+        int64 or string.
+    column : str
+        What the ids are, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the known ones are integers and some of these are not.
+    """
+    if known == keys.type or pa.types.is_null(keys.type) or pa.types.is_null(known):
+        return keys
+    if pa.types.is_integer(known):
+        others = keys.filter(pc.invert(pc.match_substring_regex(keys, INTEGER)))
+        if len(others):
+            raise ValueError(
+                f"{column}: {len(others)} of {len(keys)} are no integers as all known ones are, such as {others[:5].to_pylist()}; "
+                f"take these out of the log, or begin anew under another data.name"
+            )
+    return keys.cast(known)
 
 
 def write_vocabulary(path: Path, vocabulary: Vocabulary, kind: Literal["item", "user"]) -> None:
