@@ -95,8 +95,8 @@ class FirstTreeConfig:
     __pydantic_config__ = _PYDANTIC
 
     method: Literal["category", "random", "two_means"] = "category"
-    """``category``: items side by side by category (TDM, section 3.4), as ``two_means`` where no two items differ in it; ``random``: a
-    random order; ``two_means``: balanced 2-means on co-occurrence vectors."""
+    """``category``: side by side by category (TDM, section 3.4), as ``two_means`` where over half of the items have none, or all one;
+    ``random``: a random order; ``two_means``: balanced 2-means on co-occurrence vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)

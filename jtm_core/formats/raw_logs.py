@@ -85,7 +85,7 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
         missing, malformed or knows none of the items.
     """
     log_format = detect_format(source, config)
-    table = read_category_table(Path(config.category_path)) if config.category_path else None
+    table = read_category_table(Path(config.category_path), config.columns.get("item", "")) if config.category_path else None
     if is_parquet(source):
         if log_format != "table":
             raise ValueError(f"{source} is a Parquet file; format must be table or auto, not {log_format}")
