@@ -17,7 +17,7 @@ INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
 _MOST_SHOWN = 1000  # characters of a file's columns in an error
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")
 TIME_FORMS = (pa.csv.ISO8601, "%Y-%m-%d %H:%M:%S UTC")
-"""Dates that are read, the second as BigQuery writes them."""
+"""Dates that are read, the second as BigQuery writes whole seconds."""
 
 
 def fixed_type(column: str) -> pa.DataType:
@@ -32,10 +32,15 @@ def id_type(values: pa.Array) -> pa.DataType:
 
 
 def time_type(value: str) -> pa.DataType:
-    """Type of a time by one of its values: an integer, a decimal number, or a date (with time, with zone)."""
+    """Type of a time by one of its values: an integer, a decimal number, or a date (with time, with zone).
+
+    String for BigQuery's dates, which end in `` UTC`` and may have fractions of a second: Arrow has no form for these two together.
+    """
     date = _DATE.fullmatch(value)
+    if date and date.group(2) == " UTC":
+        return pa.string()
     if date:
-        return pa.timestamp("ns", "UTC" if date.group(2) not in (None, " UTC") else None)
+        return pa.timestamp("ns", "UTC" if date.group(2) else None)
     is_decimal = re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+[eE]\d+|\d+\.\d*[eE][+-]?\d+)", value)
     return pa.float64() if is_decimal else pa.int64()
 

@@ -25,15 +25,20 @@ from jtm_core.formats.watched_streams import WatchedStream
 _BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
 _ZERO_LED = r"^\s*-?0[0-9xX]"
+_DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_A_DATE = "a date that exists, of the years 1678 to 2261,"
+_DATE_FORMS = "2017-11-25, 2017-11-25 09:30:00, 2017-11-25 09:30:00 UTC or 2017-11-25T09:30:00+08:00"
 _PATTERNS = {
     pa.int64(): (r"^\s*-?[0-9]{1,19}\s*$", "an integer of 64 bits"),
     pa.float64(): (r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$", "a number"),
-    pa.timestamp("ns"): (r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?( UTC)?\s*$", "a date without a time zone, as 2017-11-25 09:30:00"),
+    pa.timestamp("ns"): (rf"^\s*{_DAY}([ T][0-9:.]+|[ T][0-9:]+ UTC)?\s*$", f"{_A_DATE} without a time zone, as 2017-11-25 09:30:00"),
     pa.timestamp("ns", "UTC"): (
-        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)\s*$",
-        "a date with a time zone, as 2017-11-25T09:30:00Z",
+        rf"^\s*{_DAY}[ T][0-9:.]+(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)\s*$",
+        f"{_A_DATE} with a time zone, as 2017-11-25T09:30:00Z",
     ),
+    pa.string(): (rf"^\s*{_DAY}([ T][0-9:.]+)?( UTC)?\s*$", f"{_A_DATE} in UTC, as 2017-11-25 09:30:00.5 UTC"),
 }
+"""Text of a type, and what is asked for in words; those of string are times, see ``column_types.time_type``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
                 if watched.has_zero_led and unsure:
                     _check_leading_zeros(path, layout, unsure)
                     unsure = []
-                yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})
+                yield Block(line, {our: _column(our, batch.column(name)) for our, name in layout.sources.items()})
                 line += batch.num_rows
         if layout.is_quoted and watched.num_lines > line - 1:
             _blame_quote(path, layout)
@@ -109,6 +114,16 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
         if layout.is_quoted and str(error).startswith("CSV parser got out of sync"):
             _blame_quote(path, layout)
         _explain(path, layout, error)
+
+
+def _column(our: str, values: pa.Array) -> pa.Array:
+    return _dates(values, pa.timestamp("ns")) if our == "time" and pa.types.is_string(values.type) else values
+
+
+def _dates(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Texts as dates, an `` UTC`` at the end taken off."""
+    texts = pc.ascii_trim_whitespace(texts)
+    return pc.if_else(pc.ends_with(texts, " UTC"), pc.utf8_slice_codeunits(texts, 0, -4), texts).cast(kind)
 
 
 def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:
@@ -203,19 +218,42 @@ def _check_widths(path: Path, layout: TextLayout, wrong_rows: list[Any]) -> None
 
 def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
     for our, values in block.columns.items():
-        if layout.types[our] == pa.string():
-            fits, allowed = _is_utf8(values), "text in UTF-8"
-        else:
-            pattern, allowed = _PATTERNS[layout.types[our]]
-            fits = np.asarray(pc.fill_null(pc.match_substring_regex(values, pattern), True))
-            if layout.types[our] == pa.int64():
-                fits &= _within_64_bits(values, fits)
+        fits, allowed = _fitting(layout, our, values)
         wrong = np.flatnonzero(~fits)[:_SHOWN]
         if len(wrong) and our in layout.widening:
             raise ColumnIsText(our)
         if len(wrong):
             found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
             raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")
+
+
+def _fitting(layout: TextLayout, our: str, values: pa.Array) -> tuple[Any, str]:
+    """Which values are of their column's type, bool (N,), and what is asked for in words."""
+    kind = layout.types[our]
+    if kind == pa.string() and our != "time":
+        return _is_utf8(values), "text in UTF-8"
+    pattern, allowed = _PATTERNS[kind]
+    fits = np.asarray(pc.fill_null(pc.match_substring_regex(values, pattern), True))
+    if kind == pa.int64():
+        fits &= _within_64_bits(values, fits)
+    if our == "time" and kind not in (pa.int64(), pa.float64()):
+        fits[fits] = _exist(values.filter(pa.array(fits)).cast(pa.string()), kind)
+    elif our == "time" and layout.name in ("table", "recbole"):
+        allowed += f", or a date ({_DATE_FORMS}),"
+    return fits, allowed
+
+
+def _exist(texts: pa.Array, kind: pa.DataType) -> Any:
+    """Which of texts that look like dates are some: there is no 30th of February."""
+    kind = pa.timestamp("ns") if kind == pa.string() else kind
+    try:
+        _dates(texts, kind)
+    except pa.ArrowInvalid:
+        if len(texts) > 1:
+            half = len(texts) // 2
+            return np.concatenate([_exist(texts[:half], kind), _exist(texts[half:], kind)])
+        return np.zeros(1, dtype=bool)
+    return np.ones(len(texts), dtype=bool)
 
 
 def _within_64_bits(values: pa.Array, is_integer: Any) -> Any:

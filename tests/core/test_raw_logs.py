@@ -160,6 +160,8 @@ def test_table_of_our_own_names_needs_no_mapping(tmp_path):
         ("1970-01-01T01:00:00+01:00", 0),
         ("1970-01-01T00:00:05Z", 5),
         ("1970-01-01 00:00:05 UTC", 5),
+        ("1970-01-01 00:00:05.123456 UTC", 5),
+        (" 1970-01-02 UTC ", 86400),
         ("1970-01-01 01:00:00+01", 0),
         ("978300019.0", 978300019),
         ("-1.5e1", -15),
@@ -167,6 +169,42 @@ def test_table_of_our_own_names_needs_no_mapping(tmp_path):
 )
 def test_times_become_whole_seconds(tmp_path, written, seconds):
     assert columns(read(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n"), "time") == [[seconds]]
+
+
+def test_dates_of_bigquery_are_read_with_and_without_fractions_in_one_column(tmp_path):
+    rows = ["1970-01-01 00:00:01 UTC", "1970-01-01 00:00:02.5 UTC", "1970-01-01 00:00:03"]
+    table = read(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,2,{row}\n" for row in rows) + "\n")
+    assert columns(table, "time") == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("2017-11-25 00:00:00", "0000-00-00 00:00:00"),
+        ("2017-11-25", "2017-02-30"),
+        ("2017-11-25", "2500-01-01"),
+        ("2017-11-25T00:00:00Z", "2017-11-25T25:00:00Z"),
+        ("2017-11-25 00:00:00 UTC", "2017-11-31 00:00:00 UTC"),
+        ("2017-11-25 00:00:00 UTC", "5"),
+        ("2017-11-25 00:00:00", "2017-11-25 00:00:00.5 UTC"),
+    ],
+)
+def test_dates_that_do_not_exist_or_are_of_another_kind_are_named(tmp_path, good, bad):
+    message = error_of(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,2,{date}\n" for date in [good] * 9 + [bad]))
+    assert "time (column 'time') must be a date that exists" in message
+    assert f"in every line, but line 11: {bad!r}" in message
+
+
+def test_a_date_that_does_not_exist_is_named_in_the_first_line_too(tmp_path):
+    message = error_of(tmp_path / "log.csv", "user,item,time\n1,2,0000-00-00 00:00:00\n1,2,2017-11-25 00:00:00\n")
+    assert "line 2: '0000-00-00 00:00:00'" in message
+
+
+@pytest.mark.parametrize("written", ["Nov 25 2017", "2017/11/25 09:30:00", "20171125T093000Z"])
+def test_times_that_are_neither_integers_nor_dates_are_told_which_forms_there_are(tmp_path, written):
+    message = error_of(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n")
+    for part in ("must be an integer of 64 bits, or a date (2017-11-25, 2017-11-25 09:30:00, ", "UTC", "+08:00", f"line 2: {written!r}"):
+        assert part in message
 
 
 def test_ids_that_turn_out_to_be_words_later_make_the_whole_column_string(tmp_path, monkeypatch):
