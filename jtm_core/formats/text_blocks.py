@@ -24,7 +24,7 @@ from jtm_core.formats.watched_streams import WatchedStream
 
 _BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
-_ZERO_LED = r"^\s*-?0[0-9xX]"
+_ZERO_LED = r"^\s*(-0|0[0-9xX])"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _A_DATE = "a date that exists, of the years 1678 to 2261,"
 _DATE_FORMS = "2017-11-25, 2017-11-25 09:30:00, 2017-11-25 09:30:00 UTC or 2017-11-25T09:30:00+08:00"

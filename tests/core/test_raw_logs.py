@@ -227,7 +227,18 @@ def test_leading_zeros_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("block_bytes", [9973, 1 << 20])
-@pytest.mark.parametrize(("row", "column", "ids"), [("007,9,5", "user", "007"), ('9,"0x1F",5', "item", "0x1F"), ('"00",9,5', "user", "00")])
+@pytest.mark.parametrize(
+    ("row", "column", "ids"),
+    [
+        ("007,9,5", "user", "007"),
+        ('9,"0x1F",5', "item", "0x1F"),
+        ('"00",9,5', "user", "00"),
+        (" 007,9,5", "user", " 007"),
+        ("9,    -07,5", "item", "    -07"),
+        ('" 007",9,5', "user", " 007"),
+        ("9,-0,5", "item", "-0"),
+    ],
+)
 def test_leading_zeros_beyond_the_part_that_types_are_guessed_from_are_kept(tmp_path, monkeypatch, block_bytes, row, column, ids):
     monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
     many = "".join(f"{number},{number},1511539200\n" for number in range(60_000))  # more than a MiB
