@@ -64,6 +64,16 @@ def test_empty_lines_are_passed_over_and_counted_in_line_numbers(tmp_path):
     assert columns(read(tmp_path / "log.csv", TAOBAO.replace("\n", "\n\n", 1) + "\n\n"), "line") == [[1, 3, 4]]
 
 
+@pytest.mark.parametrize("block_bytes", [32, 1 << 20])
+def test_lines_that_lack_our_columns_alone_are_no_empty_lines(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
+    content = "user,item,time,page\n1,2,3,a\n\n,,,\n1,3,4,d\n"
+    assert columns(read(tmp_path / "log.csv", content), "line") == [[2, 5]]
+    (tmp_path / "canonical.parquet").unlink()
+    message = error_of(tmp_path / "log.csv", content.replace("1,3,4,d", ",,,b\n1,3,4,d\n,,,c"))
+    assert "user, item and time are missing in line 5, 7, which is not empty otherwise" in message
+
+
 def test_amazon_ids_are_strings_even_if_they_look_like_numbers(tmp_path):
     table = read(tmp_path / "ratings_Books.csv", "A1,0001714538,4.0,1000\nA2,B00X,5.0,2000\n")
     expected = [["A1", "A2"], ["0001714538", "B00X"], [None, None], [None, None], [4.0, 5.0], [1000, 2000], [1, 2]]

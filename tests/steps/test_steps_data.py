@@ -40,6 +40,8 @@ def data(ingested: IngestedLog, make_config: MakeConfig) -> DataReferences:
 
 
 def test_a_missing_log_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data.path is '.*'; .* is a folder, give the one file in it"):
+        fetch_log.fn(make_config(data=DataConfig(path=str(Path(__file__).parent), format="table")))
     with pytest.raises(FileNotFoundError, match=r"data.path is '/no/such.csv'; there is no file"):
         fetch_log.fn(make_config(data=DataConfig(path="/no/such.csv")))
 
