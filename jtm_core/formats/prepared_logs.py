@@ -18,7 +18,7 @@ from jtm_core.config import DataConfig
 from jtm_core.formats.key_codes import KeyCodes, make_key_codes
 from jtm_core.formats.log_rows import LogRows
 from jtm_core.formats.row_files import ColumnFile, RowBuckets
-from jtm_core.formats.vocabularies import Vocabulary, in_type_of
+from jtm_core.formats.vocabularies import Vocabulary, in_type_of, joined
 from jtm_core.preparation import (
     ROW,
     CategoryCounts,
@@ -197,7 +197,7 @@ def _grown(known: Vocabulary | None, keys: pa.Array, is_present: Mask) -> tuple[
     known_ids = np.full(len(keys), -1, dtype=np.int64) if known is None else known.ids_of(keys)
     ids, _ = dense_ids(is_present, known_ids, 0 if known is None else len(known))
     new_keys = keys.filter(pa.array(is_present & (known_ids < 0)))
-    return Vocabulary(new_keys if known is None else pa.concat_arrays([known.keys, new_keys])), ids
+    return Vocabulary(new_keys if known is None else joined(known.keys, new_keys)), ids
 
 
 def _offsets(counts: Ints, user_ids: Ints, num_users: int) -> Ints:

@@ -20,7 +20,7 @@ from jtm_core.config import DataConfig
 from jtm_core.formats import key_codes, log_rows, prepared_logs
 from jtm_core.formats.prepared_logs import prepare
 from jtm_core.formats.raw_logs import write_canonical_log
-from jtm_core.formats.vocabularies import Vocabulary
+from jtm_core.formats.vocabularies import Vocabulary, read_vocabulary, write_vocabulary
 from jtm_core.preparation import ROW, CategoryCounts, dense_ids, order_by_user_and_time, stable_order, unrepeated
 
 TYPES = ("pv", "buy")
@@ -227,6 +227,24 @@ def test_items_that_are_no_integers_are_named_where_known_ones_are_integers(tmp_
     rows = simple((1, "07"), (2, "b"), (2, "3"))
     with pytest.raises(ValueError, match=r"item: 2 of 3 are no integers .* \['07', 'b'\]; .* another data.name"):
         prepared(tmp_path, rows, known=(Vocabulary(pa.array([1, 2])), None), minimum_user_behaviours=1)
+
+
+@pytest.mark.parametrize("limit", [0, 3, 8])
+def test_ids_too_long_for_one_string_array_are_prepared_as_any(tmp_path, monkeypatch, limit):
+    def run():
+        old = prepared(tmp_path, simple(("u", "ab"), ("v", "cd"), ("v", "a")), minimum_user_behaviours=1)
+        return old, prepared(tmp_path, simple((7, "ab"), ("u", "x"), ("v", "yz")), known=(old.items, old.users), minimum_user_behaviours=1)
+
+    whole = run()
+    monkeypatch.setattr(key_codes, "_MOST_TEXT", limit)
+    for one, other in zip(run(), whole, strict=True):
+        assert other.items.keys.type == pa.string()
+        assert (one.items.keys.type == pa.large_string()) == (len("".join(other.items.keys.to_pylist())) > limit)
+        assert one.users.keys.to_pylist() == other.users.keys.to_pylist()
+        assert one.items.keys.to_pylist() == other.items.keys.to_pylist()
+        assert histories(one) == histories(other)
+        write_vocabulary(tmp_path / "items", one.items, "item")
+        assert read_vocabulary(tmp_path / "items").keys.equals(one.items.keys)
 
 
 def test_categories_take_the_type_of_the_known_ones_or_are_refused(tmp_path):
