@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from jtm_core.formats.column_types import INTEGER
+from jtm_core.formats.key_places import KeyPlaces
 from jtm_core.formats.sources import first_line, is_parquet, open_source
 
 _ITEM_NAMES = frozenset({"item", "item_id", "itemid", "movieid", "asin"})
@@ -43,9 +44,30 @@ class CategoryTable:
         fits = pc.match_substring_regex(self.items, INTEGER)  # 007 is another item than 7
         return CategoryTable(self.items.filter(fits).cast(item_type), self.categories.filter(fits))
 
+
+class CategoryLookup:
+    """A table made ready to be asked block by block for the categories of a log's items.
+
+    Parameters
+    ----------
+    table : CategoryTable
+    item_type : pyarrow type
+        Of the log's items.
+    """
+
+    def __init__(self, table: CategoryTable, item_type: pa.DataType) -> None:
+        own = table.for_items_of(item_type)
+        items = own.items.unique()
+        self._places = KeyPlaces(items)
+        self._categories = own.categories.take(pc.index_in(items, value_set=own.items))
+        self.has_found_any = False
+
     def categories_of(self, items: pa.Array) -> pa.Array:
-        """Categories of items of the table's own type, null for items it does not have."""
-        return self.categories.take(pc.index_in(items, value_set=self.items))
+        """Categories of items, null for those that the table does not have."""
+        places = self._places.of(items)
+        is_unknown = places < 0
+        self.has_found_any = self.has_found_any or not is_unknown.all()
+        return self._categories.take(pa.array(places, mask=is_unknown))
 
 
 def read_category_table(path: Path, item_name: str = "") -> CategoryTable:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from jtm_core.behaviours import Behaviours, Ints
 from jtm_core.config import DataConfig
 from jtm_core.formats.atomic import atomic_path
-from jtm_core.formats.category_tables import CategoryTable, read_category_table
+from jtm_core.formats.category_tables import CategoryLookup, CategoryTable, read_category_table
 from jtm_core.formats.column_types import REQUIRED_COLUMNS
 from jtm_core.formats.log_layouts import detect_format, text_layout
 from jtm_core.formats.parquet_blocks import parquet_blocks, parquet_sources
@@ -141,22 +141,21 @@ def _canonical(
     source: Path, blocks: Iterator[Block], table: CategoryTable | None, has_empty_lines: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Canonical rows of blocks, without those of empty lines."""
-    knows_any = False
+    lookup = None
     for block in blocks:
         columns = dict(block.columns)
         is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
         _check_present(source, block, is_empty)
         columns["time"] = _whole_times(source, block)
         if table is not None:
-            table = table if table.items.type == columns["item"].type else table.for_items_of(columns["item"].type)
-            columns["category"] = table.categories_of(columns["item"])
-            knows_any = knows_any or pc.any(pc.is_in(columns["item"], value_set=table.items)).as_py()
+            lookup = lookup or CategoryLookup(table, columns["item"].type)
+            columns["category"] = lookup.categories_of(columns["item"])
         num_rows = len(columns["user"])
         columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
         columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
         batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
         yield batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
-    if table is not None and not knows_any:
+    if lookup is not None and not lookup.has_found_any:
         raise ValueError(f"the category table knows none of the items of {source}; is it this log's?")
 
 
