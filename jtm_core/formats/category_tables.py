@@ -130,8 +130,10 @@ def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.
     names = ["item", *["title"] * (width - 2), "category"]
     if header[-1] in item_names and header[0] not in item_names:
         names.reverse()
-    table = _parse(path, content, names, separator, 0 if item_names.isdisjoint({header[0], header[-1]}) else 1)
-    _check_first(path, table.column("item"), line)
+    has_header = not item_names.isdisjoint({header[0], header[-1]})
+    table = _parse(path, content, names, separator, int(has_header))
+    if not has_header:
+        _check_first(path, table.column("item"), line)
     categories = table.column("category").combine_chunks()
     if width == 3:
         categories = pc.list_element(pc.split_pattern(categories, "|", max_splits=1), 0)
@@ -140,7 +142,7 @@ def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.
 
 def _check_first(path: Path, items: pa.ChunkedArray, line: str) -> None:
     """Refuse a first line that looks like a header which nobody knows: its columns may be exchanged."""
-    is_integer = pc.match_substring_regex(items, INTEGER)
+    is_integer = pc.match_substring_regex(items, r"^\s*-?[0-9]+\s*$")
     if len(items) > 1 and is_integer[0].as_py() is False and pc.all(is_integer[1:]).as_py():
         raise ValueError(
             f"category table {path}: all items are integers but that of the first line, {line[:120]!r}; if it is a header, call the "

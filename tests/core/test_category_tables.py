@@ -83,6 +83,11 @@ def test_an_item_with_a_leading_zero_is_no_integer_log_s(tmp_path):
     assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "007,wrong\n8,right\n-0,x\n") == [None, "right"]
 
 
+@pytest.mark.parametrize("table", ["007,wrong\n7,right\n", "item,category\n007,wrong\n7,right\n", "item,category\nword,wrong\n7,right\n"])
+def test_an_odd_first_item_below_a_known_header_or_of_digits_is_an_item(tmp_path, table):
+    assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", table) == ["right", None]
+
+
 @pytest.mark.parametrize("table", ["department,sku\n10,1\n20,2\n", "SKU,department\n1,10\n2,20\n"])
 def test_a_header_may_call_the_items_column_as_the_log_does(tmp_path, table):
     (tmp_path / "table.csv").write_text(table)
