@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from data_checks.behaviour_frames import BehavioursLike, SplitLike, behaviour_rows, evaluation_frame, shape_frame, user_frame
+from data_checks.behaviour_frames import (
+    BehavioursLike,
+    SplitLike,
+    behaviour_rows,
+    evaluation_frame,
+    num_neighbours,
+    shape_frame,
+    user_frame,
+)
 from data_checks.blocks import LARGEST_FRAME, Rows, cut_rows
 from data_checks.reports import CheckReport
 from data_checks.rules import Holds, NotAbove, Rule, Same, Subject, Within
@@ -61,7 +69,7 @@ def behaviour_subjects(
     yield Subject(
         "users", _user_rules(rules.minimum_user_behaviours), users, key="user", shown=("begin", "length", "train_length"), is_gate=True
     )
-    yield Subject("behaviours", _behaviour_rules(behaviours.num_items), rows, key="row", shown=("user", "item", "time"))
+    yield Subject("behaviours", _behaviour_rules(behaviours), rows, key="row", shown=("user", "item", "time"))
     shown = ("split", "user", "length", "train_length", "history_length", "truth_length")
     yield Subject("evaluation users", _evaluation_rules(num_users, rules.protocol), evaluated, key="entry", shown=shown)
 
@@ -98,13 +106,24 @@ def _user_rules(minimum: int) -> tuple[Rule, ...]:
     )
 
 
-def _behaviour_rules(num_items: int) -> tuple[Rule, ...]:
+def _behaviour_rules(behaviours: BehavioursLike) -> tuple[Rule, ...]:
+    num_items, num_behaviours = behaviours.num_items, max(len(behaviours.items), 1)
+    # half of the neighbours as a share of all behaviours; the half a row more is for rounding
+    half = min((num_neighbours(behaviours.offsets) // 2 + 0.5) / num_behaviours, 1.0)
     return (
         Rule(
             "times_never_fall",
             NotAbove("previous_time", "time"),
             "a user's times must never fall",
             "Out of order, the future is among the history.",
+        ),
+        Rule(
+            "order_told_by_time",
+            Holds("differs_in_time"),
+            "at most half of the behaviours that follow one of their user may have its time",
+            "Equal times leave the order to the log's lines: times that are constant, whole days or cut tell no history.",
+            is_hard=False,
+            allowed_share=half,
         ),
         Rule(
             "items_in_vocabulary",

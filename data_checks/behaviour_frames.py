@@ -113,7 +113,8 @@ def user_frame(offsets: Ints, train_lengths: Ints, minimum: int) -> pd.DataFrame
 def behaviour_rows(behaviours: BehavioursLike, largest_frame: int) -> Rows:
     """One row per behaviour (N): its place, user, item, time and the time of the behaviour before it (its own for a first one).
 
-    One frame up to ``largest_frame`` rows; above, blocks that are made from slices of the arrays, which may be mapped.
+    ``differs_in_time`` says whether the two times differ; that of a first one counts as different. One frame up to
+    ``largest_frame`` rows; above, blocks that are made from slices of the arrays, which may be mapped.
     """
     items, offsets, times = behaviours.items, behaviours.offsets, behaviours.times
     length = block_rows(largest_frame)
@@ -133,6 +134,8 @@ def _behaviour_frame(items: Ints, offsets: Ints, times: Ints, part: slice) -> pd
     begins = offsets[first_user : last_user + 1]
     firsts = begins[(begins >= part.start) & (begins < part.stop)] - part.start
     previous[firsts] = own[firsts]
+    differs = own != previous
+    differs[firsts] = True
     return pd.DataFrame(
         {
             "row": np.arange(part.start, part.stop),
@@ -140,8 +143,14 @@ def _behaviour_frame(items: Ints, offsets: Ints, times: Ints, part: slice) -> pd
             "item": items[part],
             "time": own,
             "previous_time": previous,
+            "differs_in_time": differs,
         }
     )
+
+
+def num_neighbours(offsets: Ints) -> int:
+    """Behaviours that have another one of their user before them."""
+    return int(np.maximum(np.diff(offsets) - 1, 0).sum())
 
 
 def evaluation_frame(behaviours: BehavioursLike, split: SplitLike) -> pd.DataFrame:

@@ -37,9 +37,8 @@ def is_met(condition: Condition, frame: pd.DataFrame) -> Mask:
 
 
 def given(values: "pd.Series[Any]") -> Mask:
-    """True where there is a value other than an empty string."""
-    is_blank = values.isin([""]) if values.dtype.kind not in "iufb" else False
-    return ~np.asarray(_empty(values) | is_blank | np.zeros(len(values), dtype=bool))
+    """True where there is a value other than an empty string or one of blanks."""
+    return ~np.asarray(_empty(values) | _blank(values) | np.zeros(len(values), dtype=bool))
 
 
 def within(values: "pd.Series[Any]", minimum: float | None, maximum: float | None) -> Mask:
@@ -72,6 +71,13 @@ def not_above(left: "pd.Series[Any]", right: "pd.Series[Any]") -> Mask:
 
 def _empty(values: "pd.Series[Any]") -> Any:
     return False if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iub" else values.isna()
+
+
+def _blank(values: "pd.Series[Any]") -> Any:
+    if values.dtype.kind in "iufb":
+        return False
+    words = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique()
+    return values.isin([word for word in words if isinstance(word, str) and not word.strip()])
 
 
 def _plain(is_right: Any) -> Mask:

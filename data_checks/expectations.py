@@ -23,7 +23,7 @@ def _passes(columns: pd.DataFrame, is_met: conditions.Mask) -> "pd.Series[bool]"
 
 
 class ValueGiven(MulticolumnMapMetricProvider):
-    """True where the first column is neither null nor an empty string."""
+    """True where the first column is neither null nor an empty string or one of blanks."""
 
     condition_metric_name = "multicolumn_values.given"
     condition_domain_keys = _DOMAIN
@@ -91,7 +91,7 @@ class ValueNotAbove(MulticolumnMapMetricProvider):
 
 
 class ExpectValueGiven(MulticolumnMapExpectation):
-    """Every value of the first column is there: neither null nor an empty string."""
+    """Every value of the first column is there: neither null nor an empty string or one of blanks."""
 
     map_metric: ClassVar[str | None] = ValueGiven.condition_metric_name
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_checks.blocks import Blocks, block_rows, slices
 from data_checks.equal_rows import FirstRows, fingerprints, shared_values
-from data_checks.log_frames import CANONICAL, is_finite_or_null, nullable_integers
+from data_checks.log_frames import CANONICAL, LogCounts, is_finite_or_null, is_named, nullable_integers
 from data_checks.log_groups import LogGroups
 from data_checks.log_keys import ColumnKeys, Ints, integer_identities, make_column_keys
 from data_checks.mixing import Hashes
@@ -40,9 +40,7 @@ class LogTotals:
 
     Parameters
     ----------
-    num_rows, num_users, num_items : int
-    type_counts : mapping of str to int
-        Rows of each behaviour type.
+    counts : LogCounts
     item_shares : float64 array (P,)
         Share of all rows that are of the item of each place; the last entry is for rows without an item.
     first_categories : int64 array (P,)
@@ -51,10 +49,7 @@ class LogTotals:
         Fingerprints that more than one row has: of user, item and time, and of everything.
     """
 
-    num_rows: int
-    num_users: int
-    num_items: int
-    type_counts: Mapping[str, int]
+    counts: LogCounts
     item_shares: NDArray[np.float64]
     first_categories: Ints
     shared_repeats: Hashes
@@ -106,6 +101,7 @@ class StreamedLog:
         frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
         frame["item_share"] = self.totals.item_shares[item_places]
         frame["is_rating_finite"] = is_finite_or_null(table["rating"])
+        frame["is_user_named"], frame["is_item_named"] = is_named(group["user"]), is_named(group["item"])
         return frame
 
     def _first_category(self, categories: pa.Array, item_places: Ints) -> pa.Array:
@@ -167,24 +163,28 @@ def _is_empty(values: pa.Array) -> Any:
 def _count(groups: LogGroups, keys: Keys) -> LogTotals:
     num_rows, num_item_places = sum(groups.lengths), keys["item"].num_places
     repeat_prints, copy_prints = np.empty(num_rows, dtype=np.uint64), np.empty(num_rows, dtype=np.uint64)
-    item_counts, has_user = np.zeros(num_item_places, dtype=np.int64), np.zeros(keys["user"].num_places, dtype=bool)
+    item_counts, user_counts = np.zeros(num_item_places, dtype=np.int64), np.zeros(keys["user"].num_places, dtype=np.int64)
     first_categories = np.full(num_item_places, -1, dtype=np.int64)
     type_counts: Counter[str] = Counter()
-    begin = 0
+    begin = num_with_category = 0
     for group in groups.read(_COPY):
         item_places, rows = keys["item"].places(group["item"]), _RowKeys(group, keys)
         part = slice(begin, begin + len(item_places))
         repeat_prints[part], copy_prints[part] = rows.repeat_prints(), rows.copy_prints()
         item_counts += np.bincount(item_places, minlength=num_item_places)
-        has_user[keys["user"].places(group["user"])] = True
+        user_counts += np.bincount(keys["user"].places(group["user"]), minlength=len(user_counts))
+        num_with_category += len(item_places) - group["category"].null_count
         type_counts.update(_type_counts(group["behaviour"]))
         if "category" in keys:
             _note_first(first_categories, item_places, keys["category"].places(group["category"]), keys["category"].num_places - 1)
         begin = part.stop
-    num_users, num_items = np.count_nonzero(has_user[:-1]), np.count_nonzero(item_counts[:-1])
+    most = int(user_counts[:-1].max(initial=0))
+    largest = pc.min(keys["user"].values_at(np.flatnonzero(user_counts[:-1] == most))).as_py() if most else None
+    num_users, num_items = int(np.count_nonzero(user_counts[:-1])), int(np.count_nonzero(item_counts[:-1]))
+    counts = LogCounts(num_rows, num_users, num_items, dict(type_counts), num_with_category, largest, most)
     with ThreadPoolExecutor(2) as sorters:
         shared = sorters.map(shared_values, (repeat_prints, copy_prints))
-    return LogTotals(num_rows, int(num_users), int(num_items), dict(type_counts), item_counts / num_rows, first_categories, *shared)
+    return LogTotals(counts, item_counts / num_rows, first_categories, *shared)
 
 
 def _type_counts(behaviours: pa.Array) -> dict[str, int]:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from data_checks.blocks import LARGEST_FRAME
@@ -14,6 +15,9 @@ from data_checks.log_tables import LogTable, read_log
 from data_checks.reports import CheckReport
 from data_checks.rules import Among, Given, Holds, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
+
+_MANY_ROWS = 1000  # in fewer one user may have many
+_SHOWN_TOTALS = ("num_users", "num_items", "largest_user")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +40,12 @@ class LogRules:
     """With fewer there is nothing to choose from."""
     maximum_item_share: float = 0.9
     """Largest share of all rows that one item may have."""
+    maximum_user_share: float = 0.1
+    """Largest share of all rows that one user may have, in logs of a thousand rows and more."""
+    minimum_category_share: float = 0.5
+    """Smallest share of rows that must have a category if any has."""
+    keeps_copies: bool = False
+    """Whether preparation keeps exact copies."""
     maximum_duplicate_share: float = 0.5
     """Largest share of rows that may be exact copies of earlier ones."""
     maximum_dropped_share: float = 0.5
@@ -73,18 +83,29 @@ def log_subjects(log_path: Path, rules: LogRules, *, largest_frame: int = LARGES
     """The tables about a log and their rules, for whichever engine counts."""
     log = cache(lambda: read_log(log_path, largest_frame))
     yield Subject("columns", _column_rules(), lambda: column_frame(log_path), key="column", shown=("found", "allowed"), is_gate=True)
-    yield Subject("table", _table_rules(rules), lambda: _totals(log()), key="table", shown=("num_users", "num_items"))
+    yield Subject("table", _table_rules(rules), lambda: _totals(log()), key="table", shown=_SHOWN_TOTALS)
     yield Subject("rows", _row_rules(rules), lambda: log().rows, key="line", shown=tuple(CANONICAL))
     if rules.behaviour_types:
         yield Subject("types", _type_rules(), lambda: _types(log(), rules), key="behaviour")
 
 
 def _totals(log: LogTable) -> pd.DataFrame:
-    return pd.DataFrame([{"table": "log", "rows": log.num_rows, "num_users": log.num_users, "num_items": log.num_items}])
+    """One row of counts; shares that no rule asks of such a log are left empty."""
+    counts = log.counts
+    totals = {
+        "table": "log",
+        "rows": counts.num_rows,
+        "num_users": counts.num_users,
+        "num_items": counts.num_items,
+        "category_share": counts.num_with_category / counts.num_rows if counts.num_with_category else np.nan,
+        "largest_user": counts.largest_user,
+        "largest_user_share": counts.largest_user_rows / counts.num_rows if counts.num_rows >= _MANY_ROWS else np.nan,
+    }
+    return pd.DataFrame([totals])
 
 
 def _types(log: LogTable, rules: LogRules) -> pd.DataFrame:
-    found = [log.type_counts.get(name, 0) for name in rules.behaviour_types]
+    found = [log.counts.type_counts.get(name, 0) for name in rules.behaviour_types]
     return pd.DataFrame({"behaviour": list(rules.behaviour_types), "rows": found})
 
 
@@ -114,7 +135,26 @@ def _table_rules(rules: LogRules) -> tuple[Rule, ...]:
             "With all items identical there is nothing to learn.",
         ),
     ]
-    return tuple(fewest + _volume_rules(rules.previous_rows))
+    return tuple(fewest + _share_rules(rules) + _volume_rules(rules.previous_rows))
+
+
+def _share_rules(rules: LogRules) -> list[Rule]:
+    return [
+        Rule(
+            "category_given",
+            Within("category_share", minimum=rules.minimum_category_share),
+            f"category_share must be at least {rules.minimum_category_share:.3g}, if any row has a category",
+            "Where most items have no category, the first tree is planted without them; often the category table is another log's.",
+            is_hard=False,
+        ),
+        Rule(
+            "no_user_rules_all",
+            Within("largest_user_share", maximum=rules.maximum_user_share),
+            f"no user may have more than {rules.maximum_user_share:.3g} of all rows, from {_MANY_ROWS:,} rows on",
+            "Such a user is a robot, a test account, or all those who were not signed in.",
+            is_hard=False,
+        ),
+    ]
 
 
 def _volume_rules(previous_rows: int | None) -> list[Rule]:
@@ -144,14 +184,24 @@ def _row_rules(rules: LogRules) -> tuple[Rule, ...]:
 
 def _value_rules(rules: LogRules) -> list[Rule]:
     given = [
-        Rule(f"{name}_given", Given(name), f"{name} must not be empty", "A behaviour without it cannot be placed in a history.")
+        Rule(f"{name}_given", Given(name), f"{name} must not be empty or blank", "A behaviour without it cannot be placed in a history.")
         for name in ("user", "item", "time")
+    ]
+    named = [
+        Rule(
+            f"{name}_named",
+            Holds(f"is_{name}_named"),
+            rf"{name} must not be NULL, (null), \N, nan or None",
+            "An empty value that an export spelled out would become one id of its own.",
+            is_hard=False,
+        )
+        for name in ("user", "item")
     ]
     why_finite, why_known = "NaN passes every threshold unseen.", "An unknown type is a new kind of event or a shifted column."
     finite = Rule("rating_finite", Holds("is_rating_finite"), "rating must be a finite number or empty", why_finite)
     types = rules.known_behaviour_types
     known = Rule("behaviour_known", Among("behaviour", types), f"behaviour must be one of {', '.join(types)}", why_known)
-    return [*given, finite, known] if types else [*given, finite]
+    return [*given, *named, finite, known] if types else [*given, *named, finite]
 
 
 def _time_rules(rules: LogRules) -> list[Rule]:
@@ -182,8 +232,9 @@ def _time_rules(rules: LogRules) -> list[Rule]:
 def _copy_rules(rules: LogRules) -> list[Rule]:
     demand = "a row must not equal an earlier one in everything"
     repeat = "a row must not equal an earlier one in user, item and time"
+    kept = "keeps them, as it is told to" if rules.keeps_copies else "drops them"
     return [
-        Rule("no_copies", Within("copy_of", 0, 0), demand, "Copies count a behaviour twice; preparation drops them.", is_hard=False),
+        Rule("no_copies", Within("copy_of", 0, 0), demand, f"Copies count a behaviour twice; preparation {kept}.", is_hard=False),
         Rule(
             "few_copies",
             Within("copy_of", 0, 0),

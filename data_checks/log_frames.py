@@ -1,6 +1,7 @@
 """The canonical log as a pandas frame fit for checking: only what is needed is read, strings stay dictionary codes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,33 @@ CANONICAL: Mapping[str, tuple[str, ...]] = {
 }
 """Columns of the canonical log with the Arrow types each may have; strings may be large or dictionary-encoded."""
 
+_SPELLED_OUT = ("null", "\\n", "nan", "none", "(null)")
+
+
+@dataclass(frozen=True, slots=True)
+class LogCounts:
+    """Counts over all rows of a log.
+
+    Parameters
+    ----------
+    num_rows, num_users, num_items : int
+    type_counts : mapping of str to int
+        Rows of each behaviour type that occurs.
+    num_with_category : int
+        Rows that have a category.
+    largest_user : int, str or None
+        User of most rows, of several the smallest; None if no row has a user.
+    largest_user_rows : int
+    """
+
+    num_rows: int
+    num_users: int
+    num_items: int
+    type_counts: Mapping[str, int]
+    num_with_category: int
+    largest_user: int | str | None
+    largest_user_rows: int
+
 
 def column_frame(log_path: Path) -> pd.DataFrame:
     """One row per canonical column: name, found type (empty if missing), allowed types, and whether it is allowed."""
@@ -36,14 +64,15 @@ def column_frame(log_path: Path) -> pd.DataFrame:
 
 
 def row_frame(log_path: Path) -> pd.DataFrame:
-    """The log, one row per behaviour, with four columns worked out for the rules.
+    """The log, one row per behaviour, with columns worked out for the rules.
 
     Returns
     -------
     frame with the canonical columns and
         ``copy_of``: line of the first row equal in everything but the line, 0 if there is none; ``repeat_of``: the same for
         user, item and time; ``first_category``: category the item came with first; ``item_share``: share of all rows that
-        are of this item; ``is_rating_finite``.
+        are of this item; ``is_rating_finite``; ``is_user_named`` and ``is_item_named``, false where the id is an empty value spelled
+        out, such as NULL.
     """
     table = _read(log_path)
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
@@ -53,7 +82,25 @@ def row_frame(log_path: Path) -> pd.DataFrame:
     frame["first_category"] = _first_category(frame["category"], item_codes)
     frame["repeat_of"], frame["copy_of"] = _first_lines(frame, item_codes)
     frame["is_rating_finite"] = is_finite_or_null(table["rating"])
+    for name in ("user", "item"):
+        frame[f"is_{name}_named"] = np.concatenate([np.empty(0, dtype=bool), *map(is_named, table[name].chunks)])
     return frame
+
+
+def frame_counts(frame: pd.DataFrame) -> LogCounts:
+    """Counts over all rows of a :func:`row_frame`."""
+    user_rows = frame["user"].value_counts()
+    user_rows = user_rows[user_rows > 0]
+    most = int(user_rows.max()) if len(user_rows) else 0
+    return LogCounts(
+        num_rows=len(frame),
+        num_users=len(user_rows),
+        num_items=int(frame["item"].nunique()),
+        type_counts={str(name): int(count) for name, count in frame["behaviour"].value_counts().items()},
+        num_with_category=int(frame["category"].notna().sum()),
+        largest_user=min(user_rows.index[(user_rows == most).to_numpy()].tolist(), default=None),
+        largest_user_rows=most,
+    )
 
 
 def type_name(data_type: pa.DataType) -> str:
@@ -129,3 +176,12 @@ def is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
     if ratings.null_count == len(ratings):
         return np.ones(len(ratings), dtype=bool)
     return np.asarray(pc.fill_null(pc.is_finite(ratings), True))
+
+
+def is_named(ids: pa.Array) -> NDArray[np.bool_]:
+    """Whether each id is none of the words that exports write for empty values, or is empty: bool (N,)."""
+    if not pa.types.is_dictionary(ids.type):
+        return np.ones(len(ids), dtype=bool)
+    words = pc.utf8_lower(pc.utf8_trim_whitespace(ids.dictionary.cast(pa.large_string())))
+    is_right = np.append(~np.asarray(pc.is_in(words, value_set=pa.array(_SPELLED_OUT, pa.large_string()))), True)
+    return np.asarray(is_right[pc.fill_null(ids.indices.cast(pa.int64()), len(words)).to_numpy()])

@@ -12,7 +12,7 @@ from data_checks.blocks import Rows
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The value is there: neither null nor an empty string."""
+    """The value is there: neither null nor an empty string or one of blanks."""
 
     column: str
 

@@ -36,7 +36,7 @@ class DataConfig:
     format: LogFormat = "auto"
     """``auto`` goes by the file's name; ``table`` is any CSV or Parquet file whose columns are named in ``columns``."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Our column (user, item, category, behaviour, rating, time) -> the file's, for ``table`` and ``recbole``; "" leaves one out."""
+    """Our column (user, item, category, behaviour, rating, time) -> the file's, or its number from 1 if none has a name; "": left out."""
     category_path: str = ""
     """Optional table of two columns, item and category, for logs that carry no category."""
     behaviour_types: tuple[str, ...] = ()
@@ -95,8 +95,8 @@ class FirstTreeConfig:
     __pydantic_config__ = _PYDANTIC
 
     method: Literal["category", "random", "two_means"] = "category"
-    """``category``: items side by side by category (TDM, section 3.4), as ``two_means`` where no two items differ in it; ``random``: a
-    random order; ``two_means``: balanced 2-means on co-occurrence vectors."""
+    """``category``: side by side by category (TDM, section 3.4), as ``two_means`` where over half of the items have none, or all one;
+    ``random``: a random order; ``two_means``: balanced 2-means on co-occurrence vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)

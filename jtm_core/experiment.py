@@ -25,15 +25,18 @@ from jtm_core.two_means import two_means_order
 
 
 def planting_method(categories: Ints, config: JtmConfig) -> Literal["category", "random", "two_means"]:
-    """How the first tree is planted: as ``first_tree.method`` says, but by 2-means where it says by category and all items are of one.
+    """How the first tree is planted: as ``first_tree.method`` says, but by 2-means where that is by category and categories tell little.
+
+    They do where fewer than half of the items have a known one, or all of these the same.
 
     Examples
     --------
-    >>> planting_method(np.array([-1, -1]), JtmConfig()), planting_method(np.array([-1, 3]), JtmConfig())
+    >>> planting_method(np.array([-1, -1, -1, 4, 3]), JtmConfig()), planting_method(np.array([-1, -1, 4, 3]), JtmConfig())
     ('two_means', 'category')
     """
-    asked = config.first_tree.method
-    return "two_means" if asked == "category" and len(np.unique(categories)) < 2 else asked
+    asked, known = config.first_tree.method, categories[categories >= 0]
+    tells_little = 2 * len(known) < len(categories) or len(np.unique(known)) < 2
+    return "two_means" if asked == "category" and tells_little else asked
 
 
 def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config: JtmConfig) -> TreeIndex:
@@ -42,7 +45,7 @@ def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config:
     Parameters
     ----------
     categories : int64 array (num_items,)
-        Category of every item, -1 unknown; where they tell no items apart the tree is planted by 2-means (:func:`planting_method`).
+        Category of every item, -1 unknown; where they tell little the tree is planted by 2-means (:func:`planting_method`).
     read_histories : callable
         Gives the training histories; called only where the tree depends on them.
     config : JtmConfig

@@ -40,6 +40,7 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
         latest_time=data.latest_time,
         out_of_range=data.out_of_range,
         behaviour_types=data.behaviour_types,
+        keeps_copies=data.duplicates == "keep_all",
         known_behaviour_types=TAOBAO_TYPES if ingested.log_format == "user_behavior" else (),
         previous_rows=previous.data.num_log_rows if previous else None,
     )

@@ -61,6 +61,8 @@ def _files(data: DataConfig) -> tuple[Path, Path | None]:
 
 def _existing(text: str, field: str) -> Path:
     path = Path(text).expanduser().resolve()
+    if path.is_dir():
+        raise FileNotFoundError(f"{field} is {text!r}; {path} is a folder, give the one file in it that is meant")
     if not path.is_file():
         raise FileNotFoundError(f"{field} is {text!r}; there is no file {path}")
     return path

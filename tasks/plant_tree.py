@@ -58,5 +58,5 @@ def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeInde
     categories = read_categories(store, data)
     method = planting_method(categories, config)
     if method != config.first_tree.method:
-        step_logger().warning("all items are of one category or of none, so the first tree is planted by %s", method)
+        step_logger().warning("most items have no category, or all the same, so the first tree is planted by %s", method)
     return planted_tree(categories, lambda: training_histories(*read_data(store, data)), config)

@@ -1,9 +1,9 @@
 """Tables of items and their categories, for logs that carry no category.
 
 Read are: two columns item and category, separated by comma, tab or ``::`` (a first line that names one of them ``item``,
-``item_id``, ``itemId``, ``movieId`` or ``asin`` is a header, and says which is the item's); MovieLens' ``movies.csv`` and
-``movies.dat``, of whose genres the first is taken; RecBole's ``.item``, of whose class or genre list the first word is
-taken; Parquet with columns item and category.
+``item_id``, ``itemId``, ``movieId``, ``asin`` or as the log does its own is a header, and says which is the item's);
+MovieLens' ``movies.csv`` and ``movies.dat``, of whose genres the first is taken; RecBole's ``.item``, of whose class or
+genre list the first word is taken; Parquet with columns item and category.
 """
 
 import re
@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from jtm_core.formats.column_types import INTEGER
+from jtm_core.formats.key_places import KeyPlaces
 from jtm_core.formats.sources import first_line, is_parquet, open_source
 
 _ITEM_NAMES = frozenset({"item", "item_id", "itemid", "movieid", "asin"})
@@ -39,23 +41,52 @@ class CategoryTable:
         """The rows whose item can be one of a log with ids of this type, cast to it."""
         if item_type == pa.string():
             return self
-        fits = pc.match_substring_regex(self.items, r"^-?[0-9]{1,18}$")
+        fits = pc.match_substring_regex(self.items, INTEGER)  # 007 is another item than 7
         return CategoryTable(self.items.filter(fits).cast(item_type), self.categories.filter(fits))
 
+
+class CategoryLookup:
+    """A table made ready to be asked block by block for the categories of a log's items.
+
+    Parameters
+    ----------
+    table : CategoryTable
+    item_type : pyarrow type
+        Of the log's items.
+    """
+
+    def __init__(self, table: CategoryTable, item_type: pa.DataType) -> None:
+        own = table.for_items_of(item_type)
+        items = own.items.unique()
+        self._places = KeyPlaces(items)
+        self._categories = own.categories.take(pc.index_in(items, value_set=own.items))
+        self.has_found_any = False
+
     def categories_of(self, items: pa.Array) -> pa.Array:
-        """Categories of items of the table's own type, null for items it does not have."""
-        return self.categories.take(pc.index_in(items, value_set=self.items))
+        """Categories of items, null for those that the table does not have."""
+        places = self._places.of(items)
+        is_unknown = places < 0
+        self.has_found_any = self.has_found_any or not is_unknown.all()
+        return self._categories.take(pa.array(places, mask=is_unknown))
 
 
-def read_category_table(path: Path) -> CategoryTable:
+def read_category_table(path: Path, item_name: str = "") -> CategoryTable:
     """Read a category table of any of the kinds above, gzip accepted.
+
+    Parameters
+    ----------
+    path : Path
+    item_name : str
+        What the log calls its item column, which a header of the table may do too; a number names no column.
 
     Raises
     ------
     ValueError
-        If the file is missing, empty or damaged, has another number of columns, an item is empty, or there are no rows.
+        If the file is missing, empty or damaged, has another number of columns, an item is empty, there are no rows, or the
+        first line is none of integers where all others are, and no header that is known.
     """
-    items, categories = _parquet_columns(path) if is_parquet(path) else _text_columns(path)
+    own = frozenset({item_name.lower()} if item_name and not item_name.isdecimal() else ())
+    items, categories = _parquet_columns(path) if is_parquet(path) else _text_columns(path, _ITEM_NAMES | own)
     if not len(items):
         raise ValueError(f"category table {path} has no rows")
     if items.null_count:
@@ -81,7 +112,7 @@ def _text_of(path: Path, table: pa.Table, name: str) -> pa.Array:
         raise ValueError(f"category table {path}: {name} is of type {values.type}; allowed is string or integer") from error
 
 
-def _text_columns(path: Path) -> tuple[pa.Array, pa.Array]:
+def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.Array]:
     with open_source(path) as stream:
         content = stream.read().removeprefix(b"\xef\xbb\xbf")
     try:
@@ -97,13 +128,26 @@ def _text_columns(path: Path) -> tuple[pa.Array, pa.Array]:
     width = 3 if _is_movies(line, separator) else 2
     header = [name.strip(' "').lower() for name in line.split("::" if separator == "\x1f" else separator)]
     names = ["item", *["title"] * (width - 2), "category"]
-    if header[-1] in _ITEM_NAMES and header[0] not in _ITEM_NAMES:
+    if header[-1] in item_names and header[0] not in item_names:
         names.reverse()
-    table = _parse(path, content, names, separator, 0 if _ITEM_NAMES.isdisjoint({header[0], header[-1]}) else 1)
+    has_header = not item_names.isdisjoint({header[0], header[-1]})
+    table = _parse(path, content, names, separator, int(has_header))
+    if not has_header:
+        _check_first(path, table.column("item"), line)
     categories = table.column("category").combine_chunks()
     if width == 3:
         categories = pc.list_element(pc.split_pattern(categories, "|", max_splits=1), 0)
     return table.column("item").combine_chunks(), categories
+
+
+def _check_first(path: Path, items: pa.ChunkedArray, line: str) -> None:
+    """Refuse a first line that looks like a header which nobody knows: its columns may be exchanged."""
+    is_integer = pc.match_substring_regex(items, r"^\s*-?[0-9]+\s*$")
+    if len(items) > 1 and is_integer[0].as_py() is False and pc.all(is_integer[1:]).as_py():
+        raise ValueError(
+            f"category table {path}: all items are integers but that of the first line, {line[:120]!r}; if it is a header, call the "
+            f"items' column as in the log or one of {', '.join(sorted(_ITEM_NAMES))}, else mend the line"
+        )
 
 
 def _is_movies(line: str, separator: str) -> bool:

@@ -11,11 +11,13 @@ OUR_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time")
 REQUIRED_COLUMNS = ("user", "item", "time")
 ID_COLUMNS = ("user", "item", "category")
 
+INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
+"""How an integer id is written: no other text than this one is meant by the number."""
+
 _MOST_SHOWN = 1000  # characters of a file's columns in an error
-_INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")
 TIME_FORMS = (pa.csv.ISO8601, "%Y-%m-%d %H:%M:%S UTC")
-"""Dates that are read, the second as BigQuery writes them."""
+"""Dates that are read, the second as BigQuery writes whole seconds."""
 
 
 def fixed_type(column: str) -> pa.DataType:
@@ -26,14 +28,19 @@ def fixed_type(column: str) -> pa.DataType:
 def id_type(values: pa.Array) -> pa.DataType:
     """int64 if all the strings are integers without leading zeros (or there are none), else string."""
     known = pc.utf8_trim_whitespace(values.drop_null())
-    return pa.int64() if pc.all(pc.match_substring_regex(known, _INTEGER), min_count=0).as_py() else pa.string()
+    return pa.int64() if pc.all(pc.match_substring_regex(known, INTEGER), min_count=0).as_py() else pa.string()
 
 
 def time_type(value: str) -> pa.DataType:
-    """Type of a time by one of its values: an integer, a decimal number, or a date (with time, with zone)."""
+    """Type of a time by one of its values: an integer, a decimal number, or a date (with time, with zone).
+
+    String for BigQuery's dates, which end in `` UTC`` and may have fractions of a second: Arrow has no form for these two together.
+    """
     date = _DATE.fullmatch(value)
+    if date and date.group(2) == " UTC":
+        return pa.string()
     if date:
-        return pa.timestamp("ns", "UTC" if date.group(2) not in (None, " UTC") else None)
+        return pa.timestamp("ns", "UTC" if date.group(2) else None)
     is_decimal = re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+[eE]\d+|\d+\.\d*[eE][+-]?\d+)", value)
     return pa.float64() if is_decimal else pa.int64()
 

@@ -1,7 +1,8 @@
 """Codes for the original ids of a log too long to hold: gather a column's distinct ids first, then look them up.
 
 Codes are 0 .. n - 1 in ascending order of the ids; null has -1. Integers of a narrow span, which is what published
-logs have, are looked up in a table over the span; strings and scattered integers in a hash table of the distinct ids.
+logs have, are looked up in a table over the span; strings and scattered integers by their hashes.
+Strings are gathered as ``large_string``, which holds more than 2 GiB, and given as ``string`` wherever they fit.
 """
 
 from typing import Protocol
@@ -11,10 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jtm_core.formats.key_places import KeyPlaces
+
 Codes32 = NDArray[np.int32]
 
 _WIDEST_TABLE = 1 << 27  # 128 MB while ids are gathered, 512 MB after
 _PENDING_KEYS = 1 << 22
+_MOST_TEXT = (1 << 31) - 1  # bytes that a string array holds
 
 
 class KeyCodes(Protocol):
@@ -43,6 +47,17 @@ def make_key_codes(kind: pa.DataType, span: tuple[int, int] | None) -> KeyCodes:
     if span is not None and span[1] - span[0] < _WIDEST_TABLE:
         return _TableCodes(*span)
     return _HashedCodes(kind)
+
+
+def widened(keys: pa.Array) -> pa.Array:
+    """Strings of a type without a bound on their bytes; other keys as they are."""
+    return keys.cast(pa.large_string()) if keys.type == pa.string() else keys
+
+
+def narrowed(keys: pa.Array) -> pa.Array:
+    """Strings of the usual type, which files and vocabularies have, unless they are too long for it; other keys as they are."""
+    fits = keys.type == pa.large_string() and (pc.sum(pc.binary_length(keys)).as_py() or 0) <= _MOST_TEXT
+    return keys.cast(pa.string()) if fits else keys
 
 
 class _TableCodes:
@@ -77,12 +92,13 @@ class _HashedCodes:
     """Any ids; what is held is the distinct ones and up to ``_PENDING_KEYS`` that may repeat them."""
 
     def __init__(self, kind: pa.DataType) -> None:
-        self._keys = pa.array([], kind)
+        self._keys = widened(pa.array([], kind))
+        self._places: KeyPlaces | None = None
         self._pending: list[pa.Array] = []
         self._num_pending = 0
 
     def gather(self, values: pa.Array) -> None:
-        distinct = values.unique()
+        distinct = widened(values.unique())
         self._pending.append(distinct)
         self._num_pending += len(distinct)
         if self._num_pending >= _PENDING_KEYS + len(self._keys):
@@ -95,12 +111,10 @@ class _HashedCodes:
     def keys(self) -> pa.Array:
         self._merge()
         known = self._keys.drop_null()
-        self._keys = known.take(pc.sort_indices(known))
+        self._keys = narrowed(known.take(pc.sort_indices(known)))
+        self._places = KeyPlaces(self._keys)
         return self._keys
 
     def codes(self, values: pa.Array) -> Codes32:
-        coded = values.dictionary_encode()
-        places = pc.index_in(coded.dictionary, value_set=self._keys)  # the table of all keys is built anew each time: few big blocks
-        found: Codes32 = np.append(np.asarray(pc.fill_null(places, -1)), -1).astype(np.int32)
-        indices: NDArray[np.int32] = pc.fill_null(coded.indices, -1).to_numpy()
-        return found[indices]
+        assert self._places is not None, "keys() comes before codes()"
+        return self._places.of(values).astype(np.int32)

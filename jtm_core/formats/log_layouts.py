@@ -6,7 +6,7 @@
 | ``amazon_ratings`` | user,item,rating,time, no header (Amazon's ``ratings_*.csv``); ids are strings |
 | ``movielens`` | ``ratings.dat`` (``::``), ``u.data`` (tabs), ``ratings.csv`` (header) |
 | ``recbole`` | ``.inter``: tabs, a header of ``name:type`` |
-| ``table`` | any CSV with a header, or Parquet; a CSV without header by column numbers, counted from 1 |
+| ``table`` | any CSV with a header, or Parquet; a CSV without header where ``columns`` gives nothing but numbers, counted from 1 |
 
 Integer or string ids: published formats have integers (Amazon strings), a file of theirs whose first line holds
 something else has strings. In ``recbole`` and ``table`` an id column is integer if each of its values is, without
@@ -182,15 +182,27 @@ def _table_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> TextL
     line = first_line(start)
     separator = _separator_of(line)
     names = _fields(path, line, separator)
-    has_header = not columns or not all(map(str.isdecimal, columns.values())) or set(columns.values()) <= set(names)
+    mapped = [name for name in columns.values() if name]
+    has_header = not mapped or not all(map(str.isdecimal, mapped))
     if not has_header:
-        names = [str(number + 1) for number in range(len(names))]
+        names = _numbers(path, names)
     sources = column_sources(path, names, columns)
     types = infer_types(_after_header(start) if has_header else start, names, sources, separator, '"')
     return TextLayout(
         name="table", separator=separator, file_columns=tuple(names), sources=sources, types=types,
         header_lines=int(has_header), is_quoted=True, widening=widening(types),
     )  # fmt: skip
+
+
+def _numbers(path: Path, values: list[str]) -> list[str]:
+    """Numbers of a file's columns, counted from 1; the values of its first line may not be such a count themselves."""
+    counts = [[str(number) for number in range(start, start + len(values))] for start in (0, 1)]
+    if sorted(values) in map(sorted, counts):
+        raise ValueError(
+            f"{path}: columns gives numbers, so no header is expected, but the first line is {', '.join(values)[:120]!r}, which could be "
+            f"one; take that line out if it is a header, or give the file a header of names and map these in columns"
+        )
+    return counts[1]
 
 
 def _after_header(start: bytes) -> bytes:

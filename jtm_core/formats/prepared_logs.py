@@ -18,7 +18,7 @@ from jtm_core.config import DataConfig
 from jtm_core.formats.key_codes import KeyCodes, make_key_codes
 from jtm_core.formats.log_rows import LogRows
 from jtm_core.formats.row_files import ColumnFile, RowBuckets
-from jtm_core.formats.vocabularies import Vocabulary
+from jtm_core.formats.vocabularies import Vocabulary, in_type_of, joined
 from jtm_core.preparation import (
     ROW,
     CategoryCounts,
@@ -70,7 +70,8 @@ def prepare(log_path: Path, config: DataConfig, known_items: Vocabulary | None =
         Written by :func:`jtm_core.formats.raw_logs.write_canonical_log`.
     config : DataConfig
     known_items, known_users : Vocabulary or None
-        Of an earlier version: their ids stay, in the log or not, and new ones follow in ascending order of original id.
+        Of an earlier version: their ids stay, in the log or not, and new ones follow in ascending order of original id. Their type
+        stays too: a log's integers are taken as text where the known ids are text.
 
     Returns
     -------
@@ -79,12 +80,12 @@ def prepare(log_path: Path, config: DataConfig, known_items: Vocabulary | None =
     Raises
     ------
     ValueError
-        If the file is no canonical log, the ids' type is not that of the known vocabulary, or fewer than 2 users or
+        If the file is no canonical log, the known ids are integers and some of the log's are not, or fewer than 2 users or
         2 items are left (with the counts before and after each filter).
     """
     rows, folder = LogRows(log_path, config), log_path.parent
     coding, early = _gathered(rows)
-    user_keys, item_keys = coding.keys["user"], coding.keys["item"]
+    user_keys, item_keys = _as_known(known_users, coding, "user"), _as_known(known_items, coding, "item")
     places = _places(user_keys, known_users)
     with RowBuckets(folder, min(len(rows) // _BUCKET_ROWS + 1, _MOST_BUCKETS), ROW) as buckets:
         _fill(buckets, rows, coding, places)
@@ -125,6 +126,11 @@ def _gathered(rows: LogRows) -> tuple[_Coding, tuple[FilterCount, ...]]:
         for name, coded in codes.items():
             coded.gather(block.column(name))
     return _Coding(codes, {name: coded.keys() for name, coded in codes.items()}), early
+
+
+def _as_known(known: Vocabulary | None, coding: _Coding, column: str) -> pa.Array:
+    keys = coding.keys[column]
+    return keys if known is None else in_type_of(known.keys.type, keys, column)
 
 
 def _places(keys: pa.Array, known: Vocabulary | None) -> Ints:
@@ -191,7 +197,7 @@ def _grown(known: Vocabulary | None, keys: pa.Array, is_present: Mask) -> tuple[
     known_ids = np.full(len(keys), -1, dtype=np.int64) if known is None else known.ids_of(keys)
     ids, _ = dense_ids(is_present, known_ids, 0 if known is None else len(known))
     new_keys = keys.filter(pa.array(is_present & (known_ids < 0)))
-    return Vocabulary(new_keys if known is None else pa.concat_arrays([known.keys, new_keys])), ids
+    return Vocabulary(new_keys if known is None else joined(known.keys, new_keys)), ids
 
 
 def _offsets(counts: Ints, user_ids: Ints, num_users: int) -> Ints:
@@ -229,6 +235,5 @@ def _categories(known: Vocabulary | None, keys: pa.Array, common: Ints, item_ids
         return categories
     if categories.null_count == len(categories):
         categories = pa.nulls(num_items, known.categories.type)
-    if categories.type != known.categories.type:
-        raise ValueError(f"categories are of type {categories.type}, the known ones of type {known.categories.type}; they must be the same")
+    categories = in_type_of(known.categories.type, categories, "category")
     return pc.coalesce(categories, pa.concat_arrays([known.categories, pa.nulls(num_items - len(known), categories.type)]))

@@ -2,8 +2,8 @@
 
 Canonical columns: ``user`` and ``item`` (int64 or string), ``category`` (int64, string, or null), ``behaviour``
 (string or null), ``rating`` (float64 or null), ``time`` (int64), ``line`` (int64). Rows keep the file's order; ``line``
-is the 1-based number of the row's line in the file, its header counted. Decimal times are cut to whole units, dates
-become seconds since 1970.
+is the 1-based number of the row's line in the file, its header counted. Decimal times must be whole, as cutting them
+would lose the order within a unit; dates become seconds since 1970, cut to whole ones.
 
 Nothing is judged here but the form: times out of range, duplicates and the like are found by the data checks, which
 read the canonical log.
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from jtm_core.behaviours import Behaviours, Ints
 from jtm_core.config import DataConfig
 from jtm_core.formats.atomic import atomic_path
-from jtm_core.formats.category_tables import CategoryTable, read_category_table
+from jtm_core.formats.category_tables import CategoryLookup, CategoryTable, read_category_table
 from jtm_core.formats.column_types import REQUIRED_COLUMNS
 from jtm_core.formats.log_layouts import detect_format, text_layout
 from jtm_core.formats.parquet_blocks import parquet_blocks, parquet_sources
@@ -85,7 +85,7 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
         missing, malformed or knows none of the items.
     """
     log_format = detect_format(source, config)
-    table = read_category_table(Path(config.category_path)) if config.category_path else None
+    table = read_category_table(Path(config.category_path), config.columns.get("item", "")) if config.category_path else None
     if is_parquet(source):
         if log_format != "table":
             raise ValueError(f"{source} is a Parquet file; format must be table or auto, not {log_format}")
@@ -141,22 +141,21 @@ def _canonical(
     source: Path, blocks: Iterator[Block], table: CategoryTable | None, has_empty_lines: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """Canonical rows of blocks, without those of empty lines."""
-    knows_any = False
+    lookup = None
     for block in blocks:
         columns = dict(block.columns)
         is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
         _check_present(source, block, is_empty)
         columns["time"] = _whole_times(source, block)
         if table is not None:
-            table = table if table.items.type == columns["item"].type else table.for_items_of(columns["item"].type)
-            columns["category"] = table.categories_of(columns["item"])
-            knows_any = knows_any or pc.any(pc.is_in(columns["item"], value_set=table.items)).as_py()
+            lookup = lookup or CategoryLookup(table, columns["item"].type)
+            columns["category"] = lookup.categories_of(columns["item"])
         num_rows = len(columns["user"])
         columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
         columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
         batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
         yield batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
-    if table is not None and not knows_any:
+    if lookup is not None and not lookup.has_found_any:
         raise ValueError(f"the category table knows none of the items of {source}; is it this log's?")
 
 
@@ -180,11 +179,15 @@ def _whole_times(source: Path, block: Block) -> pa.Array:
         return pc.floor_temporal(instants, unit="second").cast(pa.timestamp("s", instants.type.tz)).cast(pa.int64())
     if not pa.types.is_floating(times.type):
         return times
-    wrong = np.flatnonzero(pc.fill_null(pc.greater_equal(pc.abs(times), 2.0**62), False))
-    if len(wrong):
-        line, value = block.first_line + wrong[0], times[int(wrong[0])].as_py()
-        raise ValueError(f"{source}: time in line {line} is {value}; allowed is what fits a 64-bit integer")
-    return pc.floor(times).cast(pa.int64())
+    for is_wrong, allowed in (
+        (pc.greater_equal(pc.abs(times), 2.0**62), "what fits a 64-bit integer"),
+        (pc.not_equal(pc.floor(times), times), "whole numbers, as rounding would lose the order; scale them, for instance to milliseconds"),
+    ):
+        wrong = np.flatnonzero(pc.fill_null(is_wrong, False))
+        if len(wrong):
+            found = "; ".join(f"line {block.first_line + row} has {times[int(row)].as_py()}" for row in wrong[:5])
+            raise ValueError(f"{source}: {found} as time; allowed is {allowed}")
+    return times.cast(pa.int64())
 
 
 def _write(batches: Iterator[pa.RecordBatch], source: Path | None, destination: Path, log_format: str) -> LogSummary:

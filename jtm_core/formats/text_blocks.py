@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,20 +21,12 @@ import pyarrow.csv
 from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.sources import open_source
+from jtm_core.formats.text_values import dates, fitting
 from jtm_core.formats.watched_streams import WatchedStream
 
 _BLOCK_BYTES = 16 << 20
 _SHOWN = 5  # offenders named in an error
-_ZERO_LED = r"^\s*-?0[0-9xX]"
-_PATTERNS = {
-    pa.int64(): (r"^\s*-?[0-9]{1,19}\s*$", "an integer of 64 bits"),
-    pa.float64(): (r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$", "a number"),
-    pa.timestamp("ns"): (r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?( UTC)?\s*$", "a date without a time zone, as 2017-11-25 09:30:00"),
-    pa.timestamp("ns", "UTC"): (
-        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9:.]+(Z|[+-][0-9]{2}(:?[0-9]{2})?)\s*$",
-        "a date with a time zone, as 2017-11-25T09:30:00Z",
-    ),
-}
+_ZERO_LED = r"^\s*(-0|0[0-9xX])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +76,7 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
     ------
     ValueError
         If a line has the wrong number of columns or a value is not of its column's type (the first offenders of the
-        block are named), or the file cannot be read to its end.
+        block are named), all of our columns are empty in a line that is not, or the file cannot be read to its end.
     ColumnIsText
         If an id column that may be string holds a value that is no integer, or one with a leading zero.
     QuotesAreText
@@ -91,6 +84,7 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
     """
     types = {layout.sources[our]: kind for our, kind in layout.types.items()}
     unsure = [our for our in ID_COLUMNS if layout.types.get(our) == pa.int64()]
+    bare: list[int] = []
     line = layout.header_lines + 1
     try:
         with open_source(path) as stream:
@@ -99,8 +93,11 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
                 if watched.has_zero_led and unsure:
                     _check_leading_zeros(path, layout, unsure)
                     unsure = []
-                yield Block(line, {our: batch.column(name) for our, name in layout.sources.items()})
+                block = Block(line, {our: _column(our, batch.column(name)) for our, name in layout.sources.items()})
+                bare += _bare_lines(block)
+                yield block
                 line += batch.num_rows
+        _check_bare(path, layout, bare)
         if layout.is_quoted and watched.num_lines > line - 1:
             _blame_quote(path, layout)
     except pa.ArrowInvalid as error:
@@ -109,6 +106,30 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
         if layout.is_quoted and str(error).startswith("CSV parser got out of sync"):
             _blame_quote(path, layout)
         _explain(path, layout, error)
+
+
+def _column(our: str, values: pa.Array) -> pa.Array:
+    return dates(values, pa.timestamp("ns")) if our == "time" and pa.types.is_string(values.type) else values
+
+
+def _bare_lines(block: Block) -> list[int]:
+    """Lines that have none of our columns."""
+    if not all(values.null_count for values in block.columns.values()):
+        return []
+    return [block.first_line + int(row) for row in np.flatnonzero(reduce(pc.and_, map(pc.is_null, block.columns.values())))]
+
+
+def _check_bare(path: Path, layout: TextLayout, lines: Sequence[int]) -> None:
+    """Refuse a line that lacks our columns only, and is not empty as a whole."""
+    if not lines or set(layout.file_columns) <= set(layout.sources.values()):
+        return
+    wanted, nothing = set(lines), f'{layout.separator}" \t\r\n'.encode()
+    with open_source(path) as stream:
+        numbered = enumerate(io.BufferedReader(stream), start=1)
+        wrong = [str(number) for number, line in numbered if number in wanted and line.strip(nothing)]
+    if wrong:
+        shown = ", ".join(wrong[:_SHOWN]) + (" ..." if len(wrong) > _SHOWN else "")
+        raise ValueError(f"{path}: user, item and time are missing in line {shown}, which is not empty otherwise")
 
 
 def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:
@@ -203,32 +224,10 @@ def _check_widths(path: Path, layout: TextLayout, wrong_rows: list[Any]) -> None
 
 def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
     for our, values in block.columns.items():
-        if layout.types[our] == pa.string():
-            fits, allowed = _is_utf8(values), "text in UTF-8"
-        else:
-            pattern, allowed = _PATTERNS[layout.types[our]]
-            fits = np.asarray(pc.fill_null(pc.match_substring_regex(values, pattern), True))
-            if layout.types[our] == pa.int64():
-                fits &= _within_64_bits(values, fits)
+        fits, allowed = fitting(our, values, layout)
         wrong = np.flatnonzero(~fits)[:_SHOWN]
         if len(wrong) and our in layout.widening:
             raise ColumnIsText(our)
         if len(wrong):
             found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
             raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")
-
-
-def _within_64_bits(values: pa.Array, is_integer: Any) -> Any:
-    within = np.ones(len(values), dtype=bool)
-    for row in np.flatnonzero(is_integer & np.asarray(pc.fill_null(pc.greater(pc.binary_length(values), 18), False))):
-        within[row] = -(2**63) <= int(values[row].as_py()) < 2**63
-    return within
-
-
-def _is_utf8(values: pa.Array) -> Any:
-    try:
-        values.cast(pa.string())
-    except pa.ArrowInvalid:
-        decoded = (value is None or value.decode(errors="replace").encode() == value for value in values.to_pylist())
-        return np.fromiter(decoded, dtype=bool, count=len(values))
-    return np.ones(len(values), dtype=bool)

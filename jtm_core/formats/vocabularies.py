@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from jtm_core.behaviours import Ints
 from jtm_core.formats.atomic import atomic_path
+from jtm_core.formats.column_types import INTEGER
+from jtm_core.formats.key_codes import narrowed, widened
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +21,7 @@ class Vocabulary:
 
     Parameters
     ----------
-    keys : pyarrow array (num_ids,), int64 or string
+    keys : pyarrow array (num_ids,), int64, string, or large_string beyond 2 GiB
         Original ids, no two alike, none null.
     categories : pyarrow array (num_ids,) or None
         Original category of every item, null where it is unknown; None for users.
@@ -54,10 +56,49 @@ class Vocabulary:
         ValueError
             If the keys are of another type than the vocabulary's.
         """
-        if keys.type != self.keys.type:
+        asked, known = (keys, self.keys) if keys.type == self.keys.type else (widened(keys), widened(self.keys))
+        if asked.type != known.type:
             raise ValueError(f"ids are of type {keys.type}, those of the known vocabulary of type {self.keys.type}; they must be the same")
-        found = pc.fill_null(pc.index_in(keys, value_set=self.keys), -1)
+        found = pc.fill_null(pc.index_in(asked, value_set=known), -1)
         return np.asarray(found, dtype=np.int64)
+
+
+def in_type_of(known: pa.DataType, keys: pa.Array, column: str) -> pa.Array:
+    """Original ids of a new log in the type that those of an earlier log had.
+
+    Which type a column of text has is guessed for each export alone: one week all ids are integers, the next one is not. Integers and
+    their texts stand for each other, as only ids that are written as their integer is are read as integers.
+
+    Parameters
+    ----------
+    known : pyarrow type
+        int64 or string.
+    keys : pyarrow array
+        int64 or string.
+    column : str
+        What the ids are, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the known ones are integers and some of these are not.
+    """
+    if pa.types.is_null(keys.type) or pa.types.is_null(known) or pa.types.is_integer(known) == pa.types.is_integer(keys.type):
+        return keys
+    if pa.types.is_integer(known):
+        others = keys.filter(pc.invert(pc.match_substring_regex(keys, INTEGER)))
+        if len(others):
+            raise ValueError(
+                f"{column}: {len(others)} of {len(keys)} are no integers as all known ones are, such as {others[:5].to_pylist()}; "
+                f"take these out of the log, or begin anew under another data.name"
+            )
+        return keys.cast(known)
+    return narrowed(keys.cast(pa.large_string()))
+
+
+def joined(known: pa.Array, new: pa.Array) -> pa.Array:
+    """Known keys and behind them the new ones, of the same kind."""
+    return narrowed(pa.concat_arrays([widened(known), widened(new)]))
 
 
 def write_vocabulary(path: Path, vocabulary: Vocabulary, kind: Literal["item", "user"]) -> None:

@@ -1,14 +1,16 @@
 """What the bytes of a text log tell beside its parsed values, noticed while they pass.
 
-Parsed as an integer, ``007`` is 7 and ``0x1F`` is 31, so ids that differ would become one, and a quote that its line
-does not close swallows lines. Neither is seen in what the parser returns.
+Parsed as an integer, ``007`` and `` 007`` are 7, ``-0`` is 0 and ``0x1F`` is 31, so ids that differ would become one, and
+a quote that its line does not close swallows lines. Neither is seen in what the parser returns.
 """
 
 import re
 
 import pyarrow as pa
 
-_LONGEST = 3  # bytes of a match: what stands before the value, the zero, what follows it
+_MOST_BLANKS = 64  # before a value
+_LONGEST = _MOST_BLANKS + 4  # bytes of a match: what stands before the value, blanks, a minus, the zero, what follows it
+_ZERO_LED = b"[ \\t]{0,%d}(?:-0|0[0-9xX])" % _MOST_BLANKS
 
 
 class WatchedStream:
@@ -29,8 +31,8 @@ class WatchedStream:
     def __init__(self, stream: pa.NativeFile, separator: bytes, seeks_zeros: bool) -> None:
         self._stream = stream
         self._num_ends, self._end = 0, b"\n"
-        # one pattern each, as it is the literal beginning that is found fast: a gigabyte a second and more, as one pattern a seventh of it
-        self._zero_led = [re.compile(re.escape(before) + b"0[0-9xX]") for before in (separator, b"\n", b'"') if seeks_zeros]
+        # one pattern each, as it is the literal beginning that is found fast
+        self._zero_led = [re.compile(re.escape(before) + _ZERO_LED) for before in (separator, b"\n", b'"') if seeks_zeros]
         self.has_zero_led = False
 
     def read(self, num_bytes: int) -> bytes:

@@ -30,7 +30,7 @@ def is_met(condition: Condition, row: dict[str, Any]) -> bool:
     is_empty = value is None or other is None
     match condition:
         case Given():
-            return not is_empty and value != ""
+            return not is_empty and str(value).strip() != ""
         case Within(_, low, high):
             return is_empty or ((low is None or value >= low) and (high is None or value <= high))
         case Among(_, allowed):

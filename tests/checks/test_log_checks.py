@@ -101,6 +101,56 @@ def test_soft_rules_warn_and_are_counted(check_rows: Any, rule: str, added: Row,
         assert example["first_category"] == 1
 
 
+def test_the_rule_of_copies_says_what_preparation_does_with_them(check_rows: Any) -> None:
+    assert check_rows(clean_rows(), LogRules()).rule("no_copies").why.endswith("preparation drops them.")
+    assert check_rows(clean_rows(), LogRules(keeps_copies=True)).rule("no_copies").why.endswith("preparation keeps them, as it is told to.")
+
+
+@pytest.mark.parametrize("word", ["NULL", "\\N", "nan", "None", "(null)", " null ", "NaN"])
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_empty_values_spelled_out_are_named_with_their_lines(check_rows: Any, column: str, word: str) -> None:
+    types = TYPES | {"user": pa.string(), "item": pa.string()}
+    rows = [row | {"user": f"u{row['user']}", "item": f"nan{row['item']}"} for row in clean_rows()]
+    rows[3][column] = rows[6][column] = word
+    report = check_rows([row | {"category": None} for row in rows], LogRules(), types)
+    assert report.is_passed
+    assert [result.name for result in report.warnings] == [f"{column}_named"]
+    assert [(row["line"], row[column]) for row in report.rule(f"{column}_named").examples] == [(5, word), (8, word)]
+
+
+def test_ids_of_nothing_but_blanks_are_not_given(check_rows: Any) -> None:
+    types = TYPES | {"user": pa.string(), "item": pa.string()}
+    rows = [row | {"user": f"u{row['user']}", "item": f"i{row['item']}", "category": None} for row in clean_rows()]
+    rows[2]["user"], rows[4]["item"] = " ", "\t  "
+    report = check_rows(rows, LogRules(), types)
+    assert [result.name for result in report.failures] == ["user_given", "item_given"]
+    assert [report.rule(f"{name}_given").examples[0]["line"] for name in ("user", "item")] == [4, 6]
+
+
+def many_rows(num_rows: int, num_largest: int) -> list[Row]:
+    """Rows of users 1, 2, 3 ..., of which the first has more than nine others each."""
+    users = [7] * num_largest + [10 + n % 40 for n in range(num_rows - num_largest)]
+    return [clean_rows()[n % 8] | {"user": user, "time": n, "line": n + 1} for n, user in enumerate(users)]
+
+
+@pytest.mark.parametrize(("num_rows", "num_largest", "is_broken"), [(1000, 101, True), (1000, 100, False), (999, 900, False)])
+def test_a_user_of_more_than_a_tenth_of_many_rows_is_named(check_rows: Any, num_rows: int, num_largest: int, is_broken: bool) -> None:
+    report = check_rows(many_rows(num_rows, num_largest), LogRules())
+    assert report.is_passed
+    assert [result.name for result in report.warnings] == ["no_user_rules_all"] * is_broken
+    if is_broken:
+        (example,) = report.rule("no_user_rules_all").examples
+        assert (example["largest_user"], example["largest_user_share"]) == (7, 0.101)
+
+
+@pytest.mark.parametrize(("num_without", "is_broken"), [(8, False), (5, True), (4, False)])
+def test_categories_that_most_rows_lack_are_reported_unless_all_do(check_rows: Any, num_without: int, is_broken: bool) -> None:
+    rows = [row | {"category": None} if n < num_without else row for n, row in enumerate(clean_rows())]
+    report = check_rows(rows, LogRules())
+    assert report.is_passed
+    assert [result.name for result in report.warnings] == ["category_given"] * is_broken
+
+
 def test_a_log_of_mostly_copies_fails(check_rows: Any) -> None:
     rows = clean_rows() + [row | {"line": row["line"] + 8 * turn} for turn in (1, 2) for row in clean_rows()]
     report = check_rows(rows, LogRules())
@@ -248,7 +298,7 @@ def test_great_expectations_counts_the_same(tmp_path: Path, plain_check: Any, as
         assert report.is_passed is (number == 1)
         if number == 0:
             assert report.rule("volume_not_collapsed").message.endswith("of the last accepted run; found 23")
-            assert report.rule("item_given").message == "item must not be empty; 1 of 23 rows break this (4.348%)"
+            assert report.rule("item_given").message == "item must not be empty or blank; 1 of 23 rows break this (4.348%)"
 
 
 def test_great_expectations_counts_the_same_of_strings(tmp_path: Path, plain_check: Any, assert_same: Any) -> None:

@@ -56,6 +56,8 @@ def assert_equal_but_for_engine(streamed: CheckReport, whole: CheckReport) -> No
 DAMAGE: dict[str, list[tuple[int, Row]]] = {
     "nothing": [],
     "user": [(3, {"user": None}), (22, {"user": None}), (21, {"user": ""})],
+    "words for nothing": [(3, {"user": "NULL", "item": "nan"}), (22, {"user": "None"}), (9, {"item": " "})],
+    "no categories but a few": [(n, {"category": None}) for n in range(20)],
     "item": [(0, {"item": None}), (7, {"item": None}), (8, {"item": None})],
     "time": [(22, {"time": None}), (5, {"time": -1}), (6, {"time": 201}), (4, {"time": 2**62}), (9, {"time": 99})],
     "rating": [(4, {"rating": float("nan")}), (5, {"rating": float("inf")}), (6, {"rating": None}), (22, {"rating": -float("inf")})],
@@ -87,17 +89,34 @@ def damaged(kind: str) -> list[Row]:
     return rows
 
 
+def without_words(row: Row) -> Row:
+    return row | {name: None for name in ("user", "item") if isinstance(row[name], str)}
+
+
 @pytest.mark.parametrize("types", [INTEGERS, STRINGS], ids=["integers", "strings"])
 @pytest.mark.parametrize("kind", DAMAGE)
 def test_every_kind_of_damage_is_counted_the_same(
     tmp_path: Path, plain_check: Any, streamed_check: Any, assert_same: Any, kind: str, types: dict[str, pa.DataType]
 ) -> None:
-    rows = [row | {"user": None} if row["user"] == "" and types is INTEGERS else row for row in damaged(kind)]
+    rows = [without_words(row) if types is INTEGERS else row for row in damaged(kind)]
     path = write_log(tmp_path / "log.parquet", rows, types)
     for rules in (STRICT, DROPPING):
         whole = plain_check("log", log_subjects(path, rules))
         assert_same(streamed_check("log", log_subjects(path, rules, largest_frame=3)), whole)
         assert any(not rule.is_passed for rule in whole.rules) is (kind != "nothing")
+
+
+@pytest.mark.parametrize("types", [INTEGERS, STRINGS], ids=["integers", "strings"])
+def test_the_largest_user_is_the_same_however_the_log_is_read(
+    tmp_path: Path, plain_check: Any, streamed_check: Any, assert_same: Any, types: dict[str, pa.DataType]
+) -> None:
+    users = [9] * 300 + [None] * 400 + [8] * 300 + [n % 7 for n in range(100)]
+    rows = [clean_rows()[0] | {"user": user, "item": n % 9, "time": n, "line": n} for n, user in enumerate(users)]
+    path = write_log(tmp_path / "log.parquet", rows, types, group=211)
+    whole = plain_check("log", log_subjects(path, LogRules()))
+    assert_same(streamed_check("log", log_subjects(path, LogRules(), largest_frame=50)), whole)
+    (example,) = whole.rule("no_user_rules_all").examples
+    assert (example["largest_user"], example["largest_user_share"]) == (8 if types is INTEGERS else "8", 300 / 1100)
 
 
 ALL_DAMAGE = [change for kind in ("user", "item", "time", "rating", "behaviour", "category", "repeats") for change in DAMAGE[kind]]

@@ -76,7 +76,39 @@ def test_log_takes_the_first_category_of_an_item_and_null_for_unknown_ones(tmp_p
 
 
 def test_items_of_integer_logs_are_found_among_words(tmp_path):
-    assert with_table(tmp_path, "1,2,3,pv,5\n1,3,3,pv,5\n", "word,x\n3,y\n") == [None, "y"]
+    assert with_table(tmp_path, "1,2,3,pv,5\n1,3,3,pv,5\n", "word,x\n3,y\nother,z\n") == [None, "y"]
+
+
+def test_an_item_with_a_leading_zero_is_no_integer_log_s(tmp_path):
+    assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "007,wrong\n8,right\n-0,x\n") == [None, "right"]
+
+
+@pytest.mark.parametrize("table", ["007,wrong\n7,right\n", "item,category\n007,wrong\n7,right\n", "item,category\nword,wrong\n7,right\n"])
+def test_an_odd_first_item_below_a_known_header_or_of_digits_is_an_item(tmp_path, table):
+    assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", table) == ["right", None]
+
+
+@pytest.mark.parametrize("table", ["department,sku\n10,1\n20,2\n", "SKU,department\n1,10\n2,20\n"])
+def test_a_header_may_call_the_items_column_as_the_log_does(tmp_path, table):
+    (tmp_path / "table.csv").write_text(table)
+    read = read_category_table(tmp_path / "table.csv", "sku")
+    assert [read.items.to_pylist(), read.categories.to_pylist()] == [["1", "2"], ["10", "20"]]
+
+
+def test_the_log_s_own_name_of_the_items_column_reaches_the_table_but_a_number_is_none(tmp_path):
+    (tmp_path / "table.csv").write_text("department,sku\n10,1\n20,2\n")
+    for name, header, own in (("log.csv", "who,sku,at\n", ("who", "sku", "at")), ("bare.csv", "", ("1", "2", "3"))):
+        (tmp_path / name).write_text(header + "5,1,8\n5,2,9\n")
+        columns = dict(zip(("user", "item", "time"), own, strict=True))
+        config = DataConfig(format="table", category_path=str(tmp_path / "table.csv"), columns=columns)
+        write_canonical_log(tmp_path / name, tmp_path / "c.parquet", config)
+        assert pq.read_table(tmp_path / "c.parquet").column("category").to_pylist() == ["10", "20"]
+        (tmp_path / "table.csv").write_text("2,20\n1,10\n")
+
+
+def test_a_first_line_of_words_above_integers_is_no_item_of_theirs(tmp_path):
+    with pytest.raises(ValueError, match=r"but that of the first line, 'department,sku'; .* asin, item, item_id, itemid, movieid"):
+        with_table(tmp_path, "1,2,3,pv,5\n1,3,3,pv,5\n", "department,sku\n3,1\n4,2\n")
 
 
 def test_a_table_of_other_items_is_refused(tmp_path):

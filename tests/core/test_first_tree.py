@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from jtm_core.behaviours import training_histories
 from jtm_core.codes import height_for
 from jtm_core.config import FirstTreeConfig, JtmConfig, SplitConfig
-from jtm_core.experiment import planted_tree
+from jtm_core.experiment import planted_tree, planting_method
 from jtm_core.first_tree import extend_tree, order_by_category, random_order
 from jtm_core.seeding import generator
 from jtm_core.splitting import split_users
@@ -85,3 +85,12 @@ def test_a_log_without_categories_is_planted_by_two_means(categories: list[int])
 
     assert leaves("category", one) == leaves("two_means", one) != leaves("random", one)
     assert leaves("category", np.arange(behaviours.num_items) % 4) != leaves("two_means", one)
+
+
+@pytest.mark.parametrize(
+    ("categories", "method"),
+    [([-1, -1, -1, 4, 3], "two_means"), ([-1, -1, 4, 3], "category"), ([-1, 3, 3, 3], "two_means"), ([4, 3, 3], "category")],
+)
+def test_planting_is_by_category_where_half_of_the_items_have_one_and_these_differ(categories: list[int], method: str) -> None:
+    assert planting_method(np.array(categories), JtmConfig()) == method
+    assert planting_method(np.array(categories), JtmConfig(first_tree=FirstTreeConfig(method="random"))) == "random"

@@ -20,7 +20,7 @@ from jtm_core.config import DataConfig
 from jtm_core.formats import key_codes, log_rows, prepared_logs
 from jtm_core.formats.prepared_logs import prepare
 from jtm_core.formats.raw_logs import write_canonical_log
-from jtm_core.formats.vocabularies import Vocabulary
+from jtm_core.formats.vocabularies import Vocabulary, read_vocabulary, write_vocabulary
 from jtm_core.preparation import ROW, CategoryCounts, dense_ids, order_by_user_and_time, stable_order, unrepeated
 
 TYPES = ("pv", "buy")
@@ -202,18 +202,60 @@ def test_known_ids_stay_when_data_grow(tmp_path):
     assert new.items.categories.to_pylist() == [1, 1, 1, 1]  # x is not in the log: known from before
 
 
-def test_ids_of_another_type_than_known_are_refused(tmp_path):
-    rows = simple((1, "a"), (2, "b"))
-    with pytest.raises(ValueError, match="type string, those of the known vocabulary of type int64"):
+def test_integers_of_a_later_log_are_the_texts_they_are_written_as_where_known_ids_are_texts(tmp_path):
+    old = prepared(tmp_path, simple(("u", "12"), (7, "A7"), (7, "12")), minimum_user_behaviours=1)
+    new = prepared(tmp_path, simple((7, 12), (10, 13), (9, 5), (7, 13)), known=(old.items, old.users), minimum_user_behaviours=1)
+    assert new.users.keys.to_pylist() == ["7", "u", "9", "10"]
+    assert new.items.keys.to_pylist() == ["12", "A7", "5", "13"]
+    assert histories(new) == {"7": ["12", "13"], "u": [], "9": ["5"], "10": ["13"]}
+
+
+def test_texts_of_a_later_log_that_are_integers_are_these_where_known_ids_are_integers(tmp_path):
+    rows = [("x", 2, 1, "pv", 5, 1), ("x", 3, 1, "pv", 5, 2), (10, 4, 1, "pv", 5, 3), (9, 2, 1, "pv", 5, 4)]
+    path, known = log_of(tmp_path, rows), Vocabulary(pa.array([9, 8]))
+    with pytest.raises(ValueError, match=r"user: 1 of 3 are no integers as all known ones are, such as \['x'\]; take these out of the log"):
+        prepare(path, DataConfig(minimum_user_behaviours=1), None, known)
+    table = pa.parquet.read_table(path).slice(2)
+    assert table.schema.field("user").type == pa.string()
+    pa.parquet.write_table(table, path)
+    new = prepare(path, DataConfig(minimum_user_behaviours=1), None, known)
+    assert new.users.keys.to_pylist() == [9, 8, 10]
+    assert histories(new) == {9: [2], 8: [], 10: [4]}
+
+
+def test_items_that_are_no_integers_are_named_where_known_ones_are_integers(tmp_path):
+    rows = simple((1, "07"), (2, "b"), (2, "3"))
+    with pytest.raises(ValueError, match=r"item: 2 of 3 are no integers .* \['07', 'b'\]; .* another data.name"):
         prepared(tmp_path, rows, known=(Vocabulary(pa.array([1, 2])), None), minimum_user_behaviours=1)
 
 
-def test_categories_of_another_type_than_known_are_refused_unless_all_are_null(tmp_path):
+@pytest.mark.parametrize("limit", [0, 3, 8])
+def test_ids_too_long_for_one_string_array_are_prepared_as_any(tmp_path, monkeypatch, limit):
+    def run():
+        old = prepared(tmp_path, simple(("u", "ab"), ("v", "cd"), ("v", "a")), minimum_user_behaviours=1)
+        return old, prepared(tmp_path, simple((7, "ab"), ("u", "x"), ("v", "yz")), known=(old.items, old.users), minimum_user_behaviours=1)
+
+    whole = run()
+    monkeypatch.setattr(key_codes, "_MOST_TEXT", limit)
+    for one, other in zip(run(), whole, strict=True):
+        assert other.items.keys.type == pa.string()
+        assert (one.items.keys.type == pa.large_string()) == (len("".join(other.items.keys.to_pylist())) > limit)
+        assert one.users.keys.to_pylist() == other.users.keys.to_pylist()
+        assert one.items.keys.to_pylist() == other.items.keys.to_pylist()
+        assert histories(one) == histories(other)
+        write_vocabulary(tmp_path / "items", one.items, "item")
+        assert read_vocabulary(tmp_path / "items").keys.equals(one.items.keys)
+
+
+def test_categories_take_the_type_of_the_known_ones_or_are_refused(tmp_path):
     known = Vocabulary(pa.array(["a"]), pa.array(["toys"]))
-    with pytest.raises(ValueError, match="categories are of type int64, the known ones of type string"):
-        prepared(tmp_path, simple((1, "a"), (2, "b")), known=(known, None), minimum_user_behaviours=1)
+    numbered = prepared(tmp_path, simple((1, "c"), (2, "b")), known=(known, None), minimum_user_behaviours=1)
+    assert numbered.items.categories.to_pylist() == ["toys", "1", "1"]
     without = [(1, "a", None, "pv", 5, 1), (2, "b", None, "pv", 5, 2)]
     assert prepared(tmp_path, without, known=(known, None), minimum_user_behaviours=1).items.categories.to_pylist() == ["toys", None]
+    named = [(1, "a", "7.0", "pv", 5, 1), (2, "b", "8", "pv", 5, 2)]
+    with pytest.raises(ValueError, match=r"category: 1 of 2 are no integers .* \['7.0'\]"):
+        prepared(tmp_path, named, known=(Vocabulary(pa.array(["a"]), pa.array([1])), None), minimum_user_behaviours=1)
 
 
 @pytest.mark.parametrize(

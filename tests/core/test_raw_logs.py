@@ -64,6 +64,16 @@ def test_empty_lines_are_passed_over_and_counted_in_line_numbers(tmp_path):
     assert columns(read(tmp_path / "log.csv", TAOBAO.replace("\n", "\n\n", 1) + "\n\n"), "line") == [[1, 3, 4]]
 
 
+@pytest.mark.parametrize("block_bytes", [32, 1 << 20])
+def test_lines_that_lack_our_columns_alone_are_no_empty_lines(tmp_path, monkeypatch, block_bytes):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
+    content = "user,item,time,page\n1,2,3,a\n\n,,,\n1,3,4,d\n"
+    assert columns(read(tmp_path / "log.csv", content), "line") == [[2, 5]]
+    (tmp_path / "canonical.parquet").unlink()
+    message = error_of(tmp_path / "log.csv", content.replace("1,3,4,d", ",,,b\n1,3,4,d\n,,,c"))
+    assert "user, item and time are missing in line 5, 7, which is not empty otherwise" in message
+
+
 def test_amazon_ids_are_strings_even_if_they_look_like_numbers(tmp_path):
     table = read(tmp_path / "ratings_Books.csv", "A1,0001714538,4.0,1000\nA2,B00X,5.0,2000\n")
     expected = [["A1", "A2"], ["0001714538", "B00X"], [None, None], [None, None], [4.0, 5.0], [1000, 2000], [1, 2]]
@@ -133,6 +143,20 @@ def test_table_without_a_header_by_column_numbers(tmp_path):
     assert columns(table, "user", "item", "time", "line") == [[3, 4], [7, 8], [100, 200], [1, 2]]
 
 
+@pytest.mark.parametrize("left_out", [{}, {"rating": ""}])
+def test_columns_given_by_number_mean_no_header_whatever_the_first_line_holds(tmp_path, left_out):
+    numbers = {"user": "1", "item": "2", "time": "3", **left_out}
+    table = read(tmp_path / "log.csv", "1,2,978300019,3\n4,5,978300020,1\n", columns=numbers)
+    assert columns(table, "user", "item", "time", "line") == [[1, 4], [2, 5], [978300019, 978300020], [1, 2]]
+
+
+@pytest.mark.parametrize("first", ["0,1,2,3", "1,2,3,4", "4;3;2;1"])
+def test_a_first_line_that_may_be_a_header_of_numbers_is_refused(tmp_path, first):
+    message = error_of(tmp_path / "log.csv", f"{first}\n7,8,9,10\n".replace(",", first[1]), columns={"user": "1", "item": "2", "time": "3"})
+    assert "which could be one" in message
+    assert ", ".join(first.split(first[1])) in message
+
+
 def test_table_of_our_own_names_needs_no_mapping(tmp_path):
     table = read(tmp_path / "log.csv", "time,user,item,behaviour\n5,u,i,buy\n")
     assert columns(table, "user", "item", "time", "behaviour") == [["u"], ["i"], [5], ["buy"]]
@@ -146,13 +170,51 @@ def test_table_of_our_own_names_needs_no_mapping(tmp_path):
         ("1970-01-01T01:00:00+01:00", 0),
         ("1970-01-01T00:00:05Z", 5),
         ("1970-01-01 00:00:05 UTC", 5),
+        ("1970-01-01 00:00:05.123456 UTC", 5),
+        (" 1970-01-02 UTC ", 86400),
         ("1970-01-01 01:00:00+01", 0),
-        ("12.9", 12),
-        ("-0.5", -1),
+        ("978300019.0", 978300019),
+        ("-1.5e1", -15),
     ],
 )
 def test_times_become_whole_seconds(tmp_path, written, seconds):
     assert columns(read(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n"), "time") == [[seconds]]
+
+
+def test_dates_of_bigquery_are_read_with_and_without_fractions_in_one_column(tmp_path):
+    rows = ["1970-01-01 00:00:01 UTC", "1970-01-01 00:00:02.5 UTC", "1970-01-01 00:00:03"]
+    table = read(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,2,{row}\n" for row in rows) + "\n")
+    assert columns(table, "time") == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("2017-11-25 00:00:00", "0000-00-00 00:00:00"),
+        ("2017-11-25", "2017-02-30"),
+        ("2017-11-25", "2500-01-01"),
+        ("2017-11-25T00:00:00Z", "2017-11-25T25:00:00Z"),
+        ("2017-11-25 00:00:00 UTC", "2017-11-31 00:00:00 UTC"),
+        ("2017-11-25 00:00:00 UTC", "5"),
+        ("2017-11-25 00:00:00", "2017-11-25 00:00:00.5 UTC"),
+    ],
+)
+def test_dates_that_do_not_exist_or_are_of_another_kind_are_named(tmp_path, good, bad):
+    message = error_of(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,2,{date}\n" for date in [good] * 9 + [bad]))
+    assert "time (column 'time') must be a date that exists" in message
+    assert f"in every line, but line 11: {bad!r}" in message
+
+
+def test_a_date_that_does_not_exist_is_named_in_the_first_line_too(tmp_path):
+    message = error_of(tmp_path / "log.csv", "user,item,time\n1,2,0000-00-00 00:00:00\n1,2,2017-11-25 00:00:00\n")
+    assert "line 2: '0000-00-00 00:00:00'" in message
+
+
+@pytest.mark.parametrize("written", ["Nov 25 2017", "2017/11/25 09:30:00", "20171125T093000Z"])
+def test_times_that_are_neither_integers_nor_dates_are_told_which_forms_there_are(tmp_path, written):
+    message = error_of(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n")
+    for part in ("must be an integer of 64 bits, or a date (2017-11-25, 2017-11-25 09:30:00, ", "UTC", "+08:00", f"line 2: {written!r}"):
+        assert part in message
 
 
 def test_ids_that_turn_out_to_be_words_later_make_the_whole_column_string(tmp_path, monkeypatch):
@@ -175,7 +237,18 @@ def test_leading_zeros_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("block_bytes", [9973, 1 << 20])
-@pytest.mark.parametrize(("row", "column", "ids"), [("007,9,5", "user", "007"), ('9,"0x1F",5', "item", "0x1F"), ('"00",9,5', "user", "00")])
+@pytest.mark.parametrize(
+    ("row", "column", "ids"),
+    [
+        ("007,9,5", "user", "007"),
+        ('9,"0x1F",5', "item", "0x1F"),
+        ('"00",9,5', "user", "00"),
+        (" 007,9,5", "user", " 007"),
+        ("9,    -07,5", "item", "    -07"),
+        ('" 007",9,5', "user", " 007"),
+        ("9,-0,5", "item", "-0"),
+    ],
+)
 def test_leading_zeros_beyond_the_part_that_types_are_guessed_from_are_kept(tmp_path, monkeypatch, block_bytes, row, column, ids):
     monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
     many = "".join(f"{number},{number},1511539200\n" for number in range(60_000))  # more than a MiB
@@ -277,8 +350,10 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
         ("ratings.dat", "1::2::3::4\n1::2::3\n", ["4 columns", "'::'", "line 2 has 3: '1::2::3'"]),
         ("log.csv", "1,2,3,pv,5\n1,,3,pv,5\n,2,3,pv,5\n", ["user is missing in line 3; item is missing in line 2"]),
         ("log.csv", "1,2,3,pv,5\n1,2,3,pv,\n", ["time is missing in line 2"]),
-        ("log.csv", "user,item,time\n1,2,3.5\n1,2,nan\n1,2,nan\n", ["time is missing in line 3, 4;"]),
-        ("log.csv", "user,item,time\n1,2,3.5\n1,2,1e30\n", ["time in line 3", "64-bit"]),
+        ("log.csv", "user,item,time\n1,2,3.0\n1,2,nan\n1,2,nan\n", ["time is missing in line 3, 4;"]),
+        ("log.csv", "user,item,time\n1,2,3.0\n1,2,1e30\n", ["line 3 has 1e+30 as time", "64-bit"]),
+        ("log.csv", "user,item,time\n1,2,0.025\n1,2,1.0\n1,2,0.05\n", ["line 2 has 0.025; line 4 has 0.05 as time", "scale them"]),
+        ("log.csv", "user,item,time\n1,2,1511544070.0\n1,2,1511544070.25\n", ["line 3 has 1511544070.25", "milliseconds"]),
         ("log.csv", "user,item,time\n1,2,2017-11-25\n1,2,5\n", ["time", "a date", "line 3: '5'"]),
         ("ratings_Books.csv", "A,B,5.0,1\nA,B,good,1\n", ["rating", "a number", "line 2: 'good'"]),
         ("log.csv", "", ["empty (0 bytes)"]),
@@ -374,6 +449,8 @@ def test_bad_parquet_columns(tmp_path):
     assert "time does not fit int64: line 2 has 9223372036854775808" in error_of(path, path.read_bytes())
     pq.write_table(pa.table({"user": [1, None], "item": ["a", None], "time": [1, None]}), path)
     assert "user is missing in line 2; item is missing in line 2; time is missing in line 2" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": [1.0, 2.5]}), path)
+    assert "line 2 has 2.5 as time; allowed is whole numbers" in error_of(path, path.read_bytes())
     assert "format must be table" in error_of(path, path.read_bytes(), format="movielens")
 
 

@@ -40,6 +40,8 @@ def data(ingested: IngestedLog, make_config: MakeConfig) -> DataReferences:
 
 
 def test_a_missing_log_is_named(make_config: MakeConfig) -> None:
+    with pytest.raises(FileNotFoundError, match=r"data.path is '.*'; .* is a folder, give the one file in it"):
+        fetch_log.fn(make_config(data=DataConfig(path=str(Path(__file__).parent), format="table")))
     with pytest.raises(FileNotFoundError, match=r"data.path is '/no/such.csv'; there is no file"):
         fetch_log.fn(make_config(data=DataConfig(path="/no/such.csv")))
 
@@ -128,6 +130,14 @@ def test_a_good_log_passes_every_check(ingested: IngestedLog, data: DataReferenc
         check_tree.compute(data, plant_tree.compute(data, config, None)),
     ]
     assert [(outcome.suite, outcome.is_passed) for outcome in outcomes] == [("log", True), ("behaviours", True), ("tree", True)]
+
+
+@pytest.mark.parametrize(("duplicates", "what"), [("keep_all", "keeps them, as it is told to."), ("keep_first", "drops them.")])
+def test_a_report_says_what_becomes_of_copies(ingested: IngestedLog, make_config: MakeConfig, duplicates: str, what: str) -> None:
+    config = make_config()
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, duplicates=duplicates))
+    rules = open_store().read_json(check_log.compute(ingested, config, None).report)["report"]["rules"]
+    assert [rule["why"].endswith(what) for rule in rules if rule["name"] == "no_copies"] == [True]
 
 
 def test_a_broken_rule_is_kept_with_the_offending_lines(home: Path, make_config: MakeConfig) -> None:
