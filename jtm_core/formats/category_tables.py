@@ -17,7 +17,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from jtm_core.formats.column_types import INTEGER
-from jtm_core.formats.key_places import KeyPlaces
 from jtm_core.formats.sources import first_line, is_parquet, open_source
 
 _ITEM_NAMES = frozenset({"item", "item_id", "itemid", "movieid", "asin"})
@@ -56,18 +55,13 @@ class CategoryLookup:
     """
 
     def __init__(self, table: CategoryTable, item_type: pa.DataType) -> None:
-        own = table.for_items_of(item_type)
-        items = own.items.unique()
-        self._places = KeyPlaces(items)
-        self._categories = own.categories.take(pc.index_in(items, value_set=own.items))
-        self.has_found_any = False
+        self._own, self.has_found_any = table.for_items_of(item_type), False
 
     def categories_of(self, items: pa.Array) -> pa.Array:
         """Categories of items, null for those that the table does not have."""
-        places = self._places.of(items)
-        is_unknown = places < 0
-        self.has_found_any = self.has_found_any or not is_unknown.all()
-        return self._categories.take(pa.array(places, mask=is_unknown))
+        places = pc.index_in(items, value_set=self._own.items)
+        self.has_found_any = self.has_found_any or places.null_count < len(places)
+        return self._own.categories.take(places)
 
 
 def read_category_table(path: Path, item_name: str = "") -> CategoryTable:

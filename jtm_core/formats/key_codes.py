@@ -1,7 +1,7 @@
 """Codes for the original ids of a log too long to hold: gather a column's distinct ids first, then look them up.
 
 Codes are 0 .. n - 1 in ascending order of the ids; null has -1. Integers of a narrow span, which is what published
-logs have, are looked up in a table over the span; strings and scattered integers by their hashes.
+logs have, are looked up in a table over the span; strings and scattered integers in a hash table of the distinct ids.
 Strings are gathered as ``large_string``, which holds more than 2 GiB, and given as ``string`` wherever they fit.
 """
 
@@ -11,8 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-from jtm_core.formats.key_places import KeyPlaces
 
 Codes32 = NDArray[np.int32]
 
@@ -93,7 +91,6 @@ class _HashedCodes:
 
     def __init__(self, kind: pa.DataType) -> None:
         self._keys = widened(pa.array([], kind))
-        self._places: KeyPlaces | None = None
         self._pending: list[pa.Array] = []
         self._num_pending = 0
 
@@ -112,9 +109,13 @@ class _HashedCodes:
         self._merge()
         known = self._keys.drop_null()
         self._keys = narrowed(known.take(pc.sort_indices(known)))
-        self._places = KeyPlaces(self._keys)
         return self._keys
 
     def codes(self, values: pa.Array) -> Codes32:
-        assert self._places is not None, "keys() comes before codes()"
-        return self._places.of(values).astype(np.int32)
+        coded = values.dictionary_encode()
+        places = pc.index_in(
+            coded.dictionary.cast(self._keys.type), value_set=self._keys
+        )  # the table of all keys is built anew each time: few big blocks
+        found: Codes32 = np.append(np.asarray(pc.fill_null(places, -1)), -1).astype(np.int32)
+        indices: NDArray[np.int32] = pc.fill_null(coded.indices, -1).to_numpy()
+        return found[indices]
