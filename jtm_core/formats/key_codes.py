@@ -113,9 +113,8 @@ class _HashedCodes:
 
     def codes(self, values: pa.Array) -> Codes32:
         coded = values.dictionary_encode()
-        places = pc.index_in(
-            coded.dictionary.cast(self._keys.type), value_set=self._keys
-        )  # the table of all keys is built anew each time: few big blocks
+        # Arrow builds its table of all keys anew each time: few big blocks
+        places = pc.index_in(coded.dictionary.cast(self._keys.type), value_set=self._keys)
         found: Codes32 = np.append(np.asarray(pc.fill_null(places, -1)), -1).astype(np.int32)
         indices: NDArray[np.int32] = pc.fill_null(coded.indices, -1).to_numpy()
         return found[indices]

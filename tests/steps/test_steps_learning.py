@@ -296,7 +296,7 @@ def test_a_released_version_serves_as_the_readme_says(made: Made, capsys: pytest
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     (snippet,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "open_retriever" in block)
     first, second = read_vocabulary(open_store(), version.data.items).keys.to_pylist()[:2]
-    changed = {'"shop"': '"small"', '"sku-17"': str(first), '"sku-4"': str(second), "count=20": "count=5"}
+    changed = {'"ml-100k"': '"small"', "[50, 181]": str([first, second]), "[50]": str([first]), "count=20": "count=5"}
     for old, new in changed.items():
         snippet = snippet.replace(old, new)
     space: dict[str, Any] = {}
