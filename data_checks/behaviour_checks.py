@@ -108,8 +108,8 @@ def _user_rules(minimum: int) -> tuple[Rule, ...]:
 
 def _behaviour_rules(behaviours: BehavioursLike) -> tuple[Rule, ...]:
     num_items, num_behaviours = behaviours.num_items, max(len(behaviours.items), 1)
-    # half of the neighbours as a share of all behaviours; the half a row more is for rounding
-    half = min((num_neighbours(behaviours.offsets) // 2 + 0.5) / num_behaviours, 1.0)
+    # a share of the neighbours as one of all behaviours; the half a row more is for rounding
+    most_equal = min((3 * num_neighbours(behaviours.offsets) // 4 + 0.5) / num_behaviours, 1.0)
     return (
         Rule(
             "times_never_fall",
@@ -120,10 +120,10 @@ def _behaviour_rules(behaviours: BehavioursLike) -> tuple[Rule, ...]:
         Rule(
             "order_told_by_time",
             Holds("differs_in_time"),
-            "at most half of the behaviours that follow one of their user may have its time",
+            "at most three quarters of the behaviours that follow one of their user may have its time",
             "Equal times leave the order to the log's lines: times that are constant, whole days or cut tell no history.",
             is_hard=False,
-            allowed_share=half,
+            allowed_share=most_equal,
         ),
         Rule(
             "items_in_vocabulary",
