@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import prelu
 
 from jtm_core.behaviours import Ints
-from jtm_core.codes import first_code
+from jtm_core.codes import ancestors_up, first_code
 from jtm_core.config import ModelConfig
 from jtm_core.tree import TreeIndex
 
@@ -110,14 +110,14 @@ def node_rows(tree: TreeIndex, codes: Ints, level: int) -> Ints:
     return first + tree.item_of_leaf()[codes - first]
 
 
-def behaviour_rows(tree: TreeIndex, level: int, features: str) -> Ints:
-    """Row of the table by which each item stands as a behaviour on a level: int64 (num_items,).
+def behaviour_rows(tree: TreeIndex, items: Ints, level: int, features: str) -> Ints:
+    """Rows of the table by which items stand as behaviours on a level: int64 of the items' shape.
 
     ``hierarchical`` features are the ancestors on that level (JTM, section 2.3), ``flat`` ones the items themselves.
     """
     if features == "flat" or level == tree.height:
-        return first_code(tree.height) + np.arange(tree.num_items)
-    return tree.ancestors(level)
+        return first_code(tree.height) + items
+    return ancestors_up(tree.leaf_of_item[items], tree.height - level)
 
 
 def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor) -> Tensor:
@@ -132,12 +132,12 @@ def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Ten
     nodes_SCD : float tensor
         Vectors of the candidate nodes.
     """
-    weights_SCT = present_ST[:, None, :].expand(-1, nodes_SCD.shape[1], -1).to(behaviours_STD.dtype)
+    weights_SCT = present_ST[:, None, :].to(behaviours_STD.dtype)  # without attention one column serves all candidates of a user
     if network.config.attention:
         own, product = behaviours_STD[:, None].expand(-1, nodes_SCD.shape[1], -1, -1), behaviours_STD[:, None] * nodes_SCD[:, :, None]
         unit_input = torch.cat([own, product, nodes_SCD[:, :, None].expand_as(own)], dim=-1)
         hidden = network.attention_layer(unit_input.flatten(0, -2))
-        attention = network.attention_output(prelu(hidden, network.attention_slope)).view(weights_SCT.shape)
+        attention = network.attention_output(prelu(hidden, network.attention_slope)).view(own.shape[:-1])
         weights_SCT = weights_SCT * attention
     pooled = []
     sizes = list(network.config.window_sizes)

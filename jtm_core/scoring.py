@@ -255,7 +255,7 @@ class TorchScorer:
         positions = windows.bounds[:, -1:] - length + np.arange(length)
         present = positions >= windows.bounds[:, :1]
         items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
-        behaviours = behaviour_rows(self.tree, level, config.features)[items[np.maximum(positions, 0)]]
+        behaviours = behaviour_rows(self.tree, items[np.maximum(positions, 0)], level, config.features)
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
         if level == self.tree.height:
