@@ -120,8 +120,8 @@ def _behaviour_rules(behaviours: BehavioursLike) -> tuple[Rule, ...]:
         Rule(
             "order_told_by_time",
             Holds("differs_in_time"),
-            "at most three quarters of the behaviours that follow one of their user may have its time",
-            "Equal times leave the order to the log's lines: times that are constant, whole days or cut tell no history.",
+            "a behaviour should differ in time from the one of its user before it",
+            "Equal times leave the order to the log's lines. Told where three quarters are equal, as constant or cut times are.",
             is_hard=False,
             allowed_share=most_equal,
         ),

@@ -76,8 +76,9 @@ def _empty(values: "pd.Series[Any]") -> Any:
 def _blank(values: "pd.Series[Any]") -> Any:
     if values.dtype.kind in "iufb":
         return False
-    words = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values.unique()
-    return values.isin([word for word in words if isinstance(word, str) and not word.strip()])
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.isin([word for word in values.cat.categories if isinstance(word, str) and not word.strip()])
+    return np.asarray(values.str.strip().eq("").fillna(False), dtype=bool)
 
 
 def _plain(is_right: Any) -> Mask:

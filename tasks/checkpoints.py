@@ -51,9 +51,13 @@ class FitFolder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._pace, self._begun = folder, Pace(), time.perf_counter()
-        self.seconds_before = 0.0
-        """What earlier processes had spent on the fit when they kept what this one goes on from."""
+        self._folder, self._pace = folder, Pace()
+        self._seconds, self._since = 0.0, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """What the fit has taken so far, in all processes; what was done again after a kill counts once."""
+        return self._seconds + time.perf_counter() - self._since
 
     def kept(self, name: str) -> "State | None":
         """The state under a name; None also if its file cannot be read, which is logged: that part is then done anew."""
@@ -70,18 +74,17 @@ class FitFolder:
             step_logger().warning("checkpoint %s cannot be used: %s", path, error)
             return None
         step_logger().info("the fit goes on from checkpoint %s", path)
-        self.seconds_before = max(self.seconds_before, float(metadata["seconds"]))
+        self._seconds, self._since = float(metadata["seconds"]), time.perf_counter()
         return {key: torch.from_numpy(array) for key, array in arrays.items()}
 
     def keep(self, name: str, state: "Callable[[], State]") -> None:
         """Write a state in place of the one before."""
         from jtm_core.formats.arrays import write_arrays
 
-        seconds = self.seconds_before + time.perf_counter() - self._begun
         with self._pace.saving():
             self._folder.mkdir(parents=True, exist_ok=True)
             arrays = {key: tensor.detach().cpu().numpy() for key, tensor in state().items()}
-            write_arrays(self._path(name), arrays, {"kind": "fit", "seconds": repr(seconds)})
+            write_arrays(self._path(name), arrays, {"kind": "fit", "seconds": repr(self.seconds)})
 
     def keep_if_due(self, name: str, state: "Callable[[], State]") -> None:
         """Write it if it is time."""
@@ -92,13 +95,14 @@ class FitFolder:
         """Remove a state."""
         discard(self._path(name))
 
+    def discard(self) -> None:
+        """Remove all states, when what was made of them is stored."""
+        discard(self._folder)
+
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.safetensors"
 
 
-@contextmanager
-def kept_fit() -> Iterator[FitFolder]:
-    """Where the running step keeps its fit; removed when the block ends well."""
-    folder = checkpoint_path().with_suffix(".fit")
-    yield FitFolder(folder)
-    discard(folder)
+def fit_folder() -> FitFolder:
+    """Where the running step keeps its fit."""
+    return FitFolder(checkpoint_path().with_suffix(".fit"))

@@ -13,7 +13,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SystemName
 from tasks.artefacts import read_categories, read_data, save_lists, save_network, save_report, save_tree
 from tasks.caching import step, step_logger
-from tasks.checkpoints import kept_fit
+from tasks.checkpoints import fit_folder
 from tasks.costs import metered
 from tasks.fingerprints import key_part
 from tasks.progress import Progress, artifact_key
@@ -57,15 +57,14 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
     store = open_store()
     behaviours, split = read_data(store, data)
     lessons = lessons_of(behaviours, split, read_categories(store, data))
-    own = what_a_system_reads(config)
-    with kept_fit() as keeper, Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
+    own, keeper = what_a_system_reads(config), fit_folder()
+    with Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
         with metered() as meter:
             fitted = fitting.fit_system(system, lessons, own, progress.show, counting, keeper)
-            fitting_cost = meter.cost()
+            fitting_cost, fit_seconds = meter.cost(), keeper.seconds
         with metered() as meter:
             lists = lists_of(fitted, behaviours, split, config.evaluation.cutoffs[-1])
             listing_cost = meter.cost()
-    fit_seconds = keeper.seconds_before + fitting_cost.seconds
     step_logger().info("%s, seed %d: fitted in %.1f s, listed in %.1f s", system, config.seed, fit_seconds, listing_cost.seconds)
     timings = {
         "fit_seconds": fit_seconds,
@@ -73,7 +72,7 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
         "peak_memory_gb": max(fitting_cost.peak_memory_gb, listing_cost.peak_memory_gb),
     }
     on_tree = fitted if isinstance(fitted, TreeSystem) else None
-    return FittedRun(
+    run = FittedRun(
         system=system,
         seed=config.seed,
         variation=variation,
@@ -88,6 +87,8 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
         first_level=on_tree.first_level if on_tree else None,
         timings=save_report(store, "timings", timings),
     )
+    keeper.discard()
+    return run
 
 
 def lists_of(recommender: "Recommender", behaviours: "Behaviours", split: "Split", count: int) -> "Arrays":

@@ -26,7 +26,7 @@ def one_at_a_time(path: Path, what: str, logger: "logging.Logger | logging.Logge
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("another run is at %s already; waiting for it to end", what)
+        logger.warning("another run is at %s already and holds %s; waiting for it to end", what, path)
         lock.acquire()
     try:
         yield

@@ -58,5 +58,7 @@ def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeInde
     categories = read_categories(store, data)
     method = planting_method(categories, config)
     if method != config.first_tree.method:
-        step_logger().warning("most items have no category, or all the same, so the first tree is planted by %s", method)
+        step_logger().warning(
+            "fewer than half of the items have a category, or all the same one, so the first tree is planted by %s", method
+        )
     return planted_tree(categories, lambda: training_histories(*read_data(store, data)), config)

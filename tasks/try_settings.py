@@ -5,7 +5,7 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SystemName
 from tasks.artefacts import read_categories, read_data, save_report
 from tasks.caching import step, step_logger
-from tasks.checkpoints import kept_fit
+from tasks.checkpoints import FitFolder, fit_folder
 from tasks.progress import Progress, artifact_key
 from tasks.references import DataReferences, ReportRef
 from tasks.store import open_store
@@ -33,6 +33,13 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
         JSON ``{"deciding": "recall_at_200", "metrics": {"recall_at_200": 0.3, "filtered/recall_at_200": 0.3, ...}, "diverged": ""}``; of a
         training that diverged no metrics, and what was found. Test users are not looked at.
     """
+    keeper = fit_folder()
+    report = _tried(data, system, config, counting, keeper)
+    keeper.discard()
+    return report
+
+
+def _tried(data: DataReferences, system: SystemName, config: JtmConfig, counting: CountingConfig, keeper: FitFolder) -> ReportRef:
     from jtm_core.experiment import what_a_system_reads
     from jtm_core.gate import deciding_name
     from jtm_core.metrics import mean_metrics, metrics_at
@@ -43,7 +50,7 @@ def try_settings(data: DataReferences, system: SystemName, config: JtmConfig, co
     lessons = lessons_of(*read_data(store, data), read_categories(store, data))
     own = what_a_system_reads(config)
     deciding = deciding_name(config.evaluation, lessons.num_items)
-    with kept_fit() as keeper, Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
+    with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
         try:
             fitted = fitting.fit_system(system, lessons, own, progress.show, counting, keeper)
         except FloatingPointError as error:  # what the settings are worth: nothing; another run would find the same

@@ -70,8 +70,8 @@ def prepare(log_path: Path, config: DataConfig, known_items: Vocabulary | None =
         Written by :func:`jtm_core.formats.raw_logs.write_canonical_log`.
     config : DataConfig
     known_items, known_users : Vocabulary or None
-        Of an earlier version: their ids stay, in the log or not, and new ones follow in ascending order of original id. Their type
-        stays too: a log's integers are taken as text where the known ids are text.
+        Of an earlier version: their ids stay, in the log or not, and new ones follow in ascending order of original id, in
+        the log's own type. The known ones' type stays: a log's integers are taken as text where the known ids are text.
 
     Returns
     -------

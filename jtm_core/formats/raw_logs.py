@@ -150,6 +150,8 @@ def _canonical(
         if table is not None:
             lookup = lookup or CategoryLookup(table, columns["item"].type)
             columns["category"] = lookup.categories_of(columns["item"])
+        if "category" in columns and pa.types.is_string(columns["category"].type):
+            columns["category"] = _blanks_as_null(columns["category"])
         num_rows = len(columns["user"])
         columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
         columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
@@ -170,6 +172,12 @@ def _check_present(source: Path, block: Block, is_empty: pa.Array) -> None:
             faults.append(f"{name} is missing in line {lines}" + (" ..." if len(wrong) > len(wrong[:5]) else ""))
     if faults:
         raise ValueError(f"{source}: {'; '.join(faults)}; only category, behaviour and rating may be empty")
+
+
+def _blanks_as_null(texts: pa.Array) -> pa.Array:
+    """Texts of nothing but blanks are no categories; Parquet keeps them, CSV only where there is one at least."""
+    is_blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
+    return pc.if_else(is_blank, pa.scalar(None, texts.type), texts) if pc.any(is_blank).as_py() else texts
 
 
 def _whole_times(source: Path, block: Block) -> pa.Array:

@@ -129,7 +129,7 @@ def _check_bare(path: Path, layout: TextLayout, lines: Sequence[int]) -> None:
         wrong = [str(number) for number, line in numbered if number in wanted and line.strip(nothing)]
     if wrong:
         shown = ", ".join(wrong[:_SHOWN]) + (" ..." if len(wrong) > _SHOWN else "")
-        raise ValueError(f"{path}: user, item and time are missing in line {shown}, which is not empty otherwise")
+        raise ValueError(f"{path}: user, item and time are missing in line {shown}, where other columns are not empty")
 
 
 def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:

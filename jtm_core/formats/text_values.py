@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from jtm_core.formats.log_layouts import TextLayout
 
+_MOST_FOUND = 5  # dates that do not exist: as many as an error shows
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _A_DATE = "a date that exists, of the years 1678 to 2261,"
 _DATE_FORMS = "2017-11-25, 2017-11-25 09:30:00, 2017-11-25 09:30:00 UTC or 2017-11-25T09:30:00+08:00"
@@ -71,16 +72,34 @@ def fitting(our: str, values: pa.Array, layout: TextLayout) -> tuple[Any, str]:
 
 
 def _exist(texts: pa.Array, kind: pa.DataType) -> Any:
-    """Which of texts that look like dates are some: there is no 30th of February."""
+    """Which of texts that look like dates are some, as there is no 30th of February; of those that are none the first few are found."""
     kind = pa.timestamp("ns") if kind == pa.string() else kind
+    exist, first = np.ones(len(texts), dtype=bool), 0
+    for _ in range(_MOST_FOUND):
+        first += _first_wrong(texts[first:], kind)
+        if first == len(texts):
+            break
+        exist[first], first = False, first + 1
+    return exist
+
+
+def _first_wrong(texts: pa.Array, kind: pa.DataType) -> int:
+    """Place of the first text that is no date, by halving; their number if all are."""
+    if _are_dates(texts, kind):
+        return len(texts)
+    low, high = 0, len(texts)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _are_dates(texts[low:middle], kind) else (low, middle)
+    return low
+
+
+def _are_dates(texts: pa.Array, kind: pa.DataType) -> bool:
     try:
         dates(texts, kind)
     except pa.ArrowInvalid:
-        if len(texts) > 1:
-            half = len(texts) // 2
-            return np.concatenate([_exist(texts[:half], kind), _exist(texts[half:], kind)])
-        return np.zeros(1, dtype=bool)
-    return np.ones(len(texts), dtype=bool)
+        return False
+    return True
 
 
 def _within_64_bits(values: pa.Array, is_integer: Any) -> Any:

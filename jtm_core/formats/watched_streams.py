@@ -10,7 +10,7 @@ import pyarrow as pa
 
 _MOST_BLANKS = 64  # before a value
 _LONGEST = _MOST_BLANKS + 4  # bytes of a match: what stands before the value, blanks, a minus, the zero, what follows it
-_PLAIN, _PADDED = b"0[0-9xX]", b"[ \\t]{0,%d}(?:-0|0[0-9xX])" % _MOST_BLANKS
+_PLAIN, _PADDED = b"0[0-9xX]", b"[ \\t]{0,%d}(?:-0(?![.])|0[0-9xX])" % _MOST_BLANKS
 
 
 class WatchedStream:

@@ -18,8 +18,11 @@ from jtm_core.systems.keeping import Keeper, State, part, prefixed, training_nam
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.rounds import Learner, Report, Round, learn_in_rounds
 from jtm_core.systems.schedules import Schedule
+from jtm_core.training import Training
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner
+
+_TREE = "tree.leaf_of_item"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +44,7 @@ class _TreeStep:
 
 
 def _packed(grown: Grown) -> State:
-    tree = {"tree.leaf_of_item": torch.from_numpy(grown.tree.leaf_of_item), "tree.height": torch.tensor(grown.tree.height)}
+    tree = {_TREE: torch.from_numpy(grown.tree.leaf_of_item), "tree.height": torch.tensor(grown.tree.height)}
     return {**tree, **prefixed(grown.network.state_dict(), "network.")}
 
 
@@ -68,7 +71,7 @@ class JointLearning:
         return learn_in_rounds(learner, self._config.iterations, self._config.tree_learning.validation_tolerance, self._keeper)
 
     def _unpacked(self, state: State) -> Grown:
-        tree = TreeIndex(state["tree.leaf_of_item"].numpy(), int(state["tree.height"]))
+        tree = TreeIndex(state[_TREE].numpy(), int(state["tree.height"]))
         network = new_network(tree, self._config)
         network.load_state_dict(part(state, "network."))
         return Grown(on_device(network), tree)
@@ -106,13 +109,11 @@ class JointLearning:
         config, lessons = self._config, self._lessons
         plan = self._schedule.plan(iteration)
         training, name = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config), training_name(iteration)
-        state = self._keeper.kept(name)
-        if state is not None:
-            training.restore(state)
+        self._restore(training, start.tree, name)
         for progress in training.steps():
             done = progress.epoch - 1 + progress.batch / progress.num_batches
             self._schedule.show(iteration, done, f"epoch {progress.epoch} of {plan.num_epochs}, loss {progress.loss:.4f}")
-            self._keeper.keep_if_due(name, training.state)
+            self._keeper.keep_if_due(name, lambda: {**training.state(), _TREE: torch.from_numpy(start.tree.leaf_of_item)})
         result = training.result()
         made = Round(
             iteration=iteration,
@@ -125,3 +126,13 @@ class JointLearning:
             raw_moved_share=step.raw_moved_share,
         )
         return Grown(result.network, start.tree), made
+
+    def _restore(self, training: Training, tree: TreeIndex, name: str) -> None:
+        """Go on from a state of this training, if one is kept; one of another tree, which other machines could learn, is let go of."""
+        state = self._keeper.kept(name)
+        if state is None:
+            return
+        if torch.equal(state.pop(_TREE, torch.empty(0)), torch.from_numpy(tree.leaf_of_item)):
+            training.restore(state)
+        else:
+            self._keeper.forget(name)

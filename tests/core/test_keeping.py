@@ -98,6 +98,20 @@ def test_a_fit_stopped_again_and_again_ends_as_one_that_was_not(name: SystemName
     assert keeper.heard == straight_keeper.heard  # no batch and no round was done twice
 
 
+def test_a_training_on_another_tree_is_begun_anew() -> None:
+    """As where a fit goes on on a machine whose sums round otherwise, and with them its tree."""
+    straight, keeper = fit("jtm", InMemory()), InMemory()
+    while "training-1" not in keeper.states:
+        keeper.left = 1
+        with pytest.raises(Stopped):
+            fit("jtm", keeper)
+    state = keeper.states["training-1"]
+    state["tree.leaf_of_item"] = state["tree.leaf_of_item"].flip(0)
+    state["network.vectors"] *= 2
+    keeper.left = -1
+    assert_alike(fit("jtm", keeper), straight)
+
+
 def test_the_loop_comes_back_to_the_best_round_after_a_stop() -> None:
     """Round 1 is refused, so round 2 starts from round 0, whose model is kept for that."""
     starts: list[float | None] = []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from jtm_core.behaviours import Behaviours
 from jtm_core.config import DataConfig
-from jtm_core.formats import raw_logs, text_blocks
+from jtm_core.formats import raw_logs, text_blocks, text_values
 from jtm_core.formats.raw_logs import CANONICAL_COLUMNS, write_canonical_log, write_world_log
 
 TAOBAO = "1,10,7,pv,100\n1,11,7,buy,101\n2,10,8,pv,99\n"
@@ -71,7 +71,7 @@ def test_lines_that_lack_our_columns_alone_are_no_empty_lines(tmp_path, monkeypa
     assert columns(read(tmp_path / "log.csv", content), "line") == [[2, 5]]
     (tmp_path / "canonical.parquet").unlink()
     message = error_of(tmp_path / "log.csv", content.replace("1,3,4,d", ",,,b\n1,3,4,d\n,,,c"))
-    assert "user, item and time are missing in line 5, 7, which is not empty otherwise" in message
+    assert "user, item and time are missing in line 5, 7, where other columns are not empty" in message
 
 
 def test_amazon_ids_are_strings_even_if_they_look_like_numbers(tmp_path):
@@ -129,6 +129,12 @@ def test_parquet_columns_without_a_type_are_absent(tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user": [1], "item": [2], "time": [3], "rating": pa.nulls(1), "category": pa.nulls(1)}), path)
     assert columns(read(path, path.read_bytes()), "user", "rating", "category") == [[1], [None], [None]]
+
+
+def test_blank_categories_are_none_in_parquet_as_in_text(tmp_path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user": [1, 1, 2], "item": [2, 3, 4], "time": [3, 4, 5], "category": ["", " ", "shoes"]}), path)
+    assert columns(read(path, path.read_bytes()), "category") == [[None, None, "shoes"]]
 
 
 def test_an_hour_that_is_there_twice_is_no_obstacle(tmp_path):
@@ -208,6 +214,15 @@ def test_dates_that_do_not_exist_or_are_of_another_kind_are_named(tmp_path, good
 def test_a_date_that_does_not_exist_is_named_in_the_first_line_too(tmp_path):
     message = error_of(tmp_path / "log.csv", "user,item,time\n1,2,0000-00-00 00:00:00\n1,2,2017-11-25 00:00:00\n")
     assert "line 2: '0000-00-00 00:00:00'" in message
+
+
+def test_of_many_wrong_dates_the_first_are_found_without_looking_at_each(tmp_path, monkeypatch):
+    """Days and months exchanged, on every second of ten thousand lines."""
+    looks, are_dates = [], text_values._are_dates
+    monkeypatch.setattr(text_values, "_are_dates", lambda *arguments: looks.append(1) or are_dates(*arguments))
+    message = error_of(tmp_path / "log.csv", "user,item,time\n" + "1,2,2017-11-25\n1,2,2017-25-11\n" * 5000)
+    assert "; ".join(f"line {line}: '2017-25-11'" for line in (3, 5, 7, 9, 11)) in message
+    assert len(looks) < 100
 
 
 @pytest.mark.parametrize("written", ["Nov 25 2017", "2017/11/25 09:30:00", "20171125T093000Z"])

@@ -110,6 +110,23 @@ def test_a_killed_fit_goes_on_and_ends_with_the_same_lists(
     assert list((home / "checkpoints").iterdir()) == []
 
 
+def test_what_is_done_again_after_a_kill_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept after 10 seconds; the next process learns the tree for 50 seconds again before it goes on, for 7 seconds more."""
+    now = [100.0]
+    monkeypatch.setattr("tasks.checkpoints.time.perf_counter", lambda: now[0])
+    first = FitFolder(tmp_path / "x.fit")
+    now[0] += 10
+    first.keep("training-1", dict)
+    now[0] = 1000.0
+    second = FitFolder(tmp_path / "x.fit")
+    now[0] += 50
+    assert second.kept("training-1") == {}
+    now[0] += 7
+    assert second.seconds == 17
+    assert second.kept("training-2") is None
+    assert second.seconds == 17
+
+
 def test_a_damaged_checkpoint_of_a_fit_is_passed_over(data: DataReferences, config: JtmConfig, home: Path) -> None:
     settings = settings_of("jtm", config)
     straight = fitted(data, config, "jtm")
