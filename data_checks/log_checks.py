@@ -144,7 +144,7 @@ def _share_rules(rules: LogRules) -> list[Rule]:
             "category_given",
             Within("category_share", minimum=rules.minimum_category_share),
             f"category_share must be at least {rules.minimum_category_share:.3g}, if any row has a category",
-            "Where most items have no category, the first tree is planted without them; often the category table is another log's.",
+            "Where as many items have none, the first tree is planted without them; often the category table is another log's.",
             is_hard=False,
         ),
         Rule(

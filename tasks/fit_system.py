@@ -17,13 +17,14 @@ from tasks.checkpoints import fit_folder
 from tasks.costs import metered
 from tasks.fingerprints import key_part
 from tasks.progress import Progress, artifact_key
-from tasks.references import DataReferences, FittedRun
-from tasks.store import open_store
+from tasks.references import DataReferences, FittedRun, ModelRef, TreeRef
+from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
     from jtm_core.baselines.protocol import Recommender
     from jtm_core.behaviours import Behaviours, Split
     from jtm_core.formats.arrays import Arrays
+    from jtm_core.systems.fitted import FittedSystem
     from jtm_core.systems.rounds import Round
 
 
@@ -51,7 +52,6 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
     """
     from jtm_core.experiment import what_a_system_reads
     from jtm_core.systems import fitting
-    from jtm_core.systems.fitted import TreeSystem
     from jtm_core.systems.lessons import lessons_of
 
     store = open_store()
@@ -71,24 +71,29 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
         "list_seconds": listing_cost.seconds,
         "peak_memory_gb": max(fitting_cost.peak_memory_gb, listing_cost.peak_memory_gb),
     }
-    on_tree = fitted if isinstance(fitted, TreeSystem) else None
+    settings, (tree, model, first_level) = {**key_part(own), "counting": key_part(counting)}, _save_searched(store, fitted)
     run = FittedRun(
         system=system,
         seed=config.seed,
         variation=variation,
         lists=save_lists(store, lists),
-        rounds=save_report(
-            store,
-            "rounds",
-            {"rounds": [round_values(one) for one in fitted.rounds], "settings": {**key_part(own), "counting": key_part(counting)}},
-        ),
-        tree=save_tree(store, on_tree.tree) if on_tree else None,
-        model=save_network(store, on_tree.network) if on_tree else None,
-        first_level=on_tree.first_level if on_tree else None,
+        rounds=save_report(store, "rounds", {"rounds": [round_values(one) for one in fitted.rounds], "settings": settings}),
+        tree=tree,
+        model=model,
+        first_level=first_level,
         timings=save_report(store, "timings", timings),
     )
     keeper.discard()
     return run
+
+
+def _save_searched(store: Store, fitted: "FittedSystem") -> tuple[TreeRef | None, ModelRef | None, int | None]:
+    """Tree, network and first level of a system that JTM's beam searches."""
+    from jtm_core.systems.fitted import TreeSystem
+
+    if not isinstance(fitted, TreeSystem):
+        return None, None, None
+    return save_tree(store, fitted.tree), save_network(store, fitted.network), fitted.first_level
 
 
 def lists_of(recommender: "Recommender", behaviours: "Behaviours", split: "Split", count: int) -> "Arrays":

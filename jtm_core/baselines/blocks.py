@@ -23,8 +23,8 @@ def blocks_by_length(lengths: Ints, most_rows: int) -> Iterator[Ints]:
     Yields
     ------
     int64 array
-        Numbers of rows: none is more than four times as long as the first of its block and 64 more, and rows times the longest stay below
-        2^24 (a longer row is a block of its own).
+        Numbers of rows: none is longer than four times the first of its block and 64 more, and as many rows of that length hold 2^24
+        cells at most (a longer row is a block of its own).
 
     Examples
     --------
@@ -35,8 +35,7 @@ def blocks_by_length(lengths: Ints, most_rows: int) -> Iterator[Ints]:
     rising = lengths[order]
     first = 0
     while first < len(order):
-        last = min(first + most_rows, int(np.searchsorted(rising, _LIKE * rising[first] + _SHORT, side="right")))
-        while last - first > max(1, _MOST_CELLS // (int(rising[last - 1]) + 1)):
-            last = first + max(1, (last - first) // 2)
+        longest = _LIKE * int(rising[first]) + _SHORT
+        last = min(first + min(most_rows, max(1, _MOST_CELLS // longest)), int(np.searchsorted(rising, longest, side="right")))
         yield order[first:last]
         first = last

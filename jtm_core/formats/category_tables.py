@@ -55,13 +55,27 @@ class CategoryLookup:
     """
 
     def __init__(self, table: CategoryTable, item_type: pa.DataType) -> None:
-        self._own, self.has_found_any = table.for_items_of(item_type), False
+        self._table, self._own, self._has_found_any = table, table.for_items_of(item_type), False
 
     def categories_of(self, items: pa.Array) -> pa.Array:
         """Categories of items, null for those that the table does not have."""
         places = pc.index_in(items, value_set=self._own.items)
-        self.has_found_any = self.has_found_any or places.null_count < len(places)
+        self._has_found_any = self._has_found_any or places.null_count < len(places)
         return self._own.categories.take(places)
+
+    def check_found(self, source: Path) -> None:
+        """Refuse a table that had none of the items asked for.
+
+        Raises
+        ------
+        ValueError
+            Says also if the table's items are integers with leading zeros, which the log's may have lost.
+        """
+        if self._has_found_any:
+            return
+        padded = self._table.items.filter(pc.match_substring_regex(self._table.items, "^0[0-9]+$"))
+        hint = f" Items such as {padded[0].as_py()!r} have leading zeros in it; the log's are to be written alike." if len(padded) else ""
+        raise ValueError(f"the category table knows none of the items of {source}; is it this log's?{hint}")
 
 
 def read_category_table(path: Path, item_name: str = "") -> CategoryTable:

@@ -157,8 +157,8 @@ def _canonical(
         columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
         batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
         yield batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
-    if lookup is not None and not lookup.has_found_any:
-        raise ValueError(f"the category table knows none of the items of {source}; is it this log's?")
+    if lookup is not None:
+        lookup.check_found(source)
 
 
 def _check_present(source: Path, block: Block, is_empty: pa.Array) -> None:

@@ -21,11 +21,10 @@ import pyarrow.csv
 from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.sources import open_source
-from jtm_core.formats.text_values import dates, fitting
+from jtm_core.formats.text_values import SHOWN, dates, fitting
 from jtm_core.formats.watched_streams import WatchedStream
 
 _BLOCK_BYTES = 16 << 20
-_SHOWN = 5  # offenders named in an error
 _ZERO_LED = r"^\s*(-0|0[0-9xX])"
 
 
@@ -128,7 +127,7 @@ def _check_bare(path: Path, layout: TextLayout, lines: Sequence[int]) -> None:
         numbered = enumerate(io.BufferedReader(stream), start=1)
         wrong = [str(number) for number, line in numbered if number in wanted and line.strip(nothing)]
     if wrong:
-        shown = ", ".join(wrong[:_SHOWN]) + (" ..." if len(wrong) > _SHOWN else "")
+        shown = ", ".join(wrong[:SHOWN]) + (" ..." if len(wrong) > SHOWN else "")
         raise ValueError(f"{path}: user, item and time are missing in line {shown}, where other columns are not empty")
 
 
@@ -197,7 +196,7 @@ def _check_leading_zeros(path: Path, layout: TextLayout, columns: Sequence[str])
         for batch in _reader(stream, layout, {layout.sources[our]: pa.binary() for our in columns}):
             for our in columns:
                 values = batch.column(layout.sources[our])
-                wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _ZERO_LED), False)))[:_SHOWN]
+                wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _ZERO_LED), False)))[:SHOWN]
                 if len(wrong) and our in layout.widening:
                     raise ColumnIsText(our)
                 if len(wrong):
@@ -217,7 +216,7 @@ def _check_widths(path: Path, layout: TextLayout, wrong_rows: list[Any]) -> None
     if not wrong_rows:
         return
     step = len(layout.separator)
-    shown = "; ".join(f"line {row.number} has {(row.actual_columns - 1) // step + 1}: {row.text[:120]!r}" for row in wrong_rows[:_SHOWN])
+    shown = "; ".join(f"line {row.number} has {(row.actual_columns - 1) // step + 1}: {row.text[:120]!r}" for row in wrong_rows[:SHOWN])
     expected = (len(layout.file_columns) - 1) // step + 1
     raise ValueError(f"{path}: {layout.name} has {expected} columns separated by {layout.separator!r} in every line, but {shown}")
 
@@ -225,7 +224,7 @@ def _check_widths(path: Path, layout: TextLayout, wrong_rows: list[Any]) -> None
 def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
     for our, values in block.columns.items():
         fits, allowed = fitting(our, values, layout)
-        wrong = np.flatnonzero(~fits)[:_SHOWN]
+        wrong = np.flatnonzero(~fits)[:SHOWN]
         if len(wrong) and our in layout.widening:
             raise ColumnIsText(our)
         if len(wrong):

@@ -8,7 +8,9 @@ import pyarrow.compute as pc
 
 from jtm_core.formats.log_layouts import TextLayout
 
-_MOST_FOUND = 5  # dates that do not exist: as many as an error shows
+SHOWN = 5
+"""Offenders that an error names at most."""
+
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _A_DATE = "a date that exists, of the years 1678 to 2261,"
 _DATE_FORMS = "2017-11-25, 2017-11-25 09:30:00, 2017-11-25 09:30:00 UTC or 2017-11-25T09:30:00+08:00"
@@ -75,7 +77,7 @@ def _exist(texts: pa.Array, kind: pa.DataType) -> Any:
     """Which of texts that look like dates are some, as there is no 30th of February; of those that are none the first few are found."""
     kind = pa.timestamp("ns") if kind == pa.string() else kind
     exist, first = np.ones(len(texts), dtype=bool), 0
-    for _ in range(_MOST_FOUND):
+    for _ in range(SHOWN):
         first += _first_wrong(texts[first:], kind)
         if first == len(texts):
             break

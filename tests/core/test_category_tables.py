@@ -83,6 +83,11 @@ def test_an_item_with_a_leading_zero_is_no_integer_log_s(tmp_path):
     assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "007,wrong\n8,right\n-0,x\n") == [None, "right"]
 
 
+def test_a_table_whose_items_alone_have_leading_zeros_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"knows none of the items .* Items such as '07' have leading zeros in it"):
+        with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "07,x\n08,y\n")
+
+
 @pytest.mark.parametrize("table", ["007,wrong\n7,right\n", "item,category\n007,wrong\n7,right\n", "item,category\nword,wrong\n7,right\n"])
 def test_an_odd_first_item_below_a_known_header_or_of_digits_is_an_item(tmp_path, table):
     assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", table) == ["right", None]
