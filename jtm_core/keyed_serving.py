@@ -6,6 +6,7 @@ They are passed over, and a user of whom nothing is known gets what most trainin
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class KeyedRetriever:
             )
         self.retriever, self.keys = retriever, keys
         self._id_of = {key: item for item, key in enumerate(keys)}
-        self._kind: type = str if isinstance(keys[0], str) else int
+        self._kind: type = str if isinstance(keys[0], str) else Integral
         self._by_popularity = items_by_popularity
 
     def recommend(self, history: Iterable[Key], count: int, exclude: Iterable[Key] = ()) -> Recommended:
@@ -77,7 +78,7 @@ class KeyedRetriever:
         Raises
         ------
         TypeError
-            If an id is not of the kind that the log has.
+            If an id is not of the kind that the log has, or an id stands where a list of them should.
         ValueError
             If ``count`` is out of range.
         """
@@ -111,10 +112,13 @@ class KeyedRetriever:
         return lists
 
     def _ids_of(self, keys: Iterable[Key]) -> list[int]:
+        if isinstance(keys, str):
+            raise TypeError(f"{keys!r} is one id; a history, and what it excludes, is a list of them")
         keys = keys.tolist() if isinstance(keys, np.ndarray) else list(keys)
         wrong = [key for key in keys if not isinstance(key, self._kind)][:5]
         if wrong:
-            raise TypeError(f"ids {wrong} are of type {type(wrong[0]).__name__}; those of this log are of type {self._kind.__name__}")
+            given, known = type(wrong[0]).__name__, type(self.keys[0]).__name__
+            raise TypeError(f"ids {wrong} are of type {given}; those of this log are of type {known}")
         return [self._id_of[key] for key in keys if key in self._id_of]
 
     def _keys_of(self, items: Ints) -> list[Key]:

@@ -69,7 +69,8 @@ def test_lists_end_where_the_items_do(keyed: KeyedRetriever) -> None:
 def test_integer_ids(plain: Retriever) -> None:
     keyed = KeyedRetriever(plain, list(range(1000, 1000 + NUM_ITEMS)), np.arange(NUM_ITEMS))
     expected = (plain.recommend([3, 5], 4)[0] + 1000).tolist()
-    assert keyed.recommend(np.array([1003, 1005]), 4).items == keyed.recommend(iter([1003, 1005]), 4).items == expected
+    for history in (np.array([1003, 1005]), iter([1003, 1005]), list(np.array([1003, 1005]))):
+        assert keyed.recommend(history, 4).items == expected
     with pytest.raises(TypeError, match=r"ids \['1003'\] are of type str; those of this log are of type int"):
         keyed.recommend(["1003"], 4)
 
@@ -77,6 +78,8 @@ def test_integer_ids(plain: Retriever) -> None:
 def test_bad_questions_are_refused(plain: Retriever, keyed: KeyedRetriever) -> None:
     with pytest.raises(TypeError, match=r"ids \[3\] are of type int; those of this log are of type str"):
         keyed.recommend([3], 4)
+    with pytest.raises(TypeError, match="'i3' is one id; a history, and what it excludes, is a list of them"):
+        keyed.recommend("i3", 4)
     with pytest.raises(ValueError, match=r"count is 17; allowed are 1 .. 16"):
         keyed.recommend(["new"], 17)
     with pytest.raises(ValueError, match="1 rows of exclude for 2 histories"):
