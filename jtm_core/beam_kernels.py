@@ -15,8 +15,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
-from jtm_core.tiles import TILE_ROWS, Buffers, Scoring, activate_first, make_user_halves, multiply_halves, score_codes, score_tile
+from jtm_core.tiles import Buffers, Scoring, activate_first, make_user_halves, multiply_halves, score_codes, score_tile
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

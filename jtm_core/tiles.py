@@ -14,15 +14,13 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.kernels import HeadWeights
+from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-TILE_ROWS = 256
-"""Most candidates scored at once; with 128 units the tile's buffers stay in a core's level-2 cache."""
 _ROWS_AHEAD = 8
 """So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 
