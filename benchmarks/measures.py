@@ -1,14 +1,11 @@
 """The figures that every change is looked at with, each from one function: the best of several repeats, with their spread."""
 
-import resource
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from benchmarks.records import Record, duration, rate, timed
 from benchmarks.worlds import BenchmarkWorld, make_world
-from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16, pack_head, score_rows_bfloat16
 from jtm_core.config import Precision, TrainingConfig, TreeLearningConfig
 from jtm_core.gradients import head_weights
@@ -24,17 +21,6 @@ FLOPS_PER_SCORE = 2 * (128 * 64 + 64 * 24 + 24)
 BEAM_WIDTH = 400
 FIRST_LEVEL = 8
 """Level of 256 nodes, where a beam of 400 begins to prune."""
-
-
-def best_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Shortest of several repeats, after one to warm up."""
-    work()
-    seconds = []
-    for _ in range(repeats):
-        begun = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - begun)
-    return min(seconds)
 
 
 def sgemm_peak() -> list[Record]:
@@ -89,14 +75,14 @@ def forward(world: BenchmarkWorld, peak_gflops: float) -> list[Record]:
     users, nodes = (rng.standard_normal((count, 128), dtype=np.float32) for count in (num_users, num_nodes))
     rows = np.repeat(np.arange(num_users, dtype=np.int32), num_nodes), np.tile(np.arange(num_nodes, dtype=np.int32), num_users)
     weights = head_weights(world.network)
-    rate = len(rows[0]) / best_seconds(lambda: score_rows(users, nodes, *rows, weights), 7)
-    share = rate * FLOPS_PER_SCORE / 1e9 / peak_gflops
+    scores_per_s = len(rows[0]) / min(timed(lambda: score_rows(users, nodes, *rows, weights), 7))
+    share = scores_per_s * FLOPS_PER_SCORE / 1e9 / peak_gflops
     rounded = None
     if has_bfloat16():
         packed = pack_head(weights)
-        rounded = len(rows[0]) / best_seconds(lambda: score_rows_bfloat16(users, nodes, *rows, packed), 7)
+        rounded = len(rows[0]) / min(timed(lambda: score_rows_bfloat16(users, nodes, *rows, packed), 7))
     return [
-        Record("forward_scores_per_s", rate, "scores/s"),
+        Record("forward_scores_per_s", scores_per_s, "scores/s"),
         Record("forward_scores_per_s_bf16", rounded, "scores/s" if rounded else "scores/s (this CPU has no AVX-512 BF16)"),
         Record("forward_share_of_sgemm_peak", share, "share"),
     ]
@@ -112,23 +98,12 @@ def tree_learning(gap: int, repeats: int) -> list[Record]:
     return [duration(f"tree_learning_gap{gap}_s", timed(learner.learn, repeats), samples=len(samples.samples))]
 
 
-def first_users(world: BenchmarkWorld, count: int) -> Ragged:
-    """Histories of the first users."""
-    offsets = world.histories.offsets[: count + 1]
-    return Ragged(world.histories.values[: offsets[-1]], offsets)
-
-
 def first_windows(world: BenchmarkWorld, count: int) -> Windows:
     """Windows of the first users."""
-    return windows_of(first_users(world, count), world.network.config.window_sizes)
+    return windows_of(world.histories.rows(0, count), world.network.config.window_sizes)
 
 
 def search(world: BenchmarkWorld) -> list[Record]:
     """Beam 400, lists of 200, 256 users at a time."""
-    retriever, users = Retriever(world.network, world.tree, BEAM_WIDTH, FIRST_LEVEL), first_users(world, 256)
+    retriever, users = Retriever(world.network, world.tree, BEAM_WIDTH, FIRST_LEVEL), world.histories.rows(0, 256)
     return [rate("beam_search_users_per_s", 256, timed(lambda: retriever.recommend_batch(users, 200), 7), "users/s")]
-
-
-def peak_memory() -> list[Record]:
-    """Most memory this process has held."""
-    return [Record("peak_rss_gb", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "GB")]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.measures import BEAM_WIDTH, FIRST_LEVEL, first_users, training_steps
+from benchmarks.measures import BEAM_WIDTH, FIRST_LEVEL, training_steps
 from benchmarks.records import Record, emit
 from benchmarks.search_growth import USERS_TOGETHER
 from benchmarks.worlds import make_world, usual_lengths
@@ -92,7 +92,7 @@ def tree_work(items: int) -> Callable[[], object]:
 def search_work(items: int) -> Callable[[], object]:
     """One search for 64 users."""
     world = make_world(items, usual_lengths(1000))
-    retriever, users = Retriever(world.network, world.tree, BEAM_WIDTH, FIRST_LEVEL), first_users(world, USERS_TOGETHER)
+    retriever, users = Retriever(world.network, world.tree, BEAM_WIDTH, FIRST_LEVEL), world.histories.rows(0, USERS_TOGETHER)
     return lambda: retriever.recommend_batch(users, 200)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.measures import BEAM_WIDTH, FIRST_LEVEL, first_users, first_windows
+from benchmarks.measures import BEAM_WIDTH, FIRST_LEVEL, first_windows
 from benchmarks.records import Record, emit, percentile, rate, spread, timed
 from benchmarks.worlds import BenchmarkWorld, make_world, usual_lengths
 from jtm_core.beam import full_scan
@@ -27,7 +27,7 @@ SCAN_SCORES = 50_000_000
 
 def latencies(world: BenchmarkWorld, retriever: Retriever) -> Iterator[Record]:
     """One user at a time: percentiles over many calls, each for another user."""
-    users = first_users(world, FEWEST_CALLS)
+    users = world.histories.rows(0, FEWEST_CALLS)
     seconds = []
     for call in range(-20, FEWEST_CALLS):
         begun = time.perf_counter()
@@ -41,7 +41,7 @@ def latencies(world: BenchmarkWorld, retriever: Retriever) -> Iterator[Record]:
 
 def batches(world: BenchmarkWorld, retriever: Retriever) -> Iterator[Record]:
     """64 users at a time."""
-    users = first_users(world, USERS_TOGETHER)
+    users = world.histories.rows(0, USERS_TOGETHER)
     seconds = timed(lambda: retriever.recommend_batch(users, LIST_LENGTH), 30)
     milliseconds = [1000 * one for one in seconds]
     for share in (0.5, 0.99):

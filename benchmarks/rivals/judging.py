@@ -21,8 +21,7 @@ Recommend = Callable[[Ragged, int], Ints]
 def blocks(histories: Ragged, size: int) -> Iterator[Ragged]:
     """Some users at a time."""
     for low in range(0, len(histories), size):
-        offsets = histories.offsets[low : low + size + 1]
-        yield Ragged(histories.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+        yield histories.rows(low, low + size)
 
 
 def judge(system: str, recommend: Recommend, world: RivalsWorld) -> None:
