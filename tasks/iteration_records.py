@@ -5,6 +5,7 @@ from typing import Any
 from tasks.references import Candidate, VersionRef
 from tasks.store import Store
 from tasks.tracking.records import TRAINING_LOSS, VALIDATION_RECALL, Curve, Iteration, Segment, TreeLearning
+from tasks.tracking.tags import VERSION
 from tasks.versions import from_json
 
 
@@ -35,7 +36,7 @@ def iteration_of(store: Store, version: VersionRef) -> Iteration:
         learning=_learning(store.read_json(report)) if report else None,
         artefacts={name: store.path(reference) for name, reference in files.items()},
         tags={
-            "jtm.version": version.version,
+            VERSION: version.version,
             "jtm.parent_version": manifest["parent"] or "none",
             "jtm.tree_digest": version.tree.sha256,
             "jtm.model_digest": version.model.sha256,

@@ -5,8 +5,8 @@ cheap; import the modules below inside the tasks that call them. Every call name
 tasks may log from threads. Every call may be repeated after a kill and leaves the same as one call.
 
 ``records`` (plain frozen records, no mlflow)
-    ``DataInput``, ``CheckReport``, ``Segment``, ``TreeLearning``, ``Iteration``, ``Experiment``, ``RecordedVersion``:
-    what callers hand in and get back.
+    ``DataInput``, ``CheckReport``, ``Segment``, ``TreeLearning``, ``Iteration``, ``Experiment``:
+    what callers hand in.
 ``client``
     ``ensure_experiment(name) -> experiment id``; ``run_url(run_id)``; ``compare_url(run_ids)``.
 ``runs`` (the parent run, one per experiment)
@@ -14,15 +14,12 @@ tasks may log from threads. Every call may be repeated after a kill and leaves t
     ``link_to_prefect(run_id, flow_run_id, flow_run_url)``; ``log_data_input(run_id, data)``;
     ``log_summary(run_id, metrics)``; ``record_system_metrics(run_id)`` (a context manager); ``finish_run(run_id, status)``.
 ``iterations`` (a nested run per iteration)
-    ``open_iteration_run(parent_run_id, iteration) -> run id``: optional, lets the nested run's duration cover the work.
     ``log_iteration(parent_run_id, record) -> run id``: metrics, curves, artefacts; on the parent the metrics with step = iteration.
 ``reports``
     ``log_check_report(run_id, report)``; ``log_results_table(run_id, rows)``; ``log_table(run_id, name, rows)``;
     ``log_figures(run_id, experiment)`` (PNG and SVG of every figure); ``log_html_report(run_id, experiment)``.
 ``figures``, ``rendering``, ``html_report`` (pure: records in, figures, bytes and text out)
     ``make_figures(experiment)``; ``png_bytes(figure)``, ``svg_bytes(figure)``, ``inline_svg(figure)``; ``make_html_report(experiment)``.
-``versions``
-    ``last_accepted_version(data_name)``; ``find_version(version)``; ``download_artefact(run_id, name, destination)``.
 
 In a flow's tasks, in this order::
 

@@ -14,27 +14,8 @@ from tasks.tracking.records import Iteration, TreeLearning
 from tasks.tracking.series import segment_rows
 
 
-def open_iteration_run(parent_run_id: str, iteration: int) -> str:
-    """Find the nested run of an iteration, or create it, with the parent's params and its data and code tags.
-
-    Calling it when the iteration begins makes the nested run's duration that of the work; :func:`log_iteration` does
-    it otherwise.
-
-    Parameters
-    ----------
-    parent_run_id : str
-    iteration : int
-        0 is the training on the first tree.
-
-    Returns
-    -------
-    str
-        Run id; the same for the same arguments.
-    """
-    return str(_iteration_run(tracking_client(), parent_run_id, iteration).info.run_id)
-
-
 def _iteration_run(client: MlflowClient, parent_run_id: str, iteration: int) -> Run:
+    """The nested run of an iteration, made with the parent's params and its data and code tags if it is not there."""
     parent = client.get_run(parent_run_id)
     run = nested_run(client, parent, {names.KIND: "iteration", names.ITERATION: str(iteration)}, f"iteration {iteration:02d}")
     log_params(client, run, {"iteration": str(iteration), **parent.data.params})

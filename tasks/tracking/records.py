@@ -187,23 +187,3 @@ class CheckReport:
     files: Mapping[str, Path] = field(default_factory=dict)
     table: Sequence[Row] = ()
     data_docs: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedVersion:
-    """A version found in MLflow.
-
-    Parameters
-    ----------
-    run_id, parent_run_id : str
-        Nested run of its iteration, and the experiment's run.
-    iteration : int
-        Its number in that experiment.
-    tags : mapping of str to str
-        The tags it was logged with, ``jtm.version`` and the digests among them.
-    """
-
-    run_id: str
-    parent_run_id: str
-    iteration: int
-    tags: Mapping[str, str]

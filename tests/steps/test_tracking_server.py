@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,6 @@ from tasks.tracking.iterations import log_iteration
 from tasks.tracking.records import Iteration
 from tasks.tracking.reports import log_results_table
 from tasks.tracking.runs import finish_run, open_parent_run
-from tasks.tracking.versions import download_artefact
 
 
 def _free_port():
@@ -66,8 +66,8 @@ def test_an_experiment_over_http(address, tmp_path):
     log_results_table(run_id, [{"system": "JTM", "recall_at_10": 0.5}])
     finish_run(run_id)
 
-    fetched = download_artefact(nested, "model.safetensors", tmp_path)
-    assert fetched.read_bytes() == weights.read_bytes()
+    fetched = tracking_client().download_artifacts(nested, "model.safetensors", str(tmp_path))
+    assert Path(fetched).read_bytes() == weights.read_bytes()
     assert [(point.step, point.value) for point in tracking_client().get_metric_history(run_id, "test/recall_at_10")] == [(1, 0.5)]
     assert run_url(run_id) == f"{address}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     assert compare_url([run_id, nested]).startswith(f"{address}/#/compare-runs?runs=%5B%22{run_id}%22")

@@ -3,6 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,11 +14,11 @@ from tasks import report_evaluation
 from tasks.tracking import client as client_module
 from tasks.tracking import iterations as iterations_module
 from tasks.tracking.client import compare_url, ensure_experiment, run_url, tracking_client
-from tasks.tracking.iterations import log_iteration, open_iteration_run
+from tasks.tracking.iterations import log_iteration
+from tasks.tracking.nested import nested_run
 from tasks.tracking.records import CheckReport, DataInput, Experiment, Iteration, Segment, TreeLearning
 from tasks.tracking.reports import log_check_report, log_figures, log_html_report, log_results_table
 from tasks.tracking.runs import ending_run, finish_run, link_to_prefect, log_data_input, log_summary, open_parent_run, record_system_metrics
-from tasks.tracking.versions import download_artefact, find_version, last_accepted_version
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +81,12 @@ def _files(run_id, folder=None):
     return sorted(path for entry in listed for path in (_files(run_id, entry.path) if entry.is_dir else [entry.path]))
 
 
+def _text(run_id, name, folder):
+    return Path(tracking_client().download_artifacts(run_id, name, str(folder))).read_text()
+
+
 def _table(run_id, name, folder):
-    content = json.loads(download_artefact(run_id, name, folder).read_text())
+    content = json.loads(_text(run_id, name, folder))
     return content["columns"], content["data"]
 
 
@@ -277,7 +282,7 @@ def test_files_have_their_own_names_and_the_steps_are_a_table(parent, tmp_path):
     nested = log_iteration(parent, _iteration(tmp_path))
     tables = ["tree_learning_steps.csv", "tree_learning_steps.json"]
     assert _files(nested) == sorted(["tree.parquet", "manifest.json", "model.safetensors", "evaluation.json", *tables])
-    assert download_artefact(nested, "tree.parquet", tmp_path).read_text() == "tree.parquet of 1"
+    assert _text(nested, "tree.parquet", tmp_path) == "tree.parquet of 1"
     columns, rows = _table(nested, "tree_learning_steps.json", tmp_path)
     assert dict(zip(columns, rows[0], strict=True))["gain"] == 5.0
 
@@ -320,8 +325,9 @@ def test_a_kill_at_any_moment_is_made_good_by_the_next_call(parent, tmp_path, mo
 
 def test_a_half_logged_batch_is_completed(parent, tmp_path):
     record = _iteration(tmp_path, curves={"training/loss": [(step, float(step)) for step in range(2500)]})
-    nested = open_iteration_run(parent, record.number)
-    moment = tracking_client().get_run(nested).info.start_time
+    client = tracking_client()
+    begun = nested_run(client, client.get_run(parent), {"jtm.kind": "iteration", "jtm.iteration": "1"}, "iteration 01").info
+    nested, moment = begun.run_id, begun.start_time
     tracking_client().log_metric(nested, "test/recall_at_10", 0.375, timestamp=moment, step=1)
     tracking_client().log_metric(nested, "training/loss", 7.0, timestamp=moment + 1, step=7)
     assert log_iteration(parent, record) == nested
@@ -356,24 +362,6 @@ def test_iterations_logged_from_threads_do_not_mix(parent, tmp_path):
     assert [_history(run)["test/recall_at_10"] for run in nested] == [[(number, 0.25 + number / 8)] for number in range(4)]
 
 
-# --- versions
-
-
-def test_the_last_accepted_version_of_a_data_set(parent, tmp_path):
-    log_data_input(parent, DataInput(name="books", uri="", digest="d" * 64))
-    assert last_accepted_version("books") is None
-    log_iteration(parent, _iteration(tmp_path, number=0, tags={"jtm.version": "books-0"}))
-    log_iteration(parent, _iteration(tmp_path, number=1, tags={"jtm.version": "books-1"}))
-    log_iteration(parent, _iteration(tmp_path, number=2, tags={"jtm.version": "books-2"}, is_accepted=False))
-    open_iteration_run(parent, 3)
-    found = last_accepted_version("books")
-    assert (found.iteration, found.parent_run_id, found.tags["jtm.version"]) == (1, parent, "books-1")
-    assert find_version("books-2").iteration == 2
-    assert last_accepted_version("films") is None
-    with pytest.raises(ValueError, match="'books-9' is not in MLflow"):
-        find_version("books-9")
-
-
 # --- reports
 
 
@@ -398,7 +386,7 @@ def test_a_table_logged_again_replaces_the_old_one(parent, tmp_path):
     log_results_table(parent, [{"system": "popularity", "recall_at_10": 0.1}])
     log_results_table(parent, [{"system": "JTM", "recall_at_10": 0.2}])
     assert _table(parent, "results.json", tmp_path) == (["system", "recall_at_10"], [["JTM", 0.2]])
-    assert download_artefact(parent, "results.csv", tmp_path).read_text() == "system,recall_at_10\nJTM,0.2\n"
+    assert _text(parent, "results.csv", tmp_path) == "system,recall_at_10\nJTM,0.2\n"
     marked = json.loads(tracking_client().get_run(parent).data.tags["mlflow.loggedArtifacts"])
     assert marked == [{"path": "results.json", "type": "table"}]
     with pytest.raises(ValueError, match=r"row 1 has columns \['b'\], the first row has \['a'\]"):
