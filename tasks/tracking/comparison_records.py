@@ -42,8 +42,9 @@ class Round:
     @property
     def objective_gain(self) -> float | None:
         """What the tree step added to the objective; None where it was not measured."""
-        measured = self.objective_before is not None and self.objective_after is not None
-        return self.objective_after - self.objective_before if measured else None  # type: ignore[operator]
+        if self.objective_before is None or self.objective_after is None:
+            return None
+        return self.objective_after - self.objective_before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
