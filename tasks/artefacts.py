@@ -1,6 +1,6 @@
 """From references to the core's records and back: which format each kind of artefact has.
 
-Imports of the core are inside the functions: a flow that finds everything done never loads torch.
+Imports of the core are inside the functions: a step loads the formats it reads and writes, and no others.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class VersionRef:
     manifest: ReportRef
     """JSON with everything about it: parent, digests, config, objective, moved shares, decision, metrics."""
     deciding_recall: float
-    """Validation recall at the last cut-off, by which the gate decides."""
+    """Validation recall at :func:`jtm_core.gate.deciding_cutoff`, by which the gate decides."""
     is_accepted: bool
     """False if the gate refused the tree; the loop then goes on from the best version."""
 

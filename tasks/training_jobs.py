@@ -4,6 +4,7 @@ Both cross a process border as JSON: the job as a file, reports as lines of the 
 """
 
 import json
+import logging
 import sys
 import time
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def hear(line: str, listener: Listener) -> TrainedModel | None:
         case {"trained": trained}:
             return TypeAdapter(TrainedModel).validate_python(trained)
         case _:
-            listener.tell(20, line.rstrip())
+            listener.tell(logging.INFO, line.rstrip())
     return None
 
 
