@@ -10,9 +10,10 @@ import threading
 import numpy as np
 
 from jtm_core.beam_kernels import Found, Plan, scan_users, walk_users
-from jtm_core.kernels import TILE_ROWS, num_threads, run_chunks
+from jtm_core.kernels import TILE_ROWS
 from jtm_core.scoring import FusedScorer, Windows
 from jtm_core.selection import make_best
+from jtm_core.threads import num_threads, run_chunks
 from jtm_core.tiles import Buffers, make_buffers
 
 _USERS_PER_WALK = 4

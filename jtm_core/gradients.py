@@ -26,10 +26,11 @@ from jtm_core.behaviours import Ints
 from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
-from jtm_core.kernels import HeadWeights, run_chunks, train_rows
+from jtm_core.kernels import HeadWeights, train_rows
 from jtm_core.model import JtmNetwork, attended_scores
 from jtm_core.pooling import pool_runs, pool_runs_back
 from jtm_core.row_products import dot_rows, dot_transposed
+from jtm_core.threads import run_chunks
 
 Floats = NDArray[np.float32]
 

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.row_products import dot_rows, dot_transposed
-from jtm_core.threads import num_threads as num_threads  # noqa: PLC0414
-from jtm_core.threads import run_chunks as run_chunks  # noqa: PLC0414
-from jtm_core.threads import set_num_threads as set_num_threads  # noqa: PLC0414
+from jtm_core.threads import num_threads, run_chunks
 from jtm_core.vector_backward import BACK_LANES, back_columns
 
 Floats = NDArray[np.float32]

@@ -19,9 +19,10 @@ from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples, window_bounds
 from jtm_core.gradients import head_weights
-from jtm_core.kernels import run_chunks, score_rows
+from jtm_core.kernels import score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows
 from jtm_core.row_products import dot_rows
+from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
 

@@ -23,13 +23,13 @@ from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples
 from jtm_core.gradients import head_weights
-from jtm_core.kernels import run_chunks
 from jtm_core.model import JtmNetwork
 from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
 from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
+from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
 
 Sums = NDArray[np.float64]

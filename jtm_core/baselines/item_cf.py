@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.kernels import run_chunks
-from jtm_core.metrics import Floats
+from jtm_core.threads import run_chunks
 
 LONGEST_HISTORY = 1000
 """Behaviours of one user that count, the last ones."""
@@ -38,6 +37,7 @@ _SATURATION, _LENGTH_SHARE = 1.2, 0.75
 _ROWS_PER_CHUNK = 512
 _QUANTA = 2.0**40
 
+Floats = NDArray[np.float64]
 Index = NDArray[np.int32]
 Weighting = Literal["cosine", "bm25"]
 

@@ -14,10 +14,10 @@ from jtm_core.beam import BeamSearch, Ranking, full_scan, start_level, without_i
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import Precision
-from jtm_core.kernels import num_threads, set_num_threads
 from jtm_core.model import make_network
 from jtm_core.scoring import FusedScorer, NodeTable, Scorer, TorchScorer, Windows, make_scorer, windows_of
 from jtm_core.selection import keep_best, make_keys
+from jtm_core.threads import num_threads, set_num_threads
 from jtm_core.tree import TreeIndex
 
 
