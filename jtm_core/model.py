@@ -14,7 +14,6 @@ node) says, so the windows depend on the node and only the slow path :func:`atte
 Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H hidden units.
 """
 
-from dataclasses import asdict
 from typing import cast
 
 import numpy as np
@@ -102,14 +101,6 @@ def on_device(network: JtmNetwork) -> JtmNetwork:
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def node_rows(tree: TreeIndex, codes: Ints, level: int) -> Ints:
-    """Rows of the table that hold the vectors of used nodes, all of one level; same shape as ``codes``."""
-    if level < tree.height:
-        return codes
-    first = first_code(level)
-    return first + tree.item_of_leaf()[codes - first]
-
-
 def behaviour_rows(tree: TreeIndex, items: Ints, level: int, features: str) -> Ints:
     """Rows of the table by which items stand as behaviours on a level: int64 of the items' shape.
 
@@ -146,8 +137,3 @@ def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Ten
         counts = present.sum(1).clamp(min=1)[:, None, None]
         pooled.append(torch.einsum("sct,std->scd", weights, behaviours) / counts)
     return network.logits(network.user_half(torch.stack(pooled, dim=2)) + network.node_half(nodes_SCD))
-
-
-def network_metadata(network: JtmNetwork) -> dict[str, object]:
-    """What is needed to build the network again: its config, items and height."""
-    return {"config": asdict(network.config), "num_items": network.num_items, "height": network.height}
