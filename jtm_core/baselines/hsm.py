@@ -24,10 +24,10 @@ from torch.nn.functional import softplus
 
 from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
 from jtm_core.baselines.protocol import check_query
-from jtm_core.batches import TrainingBatch, gather_runs
+from jtm_core.batches import NodeRows, TrainingBatch, gather_runs
 from jtm_core.beam import Ranking
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.codes import ancestors_up, children_of, first_code
+from jtm_core.codes import children_of, first_code
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples
 from jtm_core.gradients import autograd_gradients
@@ -53,25 +53,21 @@ class PathMaker:
     """
 
     def __init__(self, tree: TreeIndex, window_sizes: tuple[int, ...]) -> None:
-        self._tree, self._window_sizes = tree, window_sizes
-        self._is_used, self._item_of_leaf = _used_nodes(tree), tree.item_of_leaf()
+        self._window_sizes, self._is_used = window_sizes, _used_nodes(tree)
+        self._table = NodeRows(tree, range(1, tree.height + 1), "flat")
 
     def make(self, items: Ints, samples: Samples) -> TrainingBatch:
         """The batch of some samples over the flat ``items``; steps of a path without a choice have no rows."""
-        height, first_leaf = self._tree.height, first_code(self._tree.height)
         runs, bounds = gather_runs(items, samples, self._window_sizes)
-        leaves = self._tree.leaf_of_item[samples.targets]
-        paths = np.stack([ancestors_up(leaves, height - level) for level in range(1, height + 1)], axis=1)
+        paths = self._table.lift(samples.targets).T
         siblings = ((paths + 1) ^ 1) - 1
         sample, level = np.nonzero(self._is_used[siblings])
         pairs = np.stack([paths[sample, level], siblings[sample, level]], axis=1)
         codes, nodes = np.unique(pairs, return_inverse=True)
-        is_leaf = codes >= first_leaf
-        codes[is_leaf] = first_leaf + self._item_of_leaf[codes[is_leaf] - first_leaf]
         labels = np.tile(np.array([1, 0], dtype=np.float32), len(pairs))
         users, offsets = np.repeat(sample, 2).astype(np.int32), np.zeros(pairs.size, dtype=np.float32)
         rows = Rows(users, nodes.ravel().astype(np.int32), labels, offsets, np.array([0, pairs.size]))
-        return TrainingBatch(runs.offsets, bounds, (runs.values + first_leaf)[None], codes, rows)
+        return TrainingBatch(runs.offsets, bounds, self._table.of_behaviours(runs.values)[:1], self._table.of_nodes(codes), rows)
 
 
 def path_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
