@@ -89,8 +89,8 @@ def moved_share_figure(experiment: Experiment) -> Figure | None:
 
 
 def loss_figure(experiment: Experiment) -> Figure | None:
-    """Training loss over the batches of each iteration."""
-    labels = ("batch", "mean loss per sample")
+    """Training loss over the epochs of each iteration."""
+    labels = ("hundredths of an epoch", "mean loss per sample")
     return _line_per_iteration(_curves(experiment, TRAINING_LOSS), f"Training loss, {experiment.data_name}", labels)
 
 

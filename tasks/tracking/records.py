@@ -17,7 +17,7 @@ Row = Mapping[str, Cell]
 """One row of a table: column title -> cell, the same columns in the same order in every row."""
 
 TRAINING_LOSS = "training/loss"
-"""Curve of the mean loss per sample over batches; drawn by the loss figure."""
+"""Curve of the mean loss per sample over hundredths of an epoch; drawn by the loss figure."""
 VALIDATION_RECALL = "training/validation_recall"
 """Curve of validation recall after each epoch."""
 
@@ -97,7 +97,7 @@ class Iteration:
         Flat names, see the module; logged on the nested run, and on the parent with step ``number``. Put the deciding
         one first: it is what MLflow's comparison page draws before anyone chooses.
     curves : mapping of str to Curve
-        Within the iteration, logged on the nested run only, e.g. ``TRAINING_LOSS`` by batch.
+        Within the iteration, logged on the nested run only, e.g. ``TRAINING_LOSS``.
     learning : TreeLearning or None
         None where no tree was learned (iteration 0).
     artefacts : mapping of str to Path
