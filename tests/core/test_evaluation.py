@@ -11,9 +11,11 @@ from jtm_core import evaluation
 from jtm_core.beam import BeamSearch, full_scan
 from jtm_core.behaviours import Ragged
 from jtm_core.config import EvaluationConfig
-from jtm_core.evaluation import Questions, evaluate, list_overlap
+from jtm_core.evaluation import Questions, evaluate, list_overlap, validate
+from jtm_core.gate import deciding_name
 from jtm_core.metrics import metrics_at
 from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.systems.retrieval import BeamRecommender, ScanRecommender
 
 CONFIG = EvaluationConfig(cutoffs=(2, 5), beam_width=6, small_beam_width=3)
 NUM_USERS = 300
@@ -60,6 +62,33 @@ def test_cutoffs_beyond_the_catalogue_are_measured_by_every_scorer(attention: bo
     metrics = evaluate(world.network, world.tree, asked, config, 1).metrics
     assert {f"{part}recall_at_{cutoff}" for part in ("", "filtered/") for cutoff in (3, 20)} <= set(metrics)
     assert metrics["recall_at_20"] == 1
+
+
+def test_every_search_is_judged_with_seen_items_and_without(world: SmallWorld, asked: Questions) -> None:
+    metrics = evaluate(world.network, world.tree, asked, CONFIG, 1).metrics
+    wide, narrow = (BeamRecommender(world.network, world.tree, 1, width) for width in (6, 3))
+    scan = ScanRecommender(world.network, world.tree)
+    for name, search, cutoffs in (("", wide, [2, 5]), ("small_beam", narrow, [2]), ("full_scan", scan, [2, 5])):
+        for prefix, excluded in ((f"{name}/" if name else "", None), (f"{name}_filtered/".removeprefix("_"), asked.histories)):
+            lists = search.recommend(asked.histories, cutoffs[-1], excluded)
+            for metric, values in metrics_at(lists, asked.truths, asked.histories, cutoffs).items():
+                assert metrics[prefix + metric] == pytest.approx(values.mean()), (prefix, metric)
+
+
+@pytest.mark.parametrize("filter_seen", [False, True])
+@pytest.mark.parametrize(("cutoffs", "truth"), [((2, 5), "multiset"), ((2, 5), "set"), ((5, 60), "multiset")])
+def test_validation_is_worth_what_evaluation_decides_by(
+    world: SmallWorld, asked: Questions, cutoffs: tuple[int, ...], truth: Any, filter_seen: bool
+) -> None:
+    config = EvaluationConfig(cutoffs=cutoffs, beam_width=cutoffs[-1], small_beam_width=3, truth=truth, filter_seen=filter_seen)
+    validation = validate(world.network, world.tree, asked, config, 1)
+    metrics = evaluate(world.network, world.tree, asked, config, 1).metrics
+    assert validation.recall == pytest.approx(metrics[deciding_name(config, 50)])
+    search = BeamRecommender(world.network, world.tree, 1, cutoffs[-1])
+    lists = search.recommend(asked.histories, cutoffs[-1], asked.histories if filter_seen else None)
+    assert validation.list_overlap == pytest.approx(list_overlap(lists, 50))
+    logits = BeamSearch(make_scorer(world.network, world.tree), cutoffs[-1], 1).rank(asked.windows).logits[:, : cutoffs[-1]]
+    assert validation.score_spread == pytest.approx(np.mean([row[np.isfinite(row)].std() for row in logits]), rel=1e-4)
 
 
 def test_the_full_scan_is_bounded_and_says_so(world: SmallWorld, asked: Questions, monkeypatch: pytest.MonkeyPatch) -> None:

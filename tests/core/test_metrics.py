@@ -101,9 +101,11 @@ def test_recall_never_falls_with_the_cutoff_and_stays_within_one(users: tuple[li
     [
         ([[1, 2]], ragged([1], [2]), [1], "set", "one row a user"),
         ([[1, 2]], ragged([1]), [3], "set", r"cutoffs are \[3\]; allowed are 1 .. 2"),
+        ([[1, 2]], ragged([1]), [0], "set", r"cutoffs are \[0\]; allowed are 1 .. 2"),
         ([[1, 2]], ragged([1]), [], "set", "cutoffs are"),
         ([[1, 2]], ragged([]), [1], "set", r"rows \[0\] have no ground truth"),
         ([[2, 2]], ragged([1]), [1], "set", r"rows \[0\] repeat an item"),
+        ([[0, 0]], ragged([1]), [1], "set", r"rows \[0\] repeat an item"),
         ([[1, 2]], ragged([1]), [1], "bag", "truth is 'bag'; allowed are"),
     ],
 )

@@ -110,6 +110,16 @@ def test_exclusions_shorten_no_list_as_long_as_there_are_items(world: SmallWorld
         assert (np.diff(logits[user][: len(expected)]) <= 0).all()
 
 
+def test_what_is_excluded_twice_counts_once(world: SmallWorld) -> None:
+    retriever, rng = Retriever(world.network, world.tree, 4, 1), np.random.default_rng(5)
+    rows = np.stack([rng.permutation(300)[:200] for _ in range(len(world.histories))])
+    once, twice = (Ragged(np.tile(rows, n).ravel(), 200 * n * np.arange(len(rows) + 1)) for n in (1, 2))
+    expected, found = (retriever.recommend_batch(world.histories, 4, excluded) for excluded in (once, twice))
+    assert (expected[0] >= 0).all()
+    assert np.array_equal(found[0], expected[0])
+    assert np.array_equal(found[1], expected[1])
+
+
 def test_widening_ends_where_a_search_may_return_few_items(world: SmallWorld) -> None:
     """Five items are allowed and two of them excluded, which no beam can make up for."""
     allowed = np.isin(np.arange(300), [3, 50, 120, 200, 299])
@@ -163,6 +173,10 @@ def test_bad_questions_are_refused(world: SmallWorld) -> None:
         retriever.recommend([1], 3, exclude=[999])
     with pytest.raises(ValueError, match=r"count is 17; allowed are 1 .. 16"):
         retriever.recommend([1], 17)
+    with pytest.raises(ValueError, match=r"exclude holds the items \[-1\]"):
+        retriever.recommend([1], 3, exclude=[-1])
+    with pytest.raises(ValueError, match=r"count is 0; allowed are 1 .. 16"):
+        retriever.recommend([1], 0)
     with pytest.raises(ValueError, match="type float64"):
         retriever.recommend([1.5], 3)
     with pytest.raises(ValueError, match="1 rows of exclude for 60 histories"):

@@ -326,6 +326,8 @@ def parts(lessons: Lessons) -> dict[str, Any]:
         ({"asked": ragged([[1]])}, "40 rows known, 1 asked; there must be one each"),
         ({"known": ragged([]), "asked": ragged([])}, "0 rows known, 0 asked"),
         ({"known": ragged([[1], []]), "asked": ragged([[1], [2]])}, r"rows \[1\] of known are empty"),
+        ({"known": ragged([[1], [2]]), "asked": ragged([[1], []])}, r"rows \[1\] of asked are empty"),
+        ({"asked": ragged([[-1]])}, "asked hold the item ids -1 .. -1; allowed are 0 .. 127"),
     ],
 )
 def test_lessons_check_themselves(changes: dict[str, Any], message: str) -> None:
@@ -342,6 +344,7 @@ def test_lessons_hold_nothing_of_test_users() -> None:
     assert (lengths[split.validation.users] == 0).all()
     first = take_slices(world.behaviours.items, world.behaviours.offsets[split.validation.users], split.validation.history_lengths)
     assert np.array_equal(lessons.known.values, first.values)
+    assert np.array_equal(lessons.asked.values, evaluation_truths(world.behaviours, split.validation).values)
 
 
 @pytest.mark.parametrize("filter_seen", [False, True])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jtm_core.behaviours import evaluation_histories, evaluation_truths
+from jtm_core.behaviours import evaluation_histories, evaluation_truths, training_histories
 from jtm_core.comparison_config import TuningConfig
 from jtm_core.config import JtmConfig
 from jtm_core.counting_config import CountingConfig
 from jtm_core.formats.arrays import read_arrays, write_arrays
+from jtm_core.list_measures import list_measures
 from jtm_core.metrics import metrics_at
 from jtm_core.systems.naming import settings_of
 from jtm_core.tuning import planned_trials
@@ -138,8 +139,21 @@ def test_a_damaged_checkpoint_of_a_fit_is_passed_over(data: DataReferences, conf
     assert not folder.exists()
 
 
-def test_counting_settings_reach_the_systems_that_count(data: DataReferences, config: JtmConfig) -> None:
-    assert fitted(data, config, "item-cf", counting=CountingConfig(num_neighbours=1)).lists != fitted(data, config, "item-cf").lists
+@pytest.mark.parametrize(
+    ("system", "changes"),
+    [
+        ("item-cf", {"num_neighbours": 1}),
+        ("item-cf-bm25", {"num_neighbours": 1}),
+        ("als", {"als_factors": 2}),
+        ("als", {"als_regularisation": 10.0}),
+        ("als", {"als_confidence": 40.0}),
+        ("als", {"als_iterations": 1}),
+    ],
+)
+def test_counting_settings_reach_the_systems_that_count(
+    data: DataReferences, config: JtmConfig, system: str, changes: dict[str, Any]
+) -> None:
+    assert fitted(data, config, system, counting=CountingConfig(**changes)).lists != fitted(data, config, system).lists
 
 
 def test_timings_are_no_part_of_what_later_steps_depend_on(data: DataReferences, config: JtmConfig) -> None:
@@ -161,6 +175,11 @@ def test_judged_metrics_are_those_of_the_lists(data: DataReferences, config: Jtm
     listed = {int(item) for row in lists["test"] for item in row[:5]}
     assert judged["test"]["coverage_at_5"] == pytest.approx(len(listed) / data.num_items)
     assert judged["validation"].keys() == judged["test"].keys()
+    popularity = np.bincount(training_histories(behaviours, split).values, minlength=data.num_items)
+    name = "popularity_percentile_at_5"
+    assert judged["test"][name] == pytest.approx(list_measures(lists["test"], popularity, [5])[name])
+    everything = np.bincount(behaviours.items, minlength=data.num_items)
+    assert judged["test"][name] != pytest.approx(list_measures(lists["test"], everything, [5])[name]), "what is judged by taught nobody"
 
 
 def test_a_beam_over_all_leaves_finds_what_the_full_scan_finds(data: DataReferences, config: JtmConfig) -> None:
@@ -194,6 +213,23 @@ def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config
     sensitivity = found["sensitivity", "tree_learning.method=fixed", "test/recall_at_10"]
     assert sensitivity["mean"] == pytest.approx(recall[3] - recall[1])  # against the reference under the same, first seed
     assert {kind for kind, _, _ in found} == {"difference", "sensitivity"}
+
+
+@pytest.mark.parametrize("truth", ["multiset", "set"])
+def test_repeats_and_seen_items_count_as_the_settings_say(data: DataReferences, config: JtmConfig, truth: Any) -> None:
+    config, store = replace(config, evaluation=replace(config.evaluation, truth=truth)), open_store()
+    runs = tuple(fitted(data, config, system) for system in ("popularity", "tdm"))
+    first, second = (store.read_json(judge_lists.compute(run, data, config))["test"] for run in runs)
+    behaviours, split = read_data(store, data)
+    known, truths = evaluation_histories(behaviours, split.test), evaluation_truths(behaviours, split.test)
+    expected = metrics_at(read_lists(store, runs[1].lists)["test"].astype(int), truths, known, [5, 10], truth)
+    searched = store.read_json(search_tree.compute(runs[1], data, config, (10,)).metrics)["test"]
+    for name in ("recall_at_5", "recall_at_10"):
+        assert second[name] == searched[f"beam_0010/{name}"] == pytest.approx(expected[name].mean())
+    gains = {one["measure"]: one["mean"] for one in store.read_json(contrast_systems.compute(runs, data, config))["contrasts"]}
+    names = [f"{seen}recall_at_{cutoff}" for seen in ("", "filtered/") for cutoff in (5, 10)]
+    assert gains == pytest.approx({f"test/{name}": second[name] - first[name] for name in names})
+    assert gains["test/filtered/recall_at_10"] != pytest.approx(gains["test/recall_at_10"])
 
 
 def test_four_cells_make_an_ablation(data: DataReferences, config: JtmConfig) -> None:

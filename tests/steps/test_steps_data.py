@@ -153,6 +153,37 @@ def test_a_broken_rule_is_kept_with_the_offending_lines(home: Path, make_config:
     assert "time_in_range" in content["text"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "row", "failed"),
+    [
+        ({"latest_time": 2_000_000}, "7,3,3,pv,2000001", ["time_in_range"]),
+        ({"latest_time": 2_000_000, "out_of_range": "drop"}, "7,3,3,pv,2000001", []),
+        ({"behaviour_types": ("pv", "cart")}, "7,3,3,buy,1000000", ["kept_types_occur"]),
+        ({"behaviour_types": ("pv", "buy")}, "7,3,3,buy,1000000", []),
+        ({}, "7,3,3,view,1000000", ["behaviour_known"]),
+    ],
+)
+def test_the_log_is_held_against_its_settings(
+    home: Path, make_config: MakeConfig, changes: dict[str, object], row: str, failed: list[str]
+) -> None:
+    config = make_config()
+    path = Path(config.data.path)
+    path.write_text(path.read_text() + row + "\n")
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
+    outcome = check_log.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
+    rules = open_store().read_json(outcome.report)["report"]["rules"]
+    assert [rule["name"] for rule in rules if rule["verdict"] == "failed"] == failed
+
+
+def test_behaviours_are_held_against_the_settings_they_were_prepared_by(ingested: IngestedLog, make_config: MakeConfig) -> None:
+    """In time, users are in both splits and teach; each user has 12 behaviours."""
+    config = make_config(split=SplitConfig(protocol="time"))
+    data = prepare_behaviours.compute(ingested, config, None)
+    assert check_behaviours.compute(data, config).is_passed
+    for part, wrong in (("split", SplitConfig()), ("data", dataclasses.replace(config.data, minimum_user_behaviours=13))):
+        assert not check_behaviours.compute(data, dataclasses.replace(config, **{part: wrong})).is_passed
+
+
 @pytest.mark.parametrize("method", ["category", "random", "two_means"])
 def test_every_item_has_a_leaf_of_the_first_tree(data: DataReferences, make_config: MakeConfig, method: str) -> None:
     grown = plant_tree.compute(data, make_config(first_tree=FirstTreeConfig(method=method)), None)
