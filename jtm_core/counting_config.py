@@ -22,8 +22,8 @@ class CountingConfig:
     """ALS: width of the vectors."""
     als_regularisation: Annotated[float, Gt(0)] = 0.01
     """ALS: weight of the squared vectors."""
-    als_confidence: Annotated[float, Gt(0)] = 1.0
-    """ALS: confidence of a cell for each behaviour in it; a cell without any has 1 (as ``implicit`` defines it)."""
+    als_confidence: Annotated[float, Gt(0)] = 40.0
+    """ALS: confidence of a cell for each behaviour in it (Hu et al.: 40); a cell without any has 1 (as ``implicit`` defines it)."""
     als_iterations: PositiveInt = 15
     """ALS: alternations."""
 

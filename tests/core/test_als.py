@@ -100,5 +100,7 @@ def test_errors_say_what_came_and_what_is_allowed() -> None:
         AlsSettings(factors=0)
     with pytest.raises(ValueError, match=r"confidence -1\.0; both must be above 0"):
         AlsSettings(confidence=-1.0)
+    with pytest.raises(ValueError, match=r"regularisation is 0\.0, confidence 40\.0; both must be above 0"):
+        AlsSettings(regularisation=0.0)
     with pytest.raises(ValueError, match="ALS needs at least 1"):
         ImplicitALS.fit(ragged([[]]), 3, seed=1)
