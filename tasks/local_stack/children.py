@@ -62,8 +62,10 @@ class Children:
         )
 
     def start(self, name: str, command: Sequence[str], grace_seconds: float = 10.0) -> Child:
-        """Start ``python -m <command>`` in a session of its own, its output in ``<logs>/<name>.log``."""
+        """Start ``python -m <command>`` in a session of its own, its output in ``<logs>/<name>.log``; the last is kept."""
         log = self._logs / f"{name}.log"
+        if log.exists():
+            log.replace(log.with_suffix(".log.before"))  # what the last stack may have died of
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],

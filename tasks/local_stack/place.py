@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.local_stack.groups import MARK
 from tasks.settings import PROJECT_ROOT
 
 LOOPBACK = "127.0.0.1"
@@ -64,6 +65,7 @@ class Place:
             **{name: value for name, value in os.environ.items() if not _is_of_another_database(name)},
             **QUIET,
             "JTM_HOME": str(self.home),
+            MARK: str(self.home),
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_API_URL": self.prefect_api,
             "PREFECT_UI_URL": self.prefect_url,

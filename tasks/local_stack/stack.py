@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.local_stack.children import Children, answers
+from tasks.local_stack.groups import stop_marked
 from tasks.local_stack.lock import Holder, StackLock
 from tasks.local_stack.orchestration import WORK_POOL, client_of, close_abandoned_runs, has_worker, make_work_pool
 from tasks.local_stack.place import LOOPBACK, Place, choose_place
@@ -41,6 +42,7 @@ def local_stack(home: Path, tell: Callable[[str], None]) -> Iterator[tuple[Place
         If a part does not start; the message quotes its log.
     """
     lock = StackLock(home)
+    _stop_left_behind(home, tell)
     place = choose_place(home, _ports(lock.before))
     lock.announce(place.prefect_port, place.mlflow_port)
     children = Children(place.logs, place.environment(), lock.descriptor)
@@ -51,7 +53,15 @@ def local_stack(home: Path, tell: Callable[[str], None]) -> Iterator[tuple[Place
         with _undisturbed():
             tell("Stopping the worker and the servers ...")
             children.stop_all()
+            _stop_left_behind(home, tell)
             lock.release()
+
+
+def _stop_left_behind(home: Path, tell: Callable[[str], None]) -> None:
+    """Stop flow runs that outlived their worker, before they are called crashed and others take their place."""
+    num_stopped = stop_marked(str(home), _WORKER_GRACE_SECONDS)
+    if num_stopped:
+        tell(f"Stopped {num_stopped} processes that a worker had left behind")
 
 
 def _start(place: Place, children: Children, tell: Callable[[str], None]) -> None:

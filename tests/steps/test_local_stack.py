@@ -28,7 +28,7 @@ from tasks.local_stack import children as children_module
 from tasks.local_stack import terminal
 from tasks.local_stack.children import Children, StackFailed, answers, tail
 from tasks.local_stack.following import Follower, LogLine, Moment, Progress, links_in, table_rows
-from tasks.local_stack.groups import members, stop_group
+from tasks.local_stack.groups import MARK, marked, members, stop_group, stop_marked
 from tasks.local_stack.lock import Holder, StackIsRunning, StackLock, read_holder
 from tasks.local_stack.orchestration import close_abandoned_runs
 from tasks.local_stack.place import LOOPBACK, Place, choose_place, free_port, without_proxy
@@ -82,7 +82,7 @@ def test_children_are_told_where_everything_is(tmp_path: Path, monkeypatch: pyte
     environment = Place(tmp_path, 4321, 5432).environment()
     assert environment["PREFECT_API_URL"] == environment["PREFECT_UI_API_URL"] == "http://127.0.0.1:4321/api"
     assert environment["MLFLOW_TRACKING_URI"] == "http://127.0.0.1:5432"
-    assert environment["JTM_HOME"] == str(tmp_path)
+    assert environment["JTM_HOME"] == environment[MARK] == str(tmp_path)
     assert environment["PREFECT_SERVER_EPHEMERAL_ENABLED"] == environment["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert environment["DO_NOT_TRACK"] == environment["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert environment["OMP_NUM_THREADS"] == "1", "what the user sets stays"
@@ -226,6 +226,30 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     supervisor.stdout.close()
     assert wait_until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE)
     StackLock(tmp_path).release()
+
+
+def test_what_a_killed_worker_left_is_found_by_its_stack(tmp_path: Path) -> None:
+    """A flow run has a session of its own, and once the worker is gone no parent that is ours."""
+    run = "import subprocess, sys; print(subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, start_new_session=True).pid)"
+    command = [sys.executable, "-c", run, sys.executable, "-c", "import time; time.sleep(60)"]
+    homes = [str(tmp_path / name) for name in ("ours", "another's")]
+    printed = [subprocess.run(command, env={**os.environ, MARK: home}, stdout=subprocess.PIPE, check=True).stdout for home in homes]
+    ours, others = (psutil.Process(int(line)) for line in printed)
+    assert [process.pid for process in marked(homes[0])] == [ours.pid]
+    assert stop_marked(homes[0], 5.0) == 1
+    assert wait_until(lambda: not ours.is_running() or ours.status() == psutil.STATUS_ZOMBIE)
+    assert stop_marked(homes[0], 5.0) == 0
+    assert others.is_running()
+    others.kill()
+
+
+def test_the_log_of_the_last_stack_is_kept(children: Children, tmp_path: Path) -> None:
+    children.run("list", ["platform"], 30)
+    log = next(tmp_path.rglob("list.log"))
+    before = log.read_text()
+    children.run("list", ["platform"], 30)
+    assert before
+    assert log.with_suffix(".log.before").read_text() == before
 
 
 def test_a_killed_supervisors_ended_children_are_nobodys_to_stop(lock: StackLock, tmp_path: Path) -> None:
