@@ -34,6 +34,7 @@ def atomic_path(destination: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # a rename must not reach the disk before the bytes it names
+        temporary.chmod(folder.stat().st_mode & 0o666)  # as any new file has it; safetensors lets nobody else read its own
         os.replace(temporary, destination)
     finally:
         remove(folder)

@@ -39,6 +39,19 @@ def test_discarding_takes_a_file_and_what_killed_writers_left_of_it(tmp_path: Pa
     assert names_in(tmp_path) == left
 
 
+@pytest.mark.parametrize(("hidden", "expected"), [(0o022, 0o644), (0o027, 0o640)])
+def test_a_file_may_be_read_by_whom_the_umask_lets_whatever_its_writer_did(hidden: int, expected: int, tmp_path: Path) -> None:
+    """As safetensors lets nobody else read what it writes, and who serves need not be who trains."""
+    before = os.umask(hidden)
+    try:
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("whole")
+            temporary.chmod(0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == expected
+
+
 def test_a_file_appears_whole_and_nothing_else_stays(tmp_path: Path) -> None:
     destination = tmp_path / "new" / "a.txt"
     with atomic_path(destination) as temporary:
