@@ -39,6 +39,10 @@ R = TypeVar("R")
 _running_key: ContextVar[str] = ContextVar("running_key")
 
 
+class CodeChangedError(RuntimeError):
+    """The source that a step's key stands for is not the source on disk any more."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept(Generic[R]):
     """A result found again, and what it cost to make."""
@@ -68,6 +72,7 @@ class Step(Generic[P, R]):
         self.name = function.__name__.replace("_", "-")
         self.uses = uses
         self._packages = packages
+        self._source = _source_digest(function)
         self._signature = inspect.signature(function)
         functools.update_wrapper(self, function)
 
@@ -86,11 +91,10 @@ class Step(Generic[P, R]):
         """Key of one call; equal exactly if the call must give the same result."""
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        source = Path(inspect.getfile(self.fn)).read_bytes()
         parts = {
             "step": self.name,
             "arguments": {name: self._argument(value) for name, value in bound.arguments.items()},
-            "code": [hashlib.sha256(source).hexdigest(), *(package_fingerprint(package) for package in self._packages)],
+            "code": [self._source, *(package_fingerprint(package) for package in self._packages)],
         }
         return digest_of_text(canonical_json(parts))
 
@@ -146,10 +150,24 @@ class Step(Generic[P, R]):
                 cost = meter.cost()
         finally:
             _running_key.reset(token)
+        self._require_code_of_key()
         adapter: TypeAdapter[R] = TypeAdapter(get_type_hints(self.fn)["return"])
         record = {"step": self.name, "result": adapter.dump_python(value, mode="json"), "cost": dataclasses.asdict(cost)}
         write_text_durably(_record_path(store, key), canonical_json(record, indent=1) + "\n")
         return Kept(value, cost)
+
+    def _require_code_of_key(self) -> None:
+        """Python loads a module when it is first asked for, so what an edit or a pull changed may have made a part of the result."""
+        is_same = _source_digest(self.fn) == self._source
+        if not is_same or any(package_fingerprint.__wrapped__(name) != package_fingerprint(name) for name in self._packages):
+            raise CodeChangedError(
+                f"the project's code was changed while {self.name} ran, so nothing tells which code made its result; it is not kept. "
+                "Run the flow again: what was done before the change is there for the code that did it"
+            )
+
+
+def _source_digest(function: Callable[..., Any]) -> str:
+    return hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
 
 
 def step(*, run_name: str, uses: tuple[str, ...] = (), packages: tuple[str, ...] = ("jtm_core",)) -> Callable[[Callable[P, R]], Step[P, R]]:

@@ -1,8 +1,10 @@
 """Steps are done once: what makes two calls the same, and when a kept result may be used."""
 
 import dataclasses
+import importlib
 import json
 import logging
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,14 +69,39 @@ def test_a_second_run_of_a_step_waits_for_the_first(fails: bool, tmp_path: Path,
         first = pool.submit(slow_step.compute, 3)
         assert entered.wait(30)
         second = pool.submit(slow_step.compute, 3)
-        while "another run is at slow" not in caplog.text:
+        deadline = time.monotonic() + 30
+        while "another run is at slow" not in caplog.text and time.monotonic() < deadline:
             time.sleep(0.01)
+        assert "another run is at slow" in caplog.text
         assert CALLS == [3]
         may_end.set()
         assert second.result(30).count == 3
     assert bool(first.exception()) == fails
     assert len(CALLS) == 1 + fails
     assert not list((tmp_path / "steps").glob("*.lock"))
+
+
+@pytest.mark.parametrize("changed", ["the step", "the core"])
+def test_what_was_made_while_code_changed_is_not_kept(changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a package that is pulled while a run works, old and new modules may have had their part in it."""
+    (tmp_path / "changing_room").mkdir()
+    module = tmp_path / "changing_room" / "__init__.py"
+    body = "from tasks.store import open_store\nfrom tasks.references import ReportRef\n"
+    module.write_text(f"{body}def made(number: int) -> ReportRef:\n    return ReportRef(open_store().save_json('made', number))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    function = importlib.import_module("changing_room").made
+    del sys.modules["changing_room"]
+    of_code = step(run_name="made", packages=("changing_room",) if changed == "the core" else ())(function)
+    source = module.read_text()
+    assert of_code.compute(1) == of_code.compute(1)
+    edited = module if changed == "the step" else module.with_name("other.py")
+    edited.write_text(source + "# another\n")
+    with pytest.raises(caching.CodeChangedError, match="the project's code was changed while made ran"):
+        of_code.compute(2)
+    assert len(list((tmp_path / "steps").glob("*.json"))) == 1
+    module.write_text(source)
+    module.with_name("other.py").unlink(missing_ok=True)
+    of_code.compute(2)
 
 
 def test_other_arguments_compute_again() -> None:
