@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
 
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
@@ -19,7 +20,7 @@ class DataRefusedError(ValueError):
 
 @outside_task("pass-gate-{outcome.suite}")
 def pass_gate(run: RunRef, outcome: CheckOutcome) -> None:
-    """Show a check report in Prefect and MLflow, and stop the run if a hard rule is broken.
+    """Show a check report in Prefect and MLflow, warn of soft rules that are broken, and stop the run if a hard one is.
 
     Raises
     ------
@@ -33,6 +34,8 @@ def pass_gate(run: RunRef, outcome: CheckOutcome) -> None:
     _log_to_mlflow(store, run, outcome, content)
     if not outcome.is_passed:
         raise DataRefusedError(content["text"])
+    if content["report"]["num_warnings"]:
+        get_run_logger().warning(content["text"])
 
 
 def _headline(report: dict[str, Any]) -> str:

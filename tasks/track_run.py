@@ -95,18 +95,18 @@ def _tracked_alone(what: Tracked, source: SourceRef, key: str) -> Iterator[RunRe
         with collected_costs(), record_system_metrics(run.run_id):
             yield run
             log_costs(run, time.perf_counter() - begun)
-    except BaseException:
-        _close_failed(run)
+    except BaseException as error:
+        _close_early(run, "FAILED" if isinstance(error, Exception) else "KILLED")  # a signal, Prefect's cancellation among them
         raise
     close_run(run, "FINISHED")
 
 
-def _close_failed(run: RunRef) -> None:
-    """Mark a run as failed; if even that fails, what stopped the flow stays the error that is shown."""
+def _close_early(run: RunRef, status: Literal["FAILED", "KILLED"]) -> None:
+    """End a run that did not come to its end; if even that fails, what stopped the flow stays the error that is shown."""
     try:
-        close_run(run, "FAILED")
+        close_run(run, status)
     except Exception as error:  # noqa: BLE001 (the first error is the one to raise)
-        get_run_logger().warning("MLflow run %s could not be marked as failed: %s", run.run_id, error)
+        get_run_logger().warning("MLflow run %s could not be marked as %s: %s", run.run_id, status, error)
 
 
 @outside_task("open-run-{what.data_name}")
@@ -163,7 +163,7 @@ def log_costs(run: RunRef, total_seconds: float) -> None:
 
 
 @outside_task("close-run-{status}")
-def close_run(run: RunRef, status: Literal["FINISHED", "FAILED"]) -> None:
+def close_run(run: RunRef, status: Literal["FINISHED", "FAILED", "KILLED"]) -> None:
     """End the run in MLflow."""
     from tasks.tracking.runs import finish_run
 

@@ -1,6 +1,7 @@
 """One Prefect server and one MLflow database for all flow tests; a small log, a config and a ``JTM_HOME`` for each."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -108,3 +109,12 @@ def parameters(place: Path, request: pytest.FixtureRequest) -> dict[str, dict[st
 def make_log() -> Callable[..., Path]:
     """Writer of such logs."""
     return write_log
+
+
+@pytest.fixture
+def flow_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What flow runs log; Prefect's loggers hand nothing up by themselves."""
+    logger = logging.getLogger("prefect.flow_runs")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)

@@ -1,8 +1,7 @@
 """The same experiment started twice at once: the second waits, so that one MLflow run is never written by two."""
 
-import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -16,15 +15,6 @@ from tasks.references import SourceRef
 from tasks.track_run import tracked_run
 
 SOURCE = SourceRef(name="log.csv", sha256="1" * 64, path="log.csv")
-
-
-@pytest.fixture
-def flow_log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What flow runs log; Prefect's loggers hand nothing up by themselves."""
-    logger = logging.getLogger("prefect.flow_runs")
-    logger.addHandler(caplog.handler)
-    yield caplog
-    logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -59,6 +49,23 @@ def test_a_second_start_waits_for_the_first(
     assert (run_ids[0] == run_ids[1]) == fails
     assert {client.get_run(run_id).info.status for run_id in run_ids} == {"FINISHED"}
     assert not list((Path(environment["JTM_HOME"]) / "runs").iterdir())
+
+
+@pytest.mark.parametrize(("error", "expected"), [(ValueError("bad"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_a_run_that_is_stopped_is_told_from_one_that_fails(
+    error: BaseException, expected: str, environment: Mapping[str, str], mlflow_uri: str
+) -> None:
+    run_ids: list[str] = []
+
+    @flow
+    def experiment(config: JtmConfig) -> None:
+        with tracked_run(config, SOURCE, "") as run:
+            run_ids.append(run.run_id)
+            raise error
+
+    with pytest.raises(type(error)):
+        experiment(JtmConfig(seed=20))
+    assert MlflowClient(tracking_uri=mlflow_uri).get_run(run_ids[0]).info.status == expected
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
