@@ -27,12 +27,13 @@ DEFAULT = JtmConfig()
 
 
 @flow(name="train-jtm", flow_run_name="train-jtm-{config.data.name}")
-def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
+def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "", may_release: bool = True) -> None:
     """Learn tree and model together (Algorithm 1), compare them with baselines, record every version.
 
     Args:
         config: The experiment.
         start_from: Name of a recorded version to start warm from; empty plants a first tree.
+        may_release: Whether its best version may take the place of the released one; off for a try-out.
     """
     source = fetch_log(config)
     with tracked_run(config, source, start_from) as run:
@@ -54,4 +55,5 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "") -> None:
 
         report_results(run, versions, compare_baselines(data, config), config, start)
 
-    release_best(versions, start, config)
+    if may_release:
+        release_best(versions, start, config)

@@ -6,13 +6,13 @@ from typing import Literal
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from jtm_core.config import EvaluationConfig, JtmConfig
+from jtm_core.config import EvaluationConfig
 from tasks.artefacts import read_data, read_network, read_tree, save_report
 from tasks.caching import step
 from tasks.progress import Progress, artifact_key
 from tasks.references import ReportRef, VersionRef
 from tasks.store import open_store
-from tasks.versions import find_version, from_json, require_whole
+from tasks.versions import find_version, recorded_config, require_whole
 
 
 @task(task_run_name="open-version-{version}", cache_policy=NO_CACHE, persist_result=False)
@@ -43,7 +43,7 @@ def evaluate_users(version: VersionRef, users: Literal["validation", "test"], ev
     from jtm_core.evaluation import evaluate, questions_of
 
     store = open_store()
-    trained = from_json(JtmConfig, store.read_json(version.manifest)["config"])
+    trained = recorded_config(version)
     behaviours, split = read_data(store, version.data)
     judges = split.validation if users == "validation" else split.test
     network, tree = read_network(store, version.model), read_tree(store, version.tree)

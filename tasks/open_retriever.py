@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary
 from tasks.store import open_store
-from tasks.versions import UnknownVersionError, find_version, from_json, released
+from tasks.versions import UnknownVersionError, find_version, recorded_config, released
 
 if TYPE_CHECKING:
     from jtm_core.keyed_serving import KeyedRetriever
@@ -44,7 +43,7 @@ def open_retriever(data_name: str, version: str = "", beam_width: int | None = N
     if found.data.name != data_name:
         raise UnknownVersionError(f"version {version!r} is of the data set {found.data.name!r}, not of {data_name!r}")
     store = open_store()
-    config = from_json(JtmConfig, store.read_json(found.manifest)["config"])
+    config = recorded_config(found)
     tree = read_tree(store, found.tree)
     behaviours, split = read_data(store, found.data)
     popularity = Popularity.fit(training_histories(behaviours, split), tree.num_items)

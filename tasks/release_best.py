@@ -32,21 +32,23 @@ def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config
     """
     best, start_recall = best_version(versions), open_store().read_json(start)["recall"] if start else None
     before = released(config.data.name)
+    stays = f"{before.version} stays released, and the next retraining starts from it" if before else "Nothing is released"
     if not is_within_tolerance(best.deciding_recall, start_recall, config.tree_learning.validation_tolerance):
         _say_that_it_is_not(
             f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started "
-            f"from {start_recall:.4f} on the same users. The earlier version stays released, and the next retraining starts from it.",
+            f"from {start_recall:.4f} on the same users. {stays}.",
             config,
         )
     elif before and recorded_at(before) > max(map(recorded_at, versions)):
         _say_that_it_is_not(
             f"{best.version} is not released: this run made no version that was not there, and {before.version} is newer than all of them. "
-            f"It stays released. To go back to the older one, train on from it by start_from.",
+            "It stays released. To go back to the older one, run release-version with its name.",
             config,
         )
     else:
         release(best)
-        get_run_logger().info("released %s", best.version)
+        uncompared = f" in place of {before.version}, not compared with it: this run started from none" if before and not start else ""
+        get_run_logger().info("released %s%s", best.version, uncompared)
 
 
 def _say_that_it_is_not(text: str, config: JtmConfig) -> None:

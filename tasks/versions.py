@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from jtm_core.config import JtmConfig
 from tasks.references import ArtefactRef, VersionRef
 from tasks.settings import jtm_home
 from tasks.store import canonical_json, digest_of_text, open_store, write_text_durably
@@ -97,6 +98,16 @@ def released(data_name: str) -> VersionRef | None:
     """The version that the last finished run of a data set ended with; an unfinished run changes nothing here."""
     path = _release_path(data_name)
     return from_json(VersionRef, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def recorded_config(version: VersionRef) -> JtmConfig:
+    """The settings a version was made with; what older or newer code called otherwise is passed over, and has our defaults."""
+    return from_json(JtmConfig, _known(as_json(JtmConfig()), open_store().read_json(version.manifest)["config"]))
+
+
+def _known(ours: Any, recorded: Any) -> Any:
+    is_of_fields = isinstance(ours, dict) and ours
+    return {name: _known(ours[name], value) for name, value in recorded.items() if name in ours} if is_of_fields else recorded
 
 
 def _versions_in(folder: Path) -> list[VersionRef]:

@@ -11,19 +11,20 @@ import pyarrow as pa
 import pytest
 from prefect.logging import disable_run_logger
 
-from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, TrainingConfig
+from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, SplitConfig, TrainingConfig
 from jtm_core.formats.arrays import read_split
 from jtm_core.gate import best_version, deciding_metric
 from jtm_core.serving import Retriever
 from tasks.artefacts import read_network, read_tree, read_vocabulary
+from tasks.check_data import check_log
 from tasks.evaluate_model import evaluate_model
-from tasks.evaluate_users import open_version
+from tasks.evaluate_users import evaluate_users, open_version
 from tasks.fetch_log import fetch_log
 from tasks.find_released import find_released
 from tasks.ingest_log import ingest_log
 from tasks.iteration_records import iteration_of
 from tasks.learn_tree import learn_tree
-from tasks.look_back import find_start
+from tasks.look_back import find_start, look_back
 from tasks.measure_start import measure_start
 from tasks.open_retriever import open_retriever
 from tasks.plant_tree import plant_tree
@@ -31,10 +32,11 @@ from tasks.prepare_behaviours import prepare_behaviours
 from tasks.record_version import record_version
 from tasks.references import Candidate, DataReferences, GrownTree, ReportRef, Standing, TrainedModel, VersionRef
 from tasks.release_best import release_best
+from tasks.release_named import release_named
 from tasks.report_results import results_rows, table_text
 from tasks.store import BrokenArtefactError, open_store
 from tasks.train_model import train_model
-from tasks.versions import UnknownVersionError, add_version, data_slug, find_version, release, released
+from tasks.versions import UnknownVersionError, add_version, data_slug, find_version, recorded_config, release, released
 
 MakeConfig = Callable[..., JtmConfig]
 
@@ -131,6 +133,17 @@ def test_both_groups_are_evaluated(made: Made) -> None:
     assert {"recall_at_10", "filtered/recall_at_10", "full_scan/recall_at_10", "small_beam/recall_at_5"} <= set(metrics["test"])
 
 
+@pytest.mark.parametrize("users", ["validation", "test"])
+def test_a_version_is_worth_to_a_group_of_users_what_it_was_worth(made: Made, users: Any) -> None:
+    """Searched from the level that was trained first, which the manifest knows."""
+    config = dataclasses.replace(made.config, training=dataclasses.replace(made.config.training, first_level=5))
+    made = Made(made.data, made.grown, train_model.compute(0, made.data, made.grown, config), config)
+    version, store = record(made), open_store()
+    whole = store.read_json(evaluate_model.compute(0, made.data, made.grown.tree, made.trained.model, config))["metrics"]
+    assert whole["validation"] != whole["test"]
+    assert store.read_json(evaluate_users.compute(version, users, config.evaluation)) == {"metrics": {users: whole[users]}}
+
+
 def test_the_first_version_is_accepted_and_can_be_found(made: Made) -> None:
     version = record(made)
     manifest = open_store().read_json(version.manifest)
@@ -158,7 +171,7 @@ def test_the_gate_refuses_what_falls_by_more_than_the_tolerance(made: Made, bett
     assert gate["metric"] == "validation/recall_at_10"
     after = Standing.after_version(standing, version)
     assert after.current == (version if is_accepted else best)
-    assert after.best == best if better else first
+    assert after.best == best, "of equals the earlier one"
 
 
 def test_the_last_cut_off_with_items_decides() -> None:
@@ -204,6 +217,45 @@ def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made,
     changed = {part: dataclasses.replace(getattr(made.config, part), **fields) for part, fields in change.items()}
     with pytest.raises(ValueError, match=f"version {version.version} was made with .*{message}"):
         find_start.fn(version.version, dataclasses.replace(made.config, **changed))
+
+
+def test_a_start_in_time_needs_the_same_share(made: Made) -> None:
+    """Among users the share does nothing."""
+    in_time = dataclasses.replace(made.config, split=SplitConfig(protocol="time"))
+    for config, is_refused in ((made.config, False), (in_time, True)):
+        version = record(dataclasses.replace(made, config=config))
+        changed = dataclasses.replace(config, split=dataclasses.replace(config.split, train_share=0.5))
+        if is_refused:
+            with pytest.raises(ValueError, match=r"was made with split\.train_share = 0\.8, now it is 0\.5: give the same"):
+                find_start.fn(version.version, changed)
+        else:
+            assert find_start.fn(version.version, changed) == version
+
+
+def test_each_part_that_a_start_needs_must_be_whole(made: Made) -> None:
+    version, store = record(made), open_store()
+    data, both = version.data, (version.manifest, version.tree, version.model, version.data.split)
+    for find, parts in ((find_start.fn, (*both, data.items, data.users)), (open_version.fn, (*both, data.behaviours))):
+        for part in parts:
+            path = store.path(part)
+            content = path.read_bytes()
+            path.write_bytes(b"broken")
+            with pytest.raises(BrokenArtefactError, match=f"{part.kind} .* is broken.*version {version.version} cannot be used without it"):
+                find(version.version, *((made.config,) if find == find_start.fn else ()))
+            path.write_bytes(content)
+
+
+def test_another_log_is_held_against_the_one_of_the_released_version(made: Made) -> None:
+    version = record(made)
+    release(version)
+    log = Path(made.config.data.path)
+    assert look_back.fn(ingest_log.compute(fetch_log.fn(made.config), made.config), made.config) is None, "made from this very log"
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[:60]))
+    fewer = ingest_log.compute(fetch_log.fn(made.config), made.config)
+    assert look_back.fn(fewer, made.config) == version
+    for previous, failed in ((version, ["volume_not_collapsed"]), (None, [])):
+        rules = open_store().read_json(check_log.compute(fewer, made.config, previous).report)["report"]["rules"]
+        assert [rule["name"] for rule in rules if rule["verdict"] == "failed"] == failed
 
 
 def test_a_start_that_is_not_whole_is_refused(made: Made) -> None:
@@ -262,7 +314,7 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
         release_best.fn([before], None, made.config)
         release_best.fn([worse], start, made.config)
         assert released("small") == before
-        assert "small-00-worse is not released" in texts[0]
+        assert re.search(rf"small-00-worse is not released.* {before.version} stays released", texts[0])
         release_best.fn([worse, near], start, made.config)
     assert released("small") == near
     assert len(texts) == 1
@@ -285,6 +337,34 @@ def test_an_earlier_run_that_makes_nothing_new_leaves_what_was_released_since(ma
         release_best.fn([first, later[1]], None, made.config)  # broken off before, and finished now
     assert released("small") == first
     assert len(texts) == 1
+
+
+def test_a_version_that_somebody_names_is_released_if_it_is_whole(made: Made) -> None:
+    first = record(made)
+    other = dataclasses.replace(first, version="small-00-other", deciding_recall=2.0)
+    broken = dataclasses.replace(other, version="small-00-broken", tree=dataclasses.replace(first.tree, uri="store/tree/gone"))
+    for version in (other, broken):
+        add_version(version)
+    with disable_run_logger():
+        release_best.fn([other], None, made.config)
+        release_named.fn(first.version)
+        assert released("small") == first
+        with pytest.raises(BrokenArtefactError, match="small-00-broken cannot be used without it"):
+            release_named.fn("small-00-broken")
+        with pytest.raises(UnknownVersionError, match="'none' is not recorded"):
+            release_named.fn("none")
+    assert released("small") == first
+
+
+def test_settings_that_other_code_recorded_are_passed_over(made: Made) -> None:
+    version = record(made)
+    manifest = open_store().read_json(version.manifest)
+    manifest["config"]["training"] |= {"warm_up": 3, "first_level": 2}
+    del manifest["config"]["training"]["level_share"]
+    of_other_code = dataclasses.replace(version, manifest=ReportRef(open_store().save_json("manifest", manifest)))
+    expected = dataclasses.replace(made.config.training, first_level=2)
+    found = dataclasses.replace(recorded_config(of_other_code), iterations=made.config.iterations)  # which no version depends on
+    assert found == dataclasses.replace(made.config, training=expected)
 
 
 def test_a_released_version_serves_as_the_readme_says(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
