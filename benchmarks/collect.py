@@ -14,17 +14,28 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from jtm_core.config import JtmConfig
+from jtm_core.formats.atomic import atomic_path
 from tasks.compare_baselines import compare_baselines
 from tasks.references import DataReferences
 from tasks.store import Store, open_store
+from tasks.versions import data_slug
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SEARCHES = ("", "filtered/", "small_beam/", "full_scan/", "full_scan_filtered/", "search_loss/")
 
 
 def manifests(store: Store, data_name: str) -> list[dict[str, Any]]:
-    """Manifests of all versions recorded for a data set, in the order of the iterations."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in (store.home / "versions" / data_name).glob("*.json")]
+    """Manifests of all versions recorded for a data set, in the order of the iterations.
+
+    Raises
+    ------
+    LookupError
+        If there is none.
+    """
+    folder = store.home / "versions" / data_slug(data_name)
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    if not records:
+        raise LookupError(f"{folder} holds no version of {data_name!r}; give the data.name of a run that has finished in this JTM_HOME")
     found = [json.loads((store.home / record["version"]["manifest"]["uri"]).read_text(encoding="utf-8")) for record in records]
     return sorted(found, key=lambda manifest: int(manifest["iteration"]))
 
@@ -66,7 +77,8 @@ def records(data_name: str, commit: str) -> Iterator[dict[str, Any]]:
 def main(data_name: str, commit: str) -> None:
     """Write the file."""
     lines = [json.dumps(record) for record in records(data_name, commit)]
-    (RESULTS / f"{data_name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with atomic_path(RESULTS / f"{data_name}.jsonl") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
