@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_of_a_fit_is_passed_over(data: DataReferences, conf
         ("item-cf-bm25", {"num_neighbours": 1}),
         ("als", {"als_factors": 2}),
         ("als", {"als_regularisation": 10.0}),
-        ("als", {"als_confidence": 40.0}),
+        ("als", {"als_confidence": 1.0}),
         ("als", {"als_iterations": 1}),
     ],
 )
