@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from prefect.states import State
 
 from flows.evaluate_version import evaluate_version
+from flows.release_version import release_version
 from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
 from tasks.pass_gate import DataRefusedError
@@ -85,6 +86,15 @@ def test_a_longer_run_repeats_nothing(trained: State[Any], parameters: Parameter
     new = {"train-model-small-02", "learn-tree-small-02", "evaluate-model-small-02"}
     assert {name for name, state in found.items() if state != "Cached"} == {*new, "check-machine-small"}
     assert len(found) == 16
+
+
+def test_a_try_out_is_released_by_its_name_alone(trained: State[Any], parameters: Parameters) -> None:
+    best = released(DATA_NAME)
+    (open_store().home / "released" / f"{DATA_NAME}.json").unlink()
+    assert train_jtm(**parameters, may_release=False, return_state=True).is_completed()
+    assert released(DATA_NAME) is None
+    assert release_version(best.version, return_state=True).is_completed()
+    assert released(DATA_NAME) == best
 
 
 def test_bad_data_stop_the_run_before_training(environment: Mapping[str, str], parameters: Parameters) -> None:
