@@ -158,11 +158,7 @@ def digest_of_text(text: str) -> str:
 
 
 def place_durably(partial: Path, destination: Path) -> None:
-    """Flush ``partial`` to the disk and rename it to ``destination`` in one step, replacing what is there.
-
-    Whoever may read the folder may read the file, whatever the library that wrote it thinks: who serves need not be who trains.
-    """
-    partial.chmod(partial.parent.stat().st_mode & 0o666)
+    """Flush ``partial`` to the disk and rename it to ``destination`` in one step, replacing what is there."""
     _flush(partial, os.O_RDONLY)
     partial.replace(destination)
     _flush(destination.parent, os.O_RDONLY | os.O_DIRECTORY)

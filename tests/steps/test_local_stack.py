@@ -25,7 +25,7 @@ from rich.console import Console
 
 from tasks.local_stack import __main__ as entry
 from tasks.local_stack import children as children_module
-from tasks.local_stack import terminal
+from tasks.local_stack import stack, terminal
 from tasks.local_stack.children import Children, StackFailed, answers, tail
 from tasks.local_stack.following import Follower, LogLine, Moment, Progress, links_in, table_rows
 from tasks.local_stack.groups import MARK, marked, members, stop_group, stop_marked
@@ -241,6 +241,17 @@ def test_what_a_killed_worker_left_is_found_by_its_stack(tmp_path: Path) -> None
     assert stop_marked(homes[0], 5.0) == 0
     assert others.is_running()
     others.kill()
+
+
+def test_a_stack_stops_what_a_worker_left_when_it_starts_and_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_start", lambda place, children, tell: None)
+    environment, told = {**os.environ, MARK: str(tmp_path)}, list[str]()
+    left = [subprocess.Popen([sys.executable, "-m", *SLEEP], env=environment)]
+    with stack.local_stack(tmp_path, told.append):
+        assert left[0].wait(15) == -signal.SIGTERM
+        left.append(subprocess.Popen([sys.executable, "-m", *SLEEP], env=environment))
+    assert left[1].wait(15) == -signal.SIGTERM
+    assert told.count("Stopped 1 processes that a worker had left behind") == 2
 
 
 def test_the_log_of_the_last_stack_is_kept(children: Children, tmp_path: Path) -> None:
