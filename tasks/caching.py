@@ -99,7 +99,7 @@ class Step(Generic[P, R]):
         return digest_of_text(canonical_json(parts))
 
     def kept(self, store: Store, key: str) -> Kept[R] | None:
-        """The result recorded under a key, if its artefacts are whole."""
+        """The result recorded under a key, if its artefacts are whole; ``prune-store`` goes by when it was found last."""
         path = _record_path(store, key)
         adapter: TypeAdapter[R] = TypeAdapter(get_type_hints(self.fn)["return"])
         try:
@@ -107,6 +107,7 @@ class Step(Generic[P, R]):
             value, cost = adapter.validate_python(record["result"]), TypeAdapter(Cost).validate_python(record["cost"])
             for reference in references_in(value):
                 store.path(reference)
+            path.touch()
         except (FileNotFoundError, ValueError, TypeError, KeyError, ValidationError, BrokenArtefactError):
             return None
         return Kept(value, cost)

@@ -49,7 +49,7 @@ def data_slug(data_name: str) -> str:
 
 def add_version(version: VersionRef) -> None:
     """Make a version findable; a version that is recorded again keeps its first time."""
-    path = _folder(version.data.name) / f"{version.version}.json"
+    path = version_path(version)
     if not path.is_file():
         pointer = {"recorded_at": time.time(), "version": as_json(version)}
         write_text_durably(path, canonical_json(pointer, indent=1) + "\n")
@@ -57,8 +57,18 @@ def add_version(version: VersionRef) -> None:
 
 def recorded_at(version: VersionRef) -> float:
     """When a version was first recorded, in seconds since 1970; 0 if its record was taken away."""
-    path = _folder(version.data.name) / f"{version.version}.json"
+    path = version_path(version)
     return float(json.loads(path.read_text(encoding="utf-8"))["recorded_at"]) if path.is_file() else 0.0
+
+
+def version_path(version: VersionRef) -> Path:
+    """Where a version's pointer lies, if it is recorded; without it nobody finds the version."""
+    return _root() / data_slug(version.data.name) / f"{version.version}.json"
+
+
+def all_versions() -> list[list[VersionRef]]:
+    """The recorded versions of each data set, in the order they were recorded."""
+    return [_versions_in(folder) for folder in sorted(_root().glob("*"))]
 
 
 def find_version(name: str) -> VersionRef:
@@ -69,7 +79,7 @@ def find_version(name: str) -> VersionRef:
     UnknownVersionError
         If there is none; the message lists the latest ones.
     """
-    known = [version for folder in sorted(_root().glob("*")) for version in _versions_in(folder)]
+    known = [version for versions in all_versions() for version in versions]
     for version in known:
         if version.version == name:
             return version
@@ -97,7 +107,12 @@ def release(version: VersionRef) -> None:
 def released(data_name: str) -> VersionRef | None:
     """The version that the last finished run of a data set ended with; an unfinished run changes nothing here."""
     path = _release_path(data_name)
-    return from_json(VersionRef, json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return _release_at(path) if path.is_file() else None
+
+
+def released_versions() -> list[VersionRef]:
+    """What is released of each data set."""
+    return [_release_at(path) for path in sorted(_releases().glob("*.json"))]
 
 
 def recorded_config(version: VersionRef) -> JtmConfig:
@@ -117,13 +132,17 @@ def _versions_in(folder: Path) -> list[VersionRef]:
     return [from_json(VersionRef, pointer["version"]) for pointer in pointers]
 
 
-def _folder(data_name: str) -> Path:
-    return _root() / data_slug(data_name)
-
-
 def _root() -> Path:
     return jtm_home() / "versions"
 
 
+def _releases() -> Path:
+    return jtm_home() / "released"
+
+
 def _release_path(data_name: str) -> Path:
-    return jtm_home() / "released" / f"{data_slug(data_name)}.json"
+    return _releases() / f"{data_slug(data_name)}.json"
+
+
+def _release_at(path: Path) -> VersionRef:
+    return from_json(VersionRef, json.loads(path.read_text(encoding="utf-8")))

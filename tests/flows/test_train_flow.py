@@ -1,6 +1,8 @@
 """The flows from end to end on a small log, against a real Prefect server and a real MLflow store."""
 
 import json
+import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import pytest
 from flow_states import artifacts_of, task_runs_of
 from mlflow.tracking import MlflowClient
+from prefect.exceptions import ParameterTypeError
 from prefect.states import State
 
 from flows.evaluate_version import evaluate_version
+from flows.prune_store import prune_store
 from flows.release_version import release_version
 from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
@@ -95,6 +99,17 @@ def test_a_try_out_is_released_by_its_name_alone(trained: State[Any], parameters
     assert released(DATA_NAME) is None
     assert release_version(best.version, return_state=True).is_completed()
     assert released(DATA_NAME) == best
+
+
+def test_a_pruning_shows_what_would_go(trained: State[Any]) -> None:
+    old = open_store().save_json("counts", "of a run that nobody remembers")
+    os.utime(open_store().path(old), (time.time() - 2 * 86400,) * 2)
+    for may_delete, says in ((False, "Nothing is deleted"), (True, "Deleted: 0 versions, results of 0 steps and 1 artefacts")):
+        state = prune_store(keep_days=1, may_delete=may_delete, return_state=True)
+        assert says in artifacts_of(state)["pruning"].description
+        assert (open_store().home / old.uri).exists() != may_delete
+    with pytest.raises(ParameterTypeError, match="keep_days: Input should be greater than or equal to 1"):
+        prune_store(keep_days=0)
 
 
 def test_bad_data_stop_the_run_before_training(environment: Mapping[str, str], parameters: Parameters) -> None:

@@ -1,7 +1,9 @@
 """Training, tree learning, evaluation, the gate and the report: each task by its function, on a store of its own."""
 
 import dataclasses
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from tasks.measure_start import measure_start
 from tasks.open_retriever import open_retriever
 from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
+from tasks.prune_store import prune_store
 from tasks.record_version import record_version
 from tasks.references import Candidate, DataReferences, GrownTree, ReportRef, Standing, TrainedModel, VersionRef
 from tasks.release_best import release_best
@@ -354,6 +357,25 @@ def test_a_version_that_somebody_names_is_released_if_it_is_whole(made: Made) ->
         with pytest.raises(UnknownVersionError, match="'none' is not recorded"):
             release_named.fn("none")
     assert released("small") == first
+
+
+def test_what_is_released_serves_and_is_gone_on_from_after_a_pruning(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.prune_store.create_table_artifact", lambda **shown: None)
+    version = record(made)
+    release(version)
+    store, used = open_store(), plant_tree.compute(made.data, made.config, version)
+    records = {path: path.stat().st_mtime for path in (store.home / "steps").glob("*.json")}
+    for path in (*records, *(store.home / "store").glob("*/*")):
+        os.utime(path, (time.time() - 40 * 86400,) * 2)
+    assert plant_tree.compute(made.data, made.config, version) == used, "found again, and so as good as new"
+    with disable_run_logger():
+        prune_store.fn(30, 0, may_delete=True)
+    assert len(list((store.home / "steps").glob("*.json"))) == 1 < len(records)
+    assert len(open_retriever("small").recommend([0], 5).items) == 5
+    assert find_start.fn(version.version, made.config) == version
+    assert plant_tree.compute(made.data, made.config, version) == used
+    evaluate_users.compute(version, "test", made.config.evaluation)
+    assert record(made) == version, "what is gone is made again, and is the same"
 
 
 def test_settings_that_other_code_recorded_are_passed_over(made: Made) -> None:
