@@ -56,4 +56,4 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "", may_release: bo
         report_results(run, versions, compare_baselines(data, config), config, start)
 
     if may_release:
-        release_best(versions, start, config)
+        release_best(versions, parent, start, config)

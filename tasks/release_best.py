@@ -16,15 +16,18 @@ from tasks.versions import recorded_at, release, released
 
 
 @task(task_run_name="release-best-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
-def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config: JtmConfig) -> None:
+def release_best(versions: Sequence[VersionRef], parent: VersionRef | None, start: ReportRef | None, config: JtmConfig) -> None:
     """Release the best version, unless it is worse than the one the run started from: then that one stays.
 
-    An earlier run that is run again and finds all its versions made does not take the place of what was released since.
+    A run that started from a version takes no other's place, as it is compared with none. An earlier run that is run again and finds all
+    its versions made does not take the place of what was released since.
 
     Parameters
     ----------
     versions : sequence of VersionRef
         In the order of the iterations.
+    parent : VersionRef or None
+        The version the run started from.
     start : ReportRef or None
         From ``measure_start``; None if a first tree was planted.
     config : JtmConfig
@@ -37,6 +40,12 @@ def release_best(versions: Sequence[VersionRef], start: ReportRef | None, config
         _say_that_it_is_not(
             f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started "
             f"from {start_recall:.4f} on the same users. {stays}.",
+            config,
+        )
+    elif before and parent and before not in (parent, *versions):
+        _say_that_it_is_not(
+            f"{best.version} is not released: this run started from {parent.version} and is compared with that alone, but "
+            f"{before.version} has been released in its place. It stays released. To take this one, run release-version with its name.",
             config,
         )
     elif before and recorded_at(before) > max(map(recorded_at, versions)):

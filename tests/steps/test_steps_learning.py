@@ -314,12 +314,36 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
     add_version(worse)
     add_version(near)
     with disable_run_logger():
-        release_best.fn([before], None, made.config)
-        release_best.fn([worse], start, made.config)
+        release_best.fn([before], None, None, made.config)
+        release_best.fn([worse], before, start, made.config)
         assert released("small") == before
         assert re.search(rf"small-00-worse is not released.* {before.version} stays released", texts[0])
-        release_best.fn([worse, near], start, made.config)
+        release_best.fn([worse, near], before, start, made.config)
     assert released("small") == near
+    assert len(texts) == 1
+
+
+def test_a_warm_run_takes_the_place_of_none_but_its_start(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run released in the meantime what this one is not compared with."""
+    texts: list[str] = []
+    monkeypatch.setattr("tasks.release_best.create_markdown_artifact", lambda text, key, description: texts.append(text))
+    first = record(made)
+    start = ReportRef(open_store().save_json("start", {"recall": first.deciding_recall}))
+    meanwhile, warm, warmer = (dataclasses.replace(first, version=f"small-00-{name}") for name in ("meanwhile", "warm", "warmer"))
+    for version in (meanwhile, warm, warmer):
+        add_version(version)
+    with disable_run_logger():
+        release(meanwhile)
+        release_best.fn([warm, warmer], first, start, made.config)
+        assert released("small") == meanwhile
+        assert "small-00-warm is not released: this run started from" in texts[0]
+        assert "small-00-meanwhile has been released" in texts[0]
+        release(first)
+        release_best.fn([warm, warmer], first, start, made.config)
+        assert released("small") == warm
+        release(warmer)  # by name, or by this very run before it was started again with more iterations
+        release_best.fn([warm, warmer], first, start, made.config)
+        assert released("small") == warm
     assert len(texts) == 1
 
 
@@ -329,15 +353,15 @@ def test_an_earlier_run_that_makes_nothing_new_leaves_what_was_released_since(ma
     first = record(made)
     later = [dataclasses.replace(first, version=f"small-00-{name}") for name in ("newer", "newest")]
     with disable_run_logger():
-        release_best.fn([first], None, made.config)
+        release_best.fn([first], None, None, made.config)
         add_version(later[0])
-        release_best.fn([later[0]], None, made.config)
-        release_best.fn([first], None, made.config)
+        release_best.fn([later[0]], None, None, made.config)
+        release_best.fn([first], None, None, made.config)
         assert released("small") == later[0]
         assert f"{first.version} is not released" in texts[0]
         assert "small-00-newer is newer" in texts[0]
         add_version(later[1])
-        release_best.fn([first, later[1]], None, made.config)  # broken off before, and finished now
+        release_best.fn([first, later[1]], None, None, made.config)  # broken off before, and finished now
     assert released("small") == first
     assert len(texts) == 1
 
@@ -349,7 +373,7 @@ def test_a_version_that_somebody_names_is_released_if_it_is_whole(made: Made) ->
     for version in (other, broken):
         add_version(version)
     with disable_run_logger():
-        release_best.fn([other], None, made.config)
+        release_best.fn([other], None, None, made.config)
         release_named.fn(first.version)
         assert released("small") == first
         with pytest.raises(BrokenArtefactError, match="small-00-broken cannot be used without it"):
