@@ -11,7 +11,7 @@ from tasks.references import DataReferences, IngestedLog, VersionRef
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jtm_core.behaviours import Split
+    from jtm_core.behaviours import Behaviours, Split
     from jtm_core.formats.prepared_logs import Prepared
 
 
@@ -29,13 +29,15 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     Raises
     ------
     ValueError
-        If too little is left, with the counts of every filter.
+        If too little is left, with the counts of every filter, or none of the parent's items.
     """
     from jtm_core.formats.arrays import read_split
     from jtm_core.splitting import split_users
 
     store = open_store()
     prepared = _prepare(store, ingested, config, parent)
+    if parent:
+        _require_known_items(prepared.behaviours, parent)
     count_work("rows", ingested.num_rows)
     earlier = read_split(store.path(parent.data.split)) if parent else None
     split = split_users(prepared.behaviours, config.split, config.seed, earlier)
@@ -58,6 +60,15 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
         num_items=prepared.behaviours.num_items,
         num_behaviours=len(prepared.behaviours.items),
     )
+
+
+def _require_known_items(behaviours: "Behaviours", parent: VersionRef) -> None:
+    """Refuse a log of which the parent knows nothing: its tree and its weights would say nothing about any of the items."""
+    if behaviours.items.min() >= parent.data.num_items:
+        raise ValueError(
+            f"none of the log's {behaviours.num_items - parent.data.num_items} items is among the {parent.data.num_items} of version "
+            f"{parent.version} to start from: are ids written as before? If this is another log, give it a data.name of its own"
+        )
 
 
 def _warn_of_few_judges(split: "Split", unhindered: "Split") -> None:

@@ -296,6 +296,23 @@ def test_judges_that_a_shorter_log_lacks_are_said_to_be_missing(made: Made, capl
         assert "validate where" not in caplog.text
 
 
+def test_a_log_that_the_start_knows_nothing_of_is_refused(made: Made) -> None:
+    """An export that writes its ids another way is retrained on by no schedule; one known item among new ones is a log that rolled on."""
+    version, log = record(made), Path(made.config.data.path)
+    lines = [line.split(",") for line in log.read_text().splitlines()]
+    for known, is_refused in (("2000", True), (lines[0][1], False)):
+        renamed = [[user, known if item == lines[0][1] else str(1000 + int(item)), *rest] for user, item, *rest in lines]
+        log.write_text("\n".join(",".join(line) for line in renamed) + "\n")
+        ingested = ingest_log.compute(fetch_log.fn(made.config), made.config)
+        if is_refused:
+            with pytest.raises(
+                ValueError, match=f"none of the log's 40 items is among the 40 of version {version.version}.*data.name of its own"
+            ):
+                prepare_behaviours.compute(ingested, made.config, version)
+        else:
+            assert prepare_behaviours.compute(ingested, made.config, version).num_items == 79
+
+
 def test_the_start_is_worth_on_the_same_data_what_it_was_worth(made: Made) -> None:
     version = record(made)
     start = measure_start.compute(made.data, plant_tree.compute(made.data, made.config, version), made.config)
