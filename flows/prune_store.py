@@ -9,7 +9,7 @@ from jtm_core.config import PositiveInt
 from tasks import prune_store as pruning
 
 
-@flow(name="prune-store")
+@flow(name="prune-store", flow_run_name="prune-store")
 def prune_store(keep_days: PositiveInt = 30, keep_versions: Annotated[int, Ge(0)] = 10, may_delete: bool = False) -> None:
     """Delete what no released or recent version and no recent run needs; MLflow is left as it is.
 
