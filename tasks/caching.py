@@ -12,7 +12,9 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints
@@ -107,9 +109,10 @@ class Step(Generic[P, R]):
             value, cost = adapter.validate_python(record["result"]), TypeAdapter(Cost).validate_python(record["cost"])
             for reference in references_in(value):
                 store.path(reference)
-            path.touch()
         except (FileNotFoundError, ValueError, TypeError, KeyError, ValidationError, BrokenArtefactError):
             return None
+        with suppress(OSError):  # it may be somebody else's, who shares this folder
+            os.utime(path)
         return Kept(value, cost)
 
     def compute(self, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -50,6 +50,16 @@ def test_a_second_call_gives_the_first_result_without_computing() -> None:
     assert CALLS == [3]
 
 
+def test_a_result_of_somebody_else_is_found_though_it_cannot_be_marked_as_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    first = double.compute(3, JtmConfig())
+    monkeypatch.setattr("tasks.caching.os.utime", refuse)
+    assert double.compute(3, JtmConfig()) == first
+    assert CALLS == [3]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_second_run_of_a_step_waits_for_the_first(fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It takes over what the first one made, and goes to work itself only where that failed."""
