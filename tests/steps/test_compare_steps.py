@@ -217,19 +217,22 @@ def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config
 
 @pytest.mark.parametrize("truth", ["multiset", "set"])
 def test_repeats_and_seen_items_count_as_the_settings_say(data: DataReferences, config: JtmConfig, truth: Any) -> None:
-    config, store = replace(config, evaluation=replace(config.evaluation, truth=truth)), open_store()
+    evaluation, store = replace(config.evaluation, truth=truth, cutoffs=(5, 20), beam_width=20), open_store()
+    config = replace(config, evaluation=evaluation)
     runs = tuple(fitted(data, config, system) for system in ("popularity", "tdm"))
     first, second = (store.read_json(judge_lists.compute(run, data, config))["test"] for run in runs)
     behaviours, split = read_data(store, data)
     known, truths = evaluation_histories(behaviours, split.test), evaluation_truths(behaviours, split.test)
-    expected = metrics_at(read_lists(store, runs[1].lists)["test"].astype(int), truths, known, [5, 10], truth)
-    searched = store.read_json(search_tree.compute(runs[1], data, config, (10,)).metrics)["test"]
-    for name in ("recall_at_5", "recall_at_10"):
-        assert second[name] == searched[f"beam_0010/{name}"] == pytest.approx(expected[name].mean())
+    lists = read_lists(store, runs[1].lists)["test"].astype(int)
+    expected, other = (metrics_at(lists, truths, known, [5, 20], each) for each in (truth, {"set": "multiset", "multiset": "set"}[truth]))
+    assert expected["recall_at_20"].mean() != pytest.approx(other["recall_at_20"].mean()), "or this log could not tell them apart"
+    searched = store.read_json(search_tree.compute(runs[1], data, config, (20,)).metrics)["test"]
+    for name in ("recall_at_5", "recall_at_20"):
+        assert second[name] == searched[f"beam_0020/{name}"] == pytest.approx(expected[name].mean())
     gains = {one["measure"]: one["mean"] for one in store.read_json(contrast_systems.compute(runs, data, config))["contrasts"]}
-    names = [f"{seen}recall_at_{cutoff}" for seen in ("", "filtered/") for cutoff in (5, 10)]
+    names = [f"{seen}recall_at_{cutoff}" for seen in ("", "filtered/") for cutoff in (5, 20)]
     assert gains == pytest.approx({f"test/{name}": second[name] - first[name] for name in names})
-    assert gains["test/filtered/recall_at_10"] != pytest.approx(gains["test/recall_at_10"])
+    assert gains["test/filtered/recall_at_20"] != pytest.approx(gains["test/recall_at_20"])
 
 
 def test_four_cells_make_an_ablation(data: DataReferences, config: JtmConfig) -> None:
