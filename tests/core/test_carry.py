@@ -20,6 +20,7 @@ def test_the_given_network_is_left_alone_and_shares_nothing_with_the_copy() -> N
     world = small_world()
     before = {name: tensor.clone() for name, tensor in world.network.state_dict().items()}
     carried = carry_inner_vectors(world.network, world.tree, tree_from_order(np.arange(21), world.tree.height), world.weights)
+    assert (carried.num_items, carried.height) == (world.network.num_items, world.network.height)
     assert list(dict(carried.named_parameters())) == list(dict(world.network.named_parameters()))
     with torch.no_grad():
         for parameter in carried.parameters():
@@ -73,3 +74,5 @@ def test_a_shrinking_tree_is_refused() -> None:
     world = small_world(num_items=21)
     with pytest.raises(ValueError, match="20 items"):
         extend_network(world.network, world.tree, tree_from_order(np.arange(20), world.tree.height))
+    with pytest.raises(ValueError, match=f"height {world.tree.height}; it must not be smaller"):
+        extend_network(world.network, tree_from_order(np.arange(21), world.tree.height + 1), world.tree)

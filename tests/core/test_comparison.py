@@ -37,6 +37,8 @@ def test_other_users_are_refused():
 def test_nothing_to_average_is_refused(values):
     with pytest.raises(ValueError, match="two axes"):
         spread_over_seeds(values)
+    with pytest.raises(ValueError, match="two axes"):
+        intervals_over_users(values.T, generator(0, "bootstrap"))
 
 
 @pytest.mark.parametrize(("confidence", "resamples"), [(0.0, 10), (1.0, 10), (0.9, 0)])
@@ -58,10 +60,12 @@ def test_bootstrap_is_its_slow_twin(num_users, num_columns, seed):
     assert fast == pytest.approx(slow_means(values, generator(seed, "bootstrap"), 50))
 
 
-def test_blocks_of_draws_do_not_change_the_answer(monkeypatch):
+@pytest.mark.parametrize("draws", [7 * 40, 39])
+def test_blocks_of_draws_do_not_change_the_answer(draws, monkeypatch):
+    """Also where a block has not the room for one draw of all users."""
     values = generator(1, "values").random((40, 2))
     whole = bootstrap_means(values, generator(2, "bootstrap"), 30)
-    monkeypatch.setattr("jtm_core.comparison._DRAWS_PER_BLOCK", 7 * 40)
+    monkeypatch.setattr("jtm_core.comparison._DRAWS_PER_BLOCK", draws)
     assert bootstrap_means(values, generator(2, "bootstrap"), 30) == pytest.approx(whole)
 
 

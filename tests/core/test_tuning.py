@@ -7,6 +7,7 @@ import pytest
 
 from jtm_core.comparison_config import OwnSettings, SystemSettings, TuningConfig, planned_run, with_dials
 from jtm_core.config import JtmConfig
+from jtm_core.counting_config import CountingConfig
 from jtm_core.systems.naming import SYSTEMS
 from jtm_core.tuning import RANGES, Range, _combination, draws_of, planned_trials
 
@@ -91,10 +92,11 @@ def test_trials_can_be_given_back_as_own_settings():
 
 
 def test_every_system_gets_as_many_trials_under_one_seed():
-    config = TuningConfig(shared=JtmConfig(seed=9), systems=("als", "tdm", "jtm"), trials=3, seed=4)
+    counting = CountingConfig(als_iterations=7)
+    config = TuningConfig(shared=JtmConfig(seed=9), systems=("als", "tdm", "jtm"), trials=3, seed=4, counting=counting)
     trials = planned_trials(config)
     assert [(trial.planned.system, trial.number) for trial in trials] == [(name, n) for name in ("als", "tdm", "jtm") for n in range(3)]
     assert {trial.planned.seed for trial in trials} == {4}
     for trial in trials:
-        shared = SystemSettings(jtm=JtmConfig(seed=4))
+        shared = SystemSettings(jtm=JtmConfig(seed=4), counting=counting)
         assert trial.planned == planned_run(trial.planned.system, shared, trial.dials)
