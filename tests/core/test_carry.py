@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from small_worlds import small_world
+from small_worlds import SMALL_MODEL, small_world
 
 from jtm_core.carry import carry_inner_vectors, extend_network
 from jtm_core.first_tree import extend_tree
+from jtm_core.model import make_network
 from jtm_core.tree import TreeIndex, tree_from_order
 
 
@@ -62,12 +63,24 @@ def test_growing_keeps_items_and_used_nodes(num_items: int) -> None:
     for level in range(world.tree.height):
         nodes = torch.from_numpy(world.tree.used_nodes(level))
         assert torch.equal(new[nodes], old[nodes])
+    for level in range(world.tree.height, grown_tree.height):
+        assert torch.equal(new[torch.from_numpy(grown_tree.ancestors(level)[:21])], old[old_first:])
     assert len(new) == new_first + num_items
     for item in range(21, num_items):
         assert torch.equal(new[new_first + item], new[int(grown_tree.ancestors(grown_tree.height - 1)[item])])
     is_used = np.isin(np.arange(new_first), np.concatenate([grown_tree.used_nodes(level) for level in range(grown_tree.height)]))
     for node in np.flatnonzero(~is_used):
         assert torch.equal(new[int(node)], new[(int(node) - 1) // 2])
+
+
+def test_a_node_that_nothing_hung_under_takes_its_parents_vector() -> None:
+    """What its own row holds nobody ever trained."""
+    old, new = TreeIndex(np.array([3, 4]), 2), TreeIndex(np.array([3, 4, 5]), 2)
+    network = make_network(SMALL_MODEL, 2, 2, np.random.default_rng(1))
+    grown = extend_network(network, old, new).vectors
+    assert torch.equal(grown[:2], network.vectors[:2])
+    assert torch.equal(grown[2], network.vectors[0])
+    assert torch.equal(grown[5], network.vectors[0])
 
 
 def test_a_shrinking_tree_is_refused() -> None:
