@@ -15,7 +15,7 @@ from jtm_core.splitting import split_users
 from jtm_core.synthetic import planted_world
 from jtm_core.systems.fitted import FittedSystem, TreeSystem
 from jtm_core.systems.fitting import fit_system
-from jtm_core.systems.keeping import KeepNothing
+from jtm_core.systems.keeping import KeepNothing, training_name
 from jtm_core.systems.lessons import lessons_of
 from jtm_core.systems.naming import SystemName, settings_of
 from jtm_core.systems.rounds import Learner, Round, learn_in_rounds
@@ -134,3 +134,21 @@ def test_the_loop_comes_back_to_the_best_round_after_a_stop() -> None:
     assert starts == [10.0]
     assert (model.item(), [made.is_accepted for made in rounds]) == (10.0, [True, False, False])
     assert (model.item(), str(rounds)) == (straight[0].item(), str(straight[1]))
+
+
+def test_the_loop_goes_on_from_the_last_accepted_round_and_ends_with_the_best() -> None:
+    """A round within the tolerance is gone on from though it is not the best; a round is worth its best epoch."""
+    recalls, starts, keeper = ((0.5, 0.2), (0.49,), (0.48, 0.1), (0.3,)), list[float | None](), InMemory()
+
+    def learn(iteration: int, start: Tensor | None) -> tuple[Tensor, Round]:
+        starts.append(None if start is None else start.item())
+        keeper.keep_if_due(training_name(iteration), lambda: {"batch": torch.tensor(3)})
+        return torch.tensor(10.0 + iteration), Round(iteration=iteration, losses=(), recalls=recalls[iteration])
+
+    learner = Learner(learn, lambda model: {"value": model}, lambda state: state["value"])
+    model, rounds = learn_in_rounds(learner, 3, 0.05, keeper)
+    assert starts == [None, 10.0, 11.0, 12.0]
+    assert model.item() == 10.0
+    assert [made.is_accepted for made in rounds] == [True, True, True, False]
+    assert [made.recall for made in rounds] == [0.5, 0.49, 0.48, 0.3]
+    assert list(keeper.states) == ["rounds"]
