@@ -15,7 +15,8 @@ def prune_store(keep_days: PositiveInt = 30, keep_versions: Annotated[int, Ge(0)
 
     Args:
         keep_days: What was made or used within so many days stays; more than the longest run takes.
-        keep_versions: So many of the last versions of each data set stay whatever their age, and what is released always does.
+        keep_versions: So many of the last versions of each data set stay whatever their age, a version being what an iteration leaves,
+            accepted or refused. What is released always stays.
         may_delete: Off, the run only tells what would go.
     """
     pruning.prune_store(keep_days, keep_versions, may_delete=may_delete)

@@ -56,17 +56,16 @@ def prune_store(keep_days: int, keep_versions: int, *, may_delete: bool) -> None
     """
     store = open_store()
     pruning = planned_pruning(store, keep_days, keep_versions)
-    rows = _table(pruning)
+    rows, megabytes = _table(pruning), _megabytes(pruning.artefacts)
     for path in pruning.versions:
         get_run_logger().info("version %s %s", path.stem, "goes" if may_delete else "would go")
     if may_delete:
         for path in (*pruning.versions, *pruning.records, *pruning.artefacts):
             remove(path)
-    freed = sum(row["MB freed"] for row in rows if isinstance(row["MB freed"], float))
     done = "Deleted" if may_delete else "Nothing is deleted, as may_delete is off; there would go"
     text = (
         f"{done}: {len(pruning.versions)} versions, results of {len(pruning.records)} steps and {len(pruning.artefacts)} artefacts, "
-        f"{freed:,.1f} MB, of {store.home}"
+        f"{megabytes:,.1f} MB, of {store.home}"
     )
     get_run_logger().info(text)
     create_table_artifact(table=rows, key="pruning", description=text)
@@ -136,14 +135,18 @@ def _touched(path: Path) -> float:
     return path.stat().st_mtime
 
 
+def _megabytes(paths: Iterable[Path]) -> float:
+    return sum(path.stat().st_size for path in paths) / _MEGABYTE
+
+
 def _table(pruning: Pruning) -> list[dict[str, str | int | float]]:
-    """A row for every kind of artefact, those first that free most."""
-    sizes: dict[str, list[float]] = defaultdict(lambda: [0, 0.0, 0, 0.0])
-    for paths, column in ((pruning.kept, 0), (pruning.artefacts, 2)):
+    """A row for every kind of artefact, those first of which most is not needed."""
+    kinds: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    for column, paths in enumerate((pruning.kept, pruning.artefacts)):
         for path in paths:
-            sizes[path.parent.name][column] += 1
-            sizes[path.parent.name][column + 1] += path.stat().st_size / _MEGABYTE
-    return [
-        {"kind": kind, "kept": int(kept), "MB kept": round(kept_size, 3), "freed": int(freed), "MB freed": round(freed_size, 3)}
-        for kind, (kept, kept_size, freed, freed_size) in sorted(sizes.items(), key=lambda item: -item[1][3])
-    ]
+            kinds[path.parent.name][column].append(path)
+    rows: list[dict[str, str | int | float]] = []
+    for kind, (kept, old) in sorted(kinds.items(), key=lambda item: -_megabytes(item[1][1])):
+        sizes = [round(_megabytes(paths), 3) for paths in (kept, old)]
+        rows.append({"kind": kind, "needed": len(kept), "MB needed": sizes[0], "not needed": len(old), "MB not needed": sizes[1]})
+    return rows

@@ -163,8 +163,8 @@ def test_without_leave_to_delete_it_only_tells(store: Store, rows: list[dict[str
     before = files_of(store)
     prune(30, keep_versions=0, may_delete=False)
     assert files_of(store) == before
-    assert rows[0] == {"kind": "lists", "kept": 0, "MB kept": 0.0, "freed": 1, "MB freed": 2.0}
-    assert {row["kind"]: row["freed"] for row in rows} == dict.fromkeys(
+    assert rows[0] == {"kind": "lists", "needed": 0, "MB needed": 0.0, "not needed": 1, "MB not needed": 2.0}
+    assert {row["kind"]: row["not needed"] for row in rows} == dict.fromkeys(
         ("lists", "log", "behaviours", "split", "items", "users", "counts", "evaluation", "manifest", "tree", "model"), 1
     )
 
@@ -187,17 +187,19 @@ def test_a_pruning_that_is_killed_leaves_nothing_that_is_found_and_not_whole(sto
     age_artefacts(store, 45)
     planned = planned_pruning(store, 30, 1)
     remove, total = pruning.remove, sum(map(len, (planned.versions, planned.records, planned.artefacts)))
-    for allowed in range(total):
-        budget = iter(range(allowed))
+    for done in range(total):
+        calls = itertools.count()
 
-        def remove_in_budget(path: Path, budget: Iterator[int] = budget) -> None:
-            if next(budget, None) is None:
+        def remove_one(path: Path, calls: Iterator[int] = calls) -> None:
+            if next(calls):
                 raise KeyboardInterrupt
             remove(path)
 
-        monkeypatch.setattr(pruning, "remove", remove_in_budget)
+        monkeypatch.setattr(pruning, "remove", remove_one)
         with suppress(KeyboardInterrupt):
             prune(30, keep_versions=1)
+        left = planned_pruning(store, 30, 1)
+        assert sum(map(len, (left.versions, left.records, left.artefacts))) == total - done - 1
         for found in itertools.chain.from_iterable(all_versions()):
             require_whole(found, found.tree, found.model, found.data.log)
         for path in (store.home / "steps").glob("*.json"):
