@@ -42,10 +42,10 @@ def release_best(versions: Sequence[VersionRef], parent: VersionRef | None, star
             f"from {start_recall:.4f} on the same users. {stays}.",
             config,
         )
-    elif before and parent and before not in (parent, *versions):
+    elif before and parent and before.version not in {version.version for version in (parent, *versions)}:
         _say_that_it_is_not(
             f"{best.version} is not released: this run started from {parent.version} and is compared with that alone, but "
-            f"{before.version} has been released in its place. It stays released. To take this one, run release-version with its name.",
+            f"{before.version} is released and not that. It stays released. To take this one, run release-version with its name.",
             config,
         )
     elif before and recorded_at(before) > max(map(recorded_at, versions)):
