@@ -73,11 +73,6 @@ def round_array(values: Floats) -> Bfloats:
     return ((bits + 0x7FFF + ((bits >> np.uint64(16)) & np.uint64(1))) >> np.uint64(16)).astype(np.uint16)
 
 
-def widen_array(values: Bfloats) -> Floats:
-    """The float32 numbers that bfloat16 numbers are; exact."""
-    return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
-
-
 def _padded(width: int) -> int:
     return -(-width // LANES) * LANES
 

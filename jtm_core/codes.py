@@ -15,49 +15,24 @@ def first_code(level: int) -> int:
     return (1 << level) - 1
 
 
-def levels_of(codes: Codes) -> Codes:
-    """Level of every code; 0 is the root. Same shape as ``codes``.
-
-    Examples
-    --------
-    >>> levels_of(np.array([0, 1, 2, 6, 7]))
-    array([0, 1, 1, 2, 3])
-    """
-    return np.frexp((np.asarray(codes) + 1).astype(np.float64))[1].astype(np.int64) - 1
-
-
 def ancestors_up(codes: Codes, steps: int) -> Codes:
-    """Ancestors ``steps`` levels above each code, for codes that have that many levels above them."""
-    return ((np.asarray(codes) + 1) >> steps) - 1
-
-
-def ancestors_at_level(codes: Codes, level: int) -> Codes:
-    """Lift every code to its ancestor on a level: ``b_l(.)`` of JTM, section 2.2.
+    """Lift every code to its ancestor ``steps`` levels above: ``b_l(.)`` of JTM, section 2.2, for codes of level ``l + steps``.
 
     Parameters
     ----------
     codes : int64 array of any shape
-        Node codes, each at or below ``level``. Not changed.
-    level : int
-        Level of the wanted ancestors; 0 is the root.
+        Node codes that have that many levels above them; not checked. Not changed.
+    steps : int
 
     Returns
     -------
     int64 array, same shape as ``codes``
 
-    Raises
-    ------
-    ValueError
-        If some code lies above ``level``.
-
     Examples
     --------
-    >>> ancestors_at_level(np.array([7, 8, 14]), level=1)
+    >>> ancestors_up(np.array([7, 8, 14]), steps=2)
     array([1, 1, 2])
     """
-    steps = levels_of(codes) - level
-    if steps.size and steps.min() < 0:
-        raise ValueError(f"a code of level {level + steps.min()} has no ancestor on level {level}; codes must lie on or below it")
     return ((np.asarray(codes) + 1) >> steps) - 1
 
 

@@ -66,11 +66,6 @@ class Interval:
     normal_low: float
     normal_high: float
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the bootstrap interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
 
 def spread_over_seeds(values_SE: Floats) -> Spread:
     """Mean and standard deviation over seeds.

@@ -17,7 +17,6 @@ from jtm_core.bfloat16 import (
     require_bfloat16,
     round_array,
     score_rows_bfloat16,
-    widen_array,
 )
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.kernels import MASKED, HeadPass, HeadWeights, Rows, score_rows, train_rows
@@ -27,6 +26,11 @@ from jtm_core.vector_code import round_bfloat16
 needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this CPU does not multiply bfloat16 numbers")
 Doubles = NDArray[np.float64]
 WIDTHS = [(128, 64, 24), (20, 12, 7), (16, 16, 16), (50, 100, 40)]
+
+
+def widen_array(values: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The float32 numbers that bfloat16 numbers are: their upper halves."""
+    return (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def rounded(values: NDArray[np.float32]) -> Doubles:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jtm_core.codes import ancestors_at_level, ancestors_up, children_of, first_code, height_for, levels_of
+from jtm_core.codes import ancestors_up, children_of, first_code, height_for
 from jtm_core.seeding import generator
 
 codes = st.integers(0, 2**41 - 2)
@@ -29,13 +29,9 @@ def test_known_codes() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(codes)
-def test_levels_and_ancestors_equal_the_walk_to_the_root(code: int) -> None:
-    path = slow_path(code)
-    level = len(path) - 1
-    assert levels_of(np.array([code])).tolist() == [level]
-    for above, expected in enumerate(path):
+def test_ancestors_equal_the_walk_to_the_root(code: int) -> None:
+    for above, expected in enumerate(slow_path(code)):
         assert ancestors_up(np.array([code]), above).tolist() == [expected]
-        assert ancestors_at_level(np.array([code]), level - above).tolist() == [expected]
 
 
 @settings(max_examples=100, deadline=None)
@@ -46,22 +42,14 @@ def test_children_know_their_parent(code: int) -> None:
     assert children[0, 1] == children[0, 0] + 1
 
 
-def test_levels_change_exactly_at_the_first_codes() -> None:
-    firsts = np.array([first_code(level) for level in range(1, 45)])
-    assert levels_of(firsts).tolist() == list(range(1, 45))
-    assert levels_of(firsts - 1).tolist() == list(range(44))
-
-
-def test_mixed_levels_are_lifted_and_inputs_left_alone() -> None:
-    given_codes = np.array([[1, 3], [8, 29]])
-    assert ancestors_at_level(given_codes, 1).tolist() == [[1, 1], [1, 2]]
-    assert given_codes.tolist() == [[1, 3], [8, 29]]
-    assert ancestors_at_level(np.empty(0, dtype=np.int64), 3).tolist() == []
+def test_inputs_of_any_shape_are_lifted_and_left_alone() -> None:
+    given_codes = np.array([[7, 9], [11, 14]])
+    assert ancestors_up(given_codes, 2).tolist() == [[1, 1], [2, 2]]
+    assert given_codes.tolist() == [[7, 9], [11, 14]]
+    assert ancestors_up(np.empty(0, dtype=np.int64), 3).tolist() == []
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="a code of level 1 has no ancestor on level 2"):
-        ancestors_at_level(np.array([5, 2]), 2)
     with pytest.raises(ValueError, match="at least 1 item, got 0"):
         height_for(0)
 

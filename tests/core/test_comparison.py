@@ -72,7 +72,6 @@ def test_blocks_of_draws_do_not_change_the_answer(draws, monkeypatch):
 def test_constant_differences_have_no_width():
     (interval,) = intervals_over_users(np.full((50, 1), 0.25), generator(0, "bootstrap"))
     assert (interval.low, interval.mean, interval.high, interval.normal_low, interval.normal_high) == (0.25,) * 5
-    assert interval.is_clear
 
 
 def test_both_intervals_agree_with_many_users_and_have_the_known_width():
@@ -96,11 +95,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
 def test_a_single_user_is_its_own_interval():
     (interval,) = intervals_over_users(np.array([[0.5]]), generator(0, "bootstrap"), resamples=20)
     assert (interval.low, interval.high, interval.normal_low) == (0.5, 0.5, 0.5)
-
-
-def test_an_interval_around_zero_is_not_clear():
-    (interval,) = intervals_over_users(np.array([[-1.0], [1.0]] * 20), generator(0, "bootstrap"))
-    assert not interval.is_clear
 
 
 def test_the_same_generator_gives_the_same_bits():
