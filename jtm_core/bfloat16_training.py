@@ -143,7 +143,7 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
 
     run_chunks(train_chunk, num_chunks)
     width = user_halves.shape[1]
-    user_gradients, node_gradients = half_gradients.users[:, :width], half_gradients.nodes[:, :width]
+    user_gradients, node_gradients = (np.ascontiguousarray(gradient[:, :width]) for gradient in half_gradients)
     return HeadPass(float(losses.sum()), logits, user_gradients, node_gradients, _trimmed(sums, weights))
 
 

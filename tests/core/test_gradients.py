@@ -83,8 +83,10 @@ def test_a_negative_that_is_the_positive_does_not_count() -> None:
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="this CPU does not multiply bfloat16 numbers")
-def test_bfloat16_gradients_point_where_float32_s_do() -> None:
-    world = small_world(num_items=60, num_users=40, config=ModelConfig())
+@pytest.mark.parametrize("widths", [(128, 64, 24), (100, 50, 20)])
+def test_bfloat16_gradients_point_where_float32_s_do(widths: tuple[int, int, int]) -> None:
+    """Also where a layer is no whole number of vectors."""
+    world = small_world(num_items=60, num_users=40, config=ModelConfig(hidden_widths=widths))
     batch = make_batch(world, 64)
     plain, rough = (make_gradients(world.network, precision)(world.network, batch) for precision in ("float32", "bfloat16"))  # type: ignore[arg-type]
     assert rough.loss == pytest.approx(plain.loss, rel=5e-3)
