@@ -8,9 +8,9 @@ from benchmarks.records import Record, duration, rate, timed
 from benchmarks.worlds import BenchmarkWorld, make_world
 from jtm_core.bfloat16 import has_bfloat16, pack_head, score_rows_bfloat16
 from jtm_core.config import Precision, TrainingConfig, TreeLearningConfig
-from jtm_core.gradients import head_weights
 from jtm_core.kernels import score_rows
 from jtm_core.model import JtmNetwork
+from jtm_core.network_arrays import head_weights
 from jtm_core.scoring import Windows, windows_of
 from jtm_core.serving import Retriever
 from jtm_core.training import Training, TrainingPlan, TrainingProgress, Validation

@@ -15,9 +15,19 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.inner_products import add_user_products
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
-from jtm_core.tiles import Buffers, Scoring, activate_first, make_user_halves, multiply_halves, score_codes, score_tile
+from jtm_core.tiles import (
+    IN_ORDER,
+    Buffers,
+    Scoring,
+    activate_first,
+    make_user_halves,
+    multiply_halves,
+    score_codes,
+    score_tile,
+)
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -143,6 +153,7 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         for s in range(len(user_halves)):
             activate_first(halves, user_halves[s], slopes, buffers.layers.first)
             score_tile(scoring.head, buffers.layers, logits)
+            add_user_products(halves, IN_ORDER[:rows], user_halves[s], len(slopes), logits)
             make_keys(logits, keys)
             take_better((codes, logits, keys), count, s, best)
     for s in range(len(user_halves)):

@@ -16,7 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.kernels import TILE_ROWS, Floats, HeadWeights, Index, tile_edges
+from jtm_core.inner_products import add_inner_products
+from jtm_core.kernels import TILE_ROWS, Floats, Halves, HeadWeights, Index, tile_edges
 from jtm_core.row_products import product_by_blocks
 from jtm_core.threads import run_chunks
 from jtm_core.vector_code import LANES, activate_lanes, gather_lanes, output_row, round_bfloat16
@@ -189,12 +190,13 @@ def head_tile(head: PackedHead, buffers: TileBuffers, out: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _score(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, head: PackedHead, out: Floats) -> None:
+def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Floats) -> None:
     buffers = tile_buffers(head)
     for start in range(0, len(users), TILE_ROWS):
         stop = min(start + TILE_ROWS, len(users))
-        gather_bfloat16(user_halves, node_halves, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
+        gather_bfloat16(halves.users, halves.nodes, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
         head_tile(head, buffers, out[start:stop])
+        add_inner_products(halves, users[start:stop], nodes[start:stop], len(head.slope_1), out[start:stop])
 
 
 def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, head: PackedHead) -> Floats:
@@ -217,7 +219,7 @@ def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, 
 
     def score_chunk(k: int) -> None:
         part = slice(edges[k], edges[k + 1])
-        _score(user_halves, node_halves, users[part], nodes[part], head, out[part])
+        _score(Halves(user_halves, node_halves), users[part], nodes[part], head, out[part])
 
     run_chunks(score_chunk, len(edges) - 1)
     return out

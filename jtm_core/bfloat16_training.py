@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import Bfloats, PackedHead, dot_bfloat16, dot_pairs, pack_head, pack_matrix
+from jtm_core.inner_products import add_inner_products, inner_products_back
 from jtm_core.kernels import (
     TILE_ROWS,
     Floats,
@@ -75,6 +76,7 @@ def _train(
         dot_bfloat16(active_2[0], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
+        add_inner_products(halves, users, nodes, width_1, logit)
         loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
@@ -91,13 +93,20 @@ def _train(
         for column in range(0, width_1, BACK_LANES):
             back_columns((value_1, slope_1, upper_1), (slope_sum_1, unused), (n, column))
         scatter_first(upper_1, users, nodes, gradients.users, gradients.nodes, n)
+        inner_products_back(upper, halves, users, nodes, width_1, gradients)
     return loss
 
 
-def _widened(halves: Floats) -> Floats:
-    """Halves whose width is a multiple of 16; the same array if it is one already."""
-    missing = -halves.shape[1] % LANES
-    return np.pad(halves, ((0, 0), (0, missing))) if missing else halves
+def _widened(halves: Floats, num_units: int) -> Floats:
+    """Halves whose share of the first layer, before any factors, is whole vectors wide; the same array if it is so already."""
+    missing = -num_units % LANES
+    return np.insert(halves, [num_units] * missing, 0, axis=1) if missing else halves
+
+
+def _narrowed(gradient: Floats, num_units: int) -> Floats:
+    """Gradients by halves without what :func:`_widened` put in."""
+    missing = -num_units % LANES
+    return np.delete(gradient, slice(num_units, num_units + missing), axis=1) if missing else gradient
 
 
 def _trimmed(sums: HeadWeights, like: HeadWeights) -> HeadWeights:
@@ -128,7 +137,8 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
     packed = pack_head(weights)
     packed = packed._replace(slope_1=np.pad(packed.slope_1, (0, -len(packed.slope_1) % LANES)))
     matrices = (packed, pack_matrix(weights.matrix_2.T), pack_matrix(weights.matrix_3.T))
-    halves = Halves(_widened(user_halves), _widened(node_halves))
+    num_units = len(weights.slope_1)
+    halves = Halves(_widened(user_halves, num_units), _widened(node_halves, num_units))
     half_gradients = Halves(np.zeros_like(halves.users), np.zeros_like(halves.nodes))
     num_chunks = len(rows.chunks) - 1
     sums = HeadWeights(*(np.zeros((num_chunks, *shape), dtype=np.float32) for shape in _shapes(packed)))
@@ -142,8 +152,7 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
         losses[k] = _train(halves, own, matrices, half_gradients, own_sums, logits[part])
 
     run_chunks(train_chunk, num_chunks)
-    width = user_halves.shape[1]
-    user_gradients, node_gradients = (np.ascontiguousarray(gradient[:, :width]) for gradient in half_gradients)
+    user_gradients, node_gradients = (_narrowed(gradient, num_units) for gradient in half_gradients)
     return HeadPass(float(losses.sum()), logits, user_gradients, node_gradients, _trimmed(sums, weights))
 
 

@@ -116,11 +116,11 @@ class ModelConfig:
     """Units of the three hidden layers."""
     attention: bool = False
     """Weight the behaviours of a window by TDM's attention unit; slower, as nothing is shared between nodes then."""
+    inner_product: bool = False
+    """Add to the logit the inner product of a linear map of the windows with the node's vector (NeuMF; the paper has none)."""
 
     def __post_init__(self) -> None:
-        _require(
-            len(self.window_sizes) >= 1 and min(self.window_sizes) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more"
-        )
+        _require(min(self.window_sizes, default=0) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more")
         _require(self.embedding_width >= 1 and min(self.hidden_widths) >= 1, "embedding_width and hidden_widths must be 1 or more")
 
     @property

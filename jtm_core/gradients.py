@@ -26,8 +26,9 @@ from jtm_core.behaviours import Ints
 from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
-from jtm_core.kernels import HeadWeights, train_rows
+from jtm_core.kernels import train_rows
 from jtm_core.model import JtmNetwork, attended_scores
+from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
 from jtm_core.pooling import pool_runs, pool_runs_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import run_chunks
@@ -54,25 +55,6 @@ class Gradients:
     rows: Ints
     row_gradients: Tensor
     dense: list[Tensor]
-
-
-def head_weights(network: JtmNetwork) -> HeadWeights:
-    """The layers behind the first one as contiguous arrays, matrices (in, out)."""
-
-    def array(tensor: Tensor) -> Floats:
-        return np.ascontiguousarray(tensor.detach().numpy())
-
-    return HeadWeights(
-        slope_1=array(network.slopes[0]),
-        matrix_2=array(network.second_layer.weight.T),
-        bias_2=array(network.second_layer.bias),
-        slope_2=array(network.slopes[1]),
-        matrix_3=array(network.third_layer.weight.T),
-        bias_3=array(network.third_layer.bias),
-        slope_3=array(network.slopes[2]),
-        vector_4=array(network.output_layer.weight[0]),
-        bias_4=array(network.output_layer.bias),
-    )
 
 
 def make_gradients(network: JtmNetwork, precision: Precision = "float32") -> Callable[[JtmNetwork, TrainingBatch], Gradients]:
@@ -140,7 +122,7 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     pooled = ((edges[:, :, 1:] - edges[:, :, :-1]) / counts[None, :, :, None]).to(nodes_VD.dtype)
     halves = network.user_half(pooled.flatten(0, 1)), network.node_half(nodes_VD)
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
-    return network.logits(embedding(users, halves[0]) + embedding(nodes, halves[1]))
+    return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]))
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
@@ -195,18 +177,18 @@ class FusedGradients:
     def __call__(self, network: JtmNetwork, batch: TrainingBatch) -> Gradients:
         """Same as :func:`autograd_gradients`, within rounding."""
         vectors = network.vectors.detach().numpy()
-        pooled, user_halves = _user_halves(network, batch, vectors)
-        node_weight = network.node_layer.weight.detach().numpy()
+        weights, units = half_weights(network), network.config.hidden_widths[0]
+        factors = slice(units, units + network.config.embedding_width)
+        pooled, user_halves = _user_halves(weights, batch, vectors)
         node_vectors = vectors[batch.nodes]
-        head = self._train_rows(
-            user_halves, _multiply(node_vectors, np.ascontiguousarray(node_weight.T)), batch.rows, head_weights(network)
-        )
-        behaviour_gradient, user_weight_gradient = _user_back(network, batch, pooled, head.user_gradients)
-        node_gradient = _multiply(head.node_gradients, node_weight)
+        head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), batch.rows, head_weights(network))
+        behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
+        node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))
         dense = {
-            "user_layer.weight": user_weight_gradient,
-            "user_layer.bias": head.user_gradients.sum(axis=0),
-            "node_layer.weight": _multiply_transposed(head.node_gradients, node_vectors),
+            "user_layer.weight": user_weight_gradient[:units],
+            "user_layer.bias": head.user_gradients.sum(axis=0)[:units],
+            "node_layer.weight": _multiply_transposed(head.node_gradients, node_vectors)[:units],
+            "factor_layer.weight": user_weight_gradient[factors],
             "second_layer.weight": head.gradients.matrix_2.T,
             "second_layer.bias": head.gradients.bias_2,
             "third_layer.weight": head.gradients.matrix_3.T,
@@ -255,34 +237,33 @@ def _multiply_transposed(left: Floats, right: Floats) -> Floats:
     return total
 
 
-def _user_halves(network: JtmNetwork, batch: TrainingBatch, vectors: Floats) -> tuple[Floats, Floats]:
-    """Pooled windows (L * S, W * D) and the users' halves (L * S, H)."""
-    weight, bias = network.user_layer.weight.detach().numpy(), network.user_layer.bias.detach().numpy()
-    pooled = np.empty((batch.num_levels * batch.num_samples, weight.shape[1]), dtype=np.float32)
-    halves, transposed = np.empty((len(pooled), weight.shape[0]), dtype=np.float32), np.ascontiguousarray(weight.T)
+def _user_halves(weights: HalfWeights, batch: TrainingBatch, vectors: Floats) -> tuple[Floats, Floats]:
+    """Pooled windows (L * S, W * D) and the users' halves (L * S, H + P)."""
+    pooled = np.empty((batch.num_levels * batch.num_samples, len(weights.users)), dtype=np.float32)
+    halves = np.empty((len(pooled), len(weights.bias)), dtype=np.float32)
 
     def work(level: int) -> None:
         part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
         pool_runs(vectors, batch.behaviours[level], batch.runs, batch.bounds, pooled[part])
-        dot_rows(pooled[part], transposed, halves[part])
-        halves[part] += bias
+        dot_rows(pooled[part], weights.users, halves[part])
+        halves[part] += weights.bias
 
     run_chunks(work, batch.num_levels)
     return pooled, halves
 
 
-def _user_back(network: JtmNetwork, batch: TrainingBatch, pooled: Floats, gradients: Floats) -> tuple[Floats, Floats]:
-    """From the users' halves back to the behaviours (L, T, D) and the user layer's weight."""
-    weight = network.user_layer.weight.detach().numpy()
-    behaviours = np.empty((*batch.behaviours.shape, network.config.embedding_width), dtype=np.float32)
-    weights = np.empty((batch.num_levels, *weight.shape), dtype=np.float32)
+def _user_back(weights: HalfWeights, batch: TrainingBatch, pooled: Floats, gradients: Floats) -> tuple[Floats, Floats]:
+    """From the users' halves back to the behaviours (L, T, D) and the weight of both (H + P, W * D)."""
+    weight = np.ascontiguousarray(weights.users.T)
+    behaviours = np.empty((*batch.behaviours.shape, len(weights.nodes)), dtype=np.float32)
+    weight_gradients = np.empty((batch.num_levels, *weight.shape), dtype=np.float32)
 
     def work(level: int) -> None:
         part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
-        dot_transposed(gradients[part], pooled[part], weights[level])
+        dot_transposed(gradients[part], pooled[part], weight_gradients[level])
         passed = np.empty_like(pooled[part])
         dot_rows(gradients[part], weight, passed)
         pool_runs_back(passed, batch.runs, batch.bounds, behaviours[level])
 
     run_chunks(work, batch.num_levels)
-    return behaviours, weights.sum(axis=0)
+    return behaviours, weight_gradients.sum(axis=0)

@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.inner_products import add_inner_products, inner_products_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import num_threads, run_chunks
 from jtm_core.vector_backward import BACK_LANES, back_columns
@@ -64,7 +65,11 @@ class Rows(NamedTuple):
 
 
 class Halves(NamedTuple):
-    """First layer's shares of users and nodes, float32 (S, H) and (V, H), or the gradients by them."""
+    """First layer's shares of users and nodes, float32 (S, H) and (V, H), or the gradients by them.
+
+    With an inner product both have factors behind these columns, (S, H + F) and (V, H + F); F is a multiple of
+    :data:`~jtm_core.inner_products.PRODUCT_LANES`.
+    """
 
     users: Floats
     nodes: Floats
@@ -140,19 +145,20 @@ def output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int)
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
-def _score(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights, out: Floats) -> None:
+def _score(halves: Halves, users: Index, nodes: Index, weights: HeadWeights, out: Floats) -> None:
     slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = weights
     first, second = np.empty((TILE_ROWS, len(slope_1)), np.float32), np.empty((TILE_ROWS, len(slope_2)), np.float32)
     third = np.empty((TILE_ROWS, len(slope_3)), np.float32)
     for start in range(0, len(users), TILE_ROWS):
         n = min(TILE_ROWS, len(users) - start)
-        gather_first(user_halves, node_halves, users[start : start + n], nodes[start : start + n], first, n)
+        gather_first(halves.users, halves.nodes, users[start : start + n], nodes[start : start + n], first, n)
         _activate(first, slope_1, first, n)
         dot_rows(first[:n], matrix_2, second[:n])
         activate_affine(second, bias_2, slope_2, second, n)
         dot_rows(second[:n], matrix_3, third[:n])
         activate_affine(third, bias_3, slope_3, third, n)
         output(third, vector_4, bias_4, out[start : start + n], n)
+        add_inner_products(halves, users[start : start + n], nodes[start : start + n], len(slope_1), out[start : start + n])
 
 
 def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights) -> Floats:
@@ -176,7 +182,7 @@ def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: In
 
     def score_chunk(k: int) -> None:
         part = slice(edges[k], edges[k + 1])
-        _score(user_halves, node_halves, users[part], nodes[part], weights, out[part])
+        _score(Halves(user_halves, node_halves), users[part], nodes[part], weights, out[part])
 
     run_chunks(score_chunk, len(edges) - 1)
     return out
@@ -220,6 +226,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         dot_rows(active_2[:n], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
+        add_inner_products(halves, users, nodes, width_1, logit)
         loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
@@ -233,6 +240,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         dot_rows(active_2[:n], transposed_2, active_1[:n])
         _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
         scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
+        inner_products_back(upper, halves, users, nodes, width_1, gradients)
     return loss
 
 

@@ -8,10 +8,15 @@ which only the sum passes on for each (user, node) pair. The split is exact.
 One table holds every vector: a row per inner node, by code, then a row per item. Inner vectors belong to the position
 in the tree; an item's vector is that of the leaf it hangs on and moves with it.
 
+With ``inner_product`` the logit has a second term, the inner product of two *factors*: a linear map of the pooled windows, and the
+node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020); NeuMF (He et al.,
+WWW 2017) adds one in this way. A half holds its factor behind its share of the first layer.
+
 With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
 node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
 
-Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H hidden units.
+Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H units of the first hidden layer,
+F columns of factors: D with an inner product, else 0.
 """
 
 from typing import cast
@@ -53,24 +58,32 @@ class JtmNetwork(nn.Module):
         self.second_layer, self.third_layer = nn.Linear(first, second), nn.Linear(second, third)
         self.output_layer = nn.Linear(third, 1)
         self.slopes = nn.ParameterList(nn.Parameter(torch.full((units,), 0.25)) for units in config.hidden_widths)
+        if config.inner_product:
+            self.factor_layer = nn.Linear(len(config.window_sizes) * width, width, bias=False)
         if config.attention:
             self.attention_layer = nn.Linear(3 * width, ATTENTION_WIDTH)
             self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
             self.attention_output = nn.Linear(ATTENTION_WIDTH, 1)
 
     def user_half(self, pooled_SWD: Tensor) -> Tensor:
-        """First layer's share of the user: (..., W, D) -> (..., H), bias included."""
-        return cast(Tensor, self.user_layer(pooled_SWD.flatten(-2)))
+        """First layer's share of the user, bias included, and its factor: (..., W, D) -> (..., H + F)."""
+        flat = pooled_SWD.flatten(-2)
+        half = cast(Tensor, self.user_layer(flat))
+        return torch.cat([half, self.factor_layer(flat)], dim=-1) if self.config.inner_product else half
 
     def node_half(self, node_D: Tensor) -> Tensor:
-        """First layer's share of the node: (..., D) -> (..., H)."""
-        return cast(Tensor, self.node_layer(node_D))
+        """First layer's share of the node and its factor: (..., D) -> (..., H + F)."""
+        half = cast(Tensor, self.node_layer(node_D))
+        return torch.cat([half, node_D], dim=-1) if self.config.inner_product else half
 
-    def logits(self, first_H: Tensor) -> Tensor:
-        """From the sum of both halves to the logit: (..., H) -> (...)."""
-        second = self.second_layer(prelu(first_H.flatten(0, -2), self.slopes[0]))
+    def logits(self, user_half: Tensor, node_half: Tensor) -> Tensor:
+        """From both halves to the logit: (..., H + F) -> (...); leading axes are those that both broadcast to."""
+        units = self.config.hidden_widths[0]
+        first = user_half[..., :units] + node_half[..., :units]
+        second = self.second_layer(prelu(first.flatten(0, -2), self.slopes[0]))
         third = self.third_layer(prelu(second, self.slopes[1]))
-        return cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first_H.shape[:-1])
+        through_layers = cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first.shape[:-1])
+        return through_layers + (user_half[..., units:] * node_half[..., units:]).sum(-1)
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Every parameter but the table of vectors."""
@@ -80,13 +93,16 @@ class JtmNetwork(nn.Module):
 def make_network(config: ModelConfig, num_items: int, height: int, rng: np.random.Generator) -> JtmNetwork:
     """A fresh network, its parameters drawn from ``rng`` alone.
 
-    Vectors are normal with standard deviation 0.1, weights Glorot uniform, biases 0, PReLU slopes 0.25.
+    Vectors are normal with standard deviation 0.1, weights Glorot uniform, biases 0, PReLU slopes 0.25. A user's factor is at first the sum
+    of the pooled windows, so that an inner product says from the first step on how alike a node and the behaviours are.
     """
     network = JtmNetwork(config, num_items, height)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name == "vectors":
                 parameter.copy_(torch.from_numpy(rng.standard_normal(parameter.shape, dtype=np.float32) * np.float32(0.1)))
+            elif name == "factor_layer.weight":
+                parameter.copy_(torch.eye(config.embedding_width).repeat(1, len(config.window_sizes)))
             elif parameter.ndim == 2:
                 fan_out, fan_in = parameter.shape
                 bound = (6 / (fan_in + fan_out)) ** 0.5
@@ -136,4 +152,4 @@ def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Ten
     for behaviours, weights, present in zip(*parts, strict=True):
         counts = present.sum(1).clamp(min=1)[:, None, None]
         pooled.append(torch.einsum("sct,std->scd", weights, behaviours) / counts)
-    return network.logits(network.user_half(torch.stack(pooled, dim=2)) + network.node_half(nodes_SCD))
+    return network.logits(network.user_half(torch.stack(pooled, dim=2)), network.node_half(nodes_SCD))

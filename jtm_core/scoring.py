@@ -18,9 +18,9 @@ from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples, window_bounds
-from jtm_core.gradients import head_weights
 from jtm_core.kernels import score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows
+from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
@@ -146,12 +146,11 @@ class FusedScorer:
         self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable, cache_bytes: int = CACHE_BYTES, precision: Precision = "float32"
     ) -> None:
         self.network, self.tree = network, tree
-        item_of_leaf, node_weight = nodes.tree.item_of_leaf(), _transposed(network.node_layer.weight)
+        item_of_leaf, (user_weight, bias, node_weight) = nodes.tree.item_of_leaf(), half_weights(network)
         num_kept = _kept_nodes(tree.height, cache_bytes // (4 * node_weight.shape[1]))
         halves = np.empty((num_kept, node_weight.shape[1]), dtype=np.float32)
         leaf_of_item = np.require(tree.leaf_of_item, dtype=np.int64, requirements=["C", "W"])
-        is_flat, bias = network.config.features == "flat", network.user_layer.bias.detach().numpy()
-        users = UserTables(network.vectors.detach().numpy(), leaf_of_item, _transposed(network.user_layer.weight), bias, is_flat)
+        users = UserTables(network.vectors.detach().numpy(), leaf_of_item, user_weight, bias, network.config.features == "flat")
         head = head_weights(network)
         self._scoring = Scoring(
             users,
@@ -235,10 +234,6 @@ class FusedScorer:
 def _kept_nodes(height: int, most: int) -> int:
     """Nodes of the levels from the root down that are at most ``most`` together."""
     return first_code(min(height + 1, (most + 1).bit_length() - 1))
-
-
-def _transposed(weight: torch.Tensor) -> Floats:
-    return np.ascontiguousarray(weight.detach().numpy().T)
 
 
 class TorchScorer:

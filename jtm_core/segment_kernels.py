@@ -6,7 +6,8 @@ tile passes through the head, through log sigmoid, and is added up per (piece, n
 A row's bits depend on neither its neighbours nor its place (:mod:`jtm_core.row_products`): sums do not depend on how samples
 are cut into chunks and shards. :class:`~jtm_core.segment_pass.ScorerPass` is the readable twin.
 
-Shape letters: S samples of a chunk, P pieces, V nodes of a level, W windows, D vector width, H units of the first layer.
+Shape letters: S samples of a chunk, P pieces, V nodes of a level, W windows, D vector width, H units of the first layer, F columns of
+factors.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,9 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
+from jtm_core.inner_products import multiply_columns
 from jtm_core.kernels import HeadWeights
+from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
 from jtm_core.segment_users import PieceRows, Terms, UserSide, make_user_halves
 from jtm_core.vector_code import LANES, gather_lanes, round_bfloat16
@@ -47,7 +50,7 @@ class NodeSide(NamedTuple):
     own_table: Floats
     """Vectors of nodes of which each piece has one, beside those."""
     weight: Floats
-    """(D, H)."""
+    """(D, H + F)."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -67,40 +70,6 @@ def _activate(values: Floats, bias: Floats, slopes: Floats) -> None:
         for j in range(values.shape[1]):
             value = values[i, j] + bias[j]
             values[i, j] = value if value > 0 else value * slopes[j]
-
-
-@numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def log_sigmoid(logits: Floats, out: Floats, powers: Floats) -> None:
-    """Logarithm of the sigmoid, within 4e-7 of its size, in loops that the compiler turns into vector code.
-
-    ``log sigmoid(x) = min(x, 0) - log1p(exp(-|x|))``. The exponential is ``2**k`` times a polynomial; ``log1p(e)`` is twice
-    the series of ``atanh(e / (2 + e))``.
-
-    Parameters
-    ----------
-    logits, out : float32 array (n,)
-    powers : float32 array (n,)
-        Scratch.
-    """
-    bits = powers.view(np.int32)
-    for i in range(len(logits)):
-        x = -abs(logits[i])
-        x = x if x > np.float32(-87) else np.float32(-87)
-        power = np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
-        rest = (x - power * np.float32(0.693359375)) + power * np.float32(2.12194440e-4)
-        tail = np.float32(1 / 24) + rest * (np.float32(1 / 120) + rest * np.float32(1 / 720))
-        out[i] = np.float32(1) + rest * (np.float32(1) + rest * (np.float32(0.5) + rest * (np.float32(1 / 6) + rest * tail)))
-        powers[i] = power
-    for i in range(len(logits)):
-        bits[i] = (np.int32(powers[i]) + 127) << 23
-    for i in range(len(logits)):
-        exponential = out[i] * powers[i]
-        s = exponential / (np.float32(2) + exponential)
-        q = s * s
-        tail = np.float32(1 / 7) + q * (np.float32(1 / 9) + q * (np.float32(1 / 11) + q * np.float32(1 / 13)))
-        series = np.float32(1) + q * (np.float32(1 / 3) + q * (np.float32(1 / 5) + q * tail))
-        x = logits[i] if logits[i] < np.float32(0) else np.float32(0)
-        out[i] = x - np.float32(2) * s * series
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -124,6 +93,8 @@ class Tile(NamedTuple):
     """Rows on their way through the head, and where their log-probabilities go."""
 
     layers: Layers | TileBuffers
+    inner_products: Floats
+    """(TILE_ROWS,): of factors, 0 where there are none; then the logits, and what their logarithms need."""
     logits: Floats
     logarithms: Floats
     powers: Floats
@@ -209,6 +180,7 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
+        np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.int64),
         sums,
     )
@@ -217,9 +189,11 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 @numba.njit(cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
     """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last group up."""
-    layers, logits, logarithms, powers, targets, sums = tile
+    layers, inner_products, logits, logarithms, powers, targets, sums = tile
     rows = (count + WHOLE_ROWS - 1) // WHOLE_ROWS * WHOLE_ROWS
     score_layers(head, layers, logits[:rows])
+    for i in range(rows):
+        logits[i] += inner_products[i]
     log_sigmoid(logits[:rows], logarithms, powers)
     for i in range(count):
         sums[targets[i]] += logarithms[i]
@@ -241,9 +215,12 @@ def _fill(
     """
     (users, nodes), (low, high, count), (rows, targets) = halves, bounds, chosen
     first, waiting, slopes = tile.layers.first, tile.targets, head.slope_1
+    has_factors = len(slopes) < users.shape[1]
     for sample in range(low, high):
         for k in range(count):
             fill_row(users, nodes, slopes, first, (sample, rows[k], filled))
+            if has_factors:
+                tile.inner_products[filled] = multiply_columns(users, nodes, (sample, rows[k], len(slopes)))
             waiting[filled] = targets[k]
             filled += 1
             if filled == TILE_ROWS:

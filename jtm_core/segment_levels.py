@@ -148,6 +148,7 @@ def project_level(vectors: Floats, weight: Floats, shape: HistoryShape) -> Float
     vectors : float32 array (V, D)
         All that a behaviour can be on the level.
     weight : float32 array (W * D, H)
+        H includes columns of factors.
     shape : HistoryShape
 
     Returns

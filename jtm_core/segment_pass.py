@@ -22,8 +22,8 @@ from jtm_core.carry import carry_inner_vectors
 from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples
-from jtm_core.gradients import head_weights
 from jtm_core.model import JtmNetwork
+from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
@@ -161,7 +161,7 @@ class FusedPass:
         stays_item = network.config.features == "flat" or level == tree.height
         first = first_code(tree.height if stays_item else level)
         vectors = self._vectors[first : first + (tree.num_items if stays_item else 1 << level)]
-        weight = np.ascontiguousarray(network.user_layer.weight.detach().numpy().T)
+        weight, bias, _ = half_weights(network)
         ends = self._problem.shape.window_ends
         weight = weight[len(weight) - (len(ends) - 1) * vectors.shape[1] :]
         return UserSide(
@@ -173,12 +173,12 @@ class FusedPass:
             steps=-1 if stays_item else tree.height - level,
             vectors=vectors,
             weight=weight,
-            bias=network.user_layer.bias.detach().numpy(),
+            bias=bias,
             projected=project_level(vectors, weight, self._problem.shape),
         )
 
     def _node_side(self, level: int) -> NodeSide:
-        tree, leaves, weight = self._problem.tree, self._work.leaf_of_item, self._problem.network.node_layer.weight.detach().numpy()
+        tree, leaves = self._problem.tree, self._work.leaf_of_item
         first_item = first_code(tree.height)
         positions = level_positions(leaves, tree.height, level)
         if level == tree.height:
@@ -191,7 +191,7 @@ class FusedPass:
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)
         first_own = first_item if level == tree.height else first_code(level)
         own_table = self._vectors[first_own:] if is_weighed else table
-        return NodeSide(table, rows, columns, own_table, np.ascontiguousarray(weight.T))
+        return NodeSide(table, rows, columns, own_table, half_weights(self._problem.network).nodes)
 
     def _piece_rows(self, pieces: Pieces, level: int) -> PieceRows:
         """Which nodes every piece is scored with."""

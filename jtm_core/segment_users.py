@@ -1,6 +1,6 @@
 """Users' halves of the first layer for a chunk of samples on one level: the users' side of :mod:`jtm_core.segment_kernels`.
 
-Shape letters: P pieces, W windows, D vector width, H units of the first layer.
+Shape letters: P pieces, W windows, D vector width, H units of the first layer, F columns of factors.
 """
 
 from typing import NamedTuple
@@ -41,10 +41,10 @@ class UserSide(NamedTuple):
     vectors: Floats
     """(nodes of the level or items, D)."""
     weight: Floats
-    """(W * D, H)."""
+    """(W * D, H + F)."""
     bias: Floats
     projected: Floats
-    """(nodes of the level or items, W, H): each vector times each window's share of the weight, or no rows."""
+    """(nodes of the level or items, W, H + F): each vector times each window's share of the weight, or no rows."""
 
 
 class PieceRows(NamedTuple):
@@ -168,7 +168,7 @@ def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def make_user_halves(pieces: PieceRows, terms: Terms, users: UserSide) -> Floats:
-    """Halves of all the pieces' samples in order: float32 (that many, H); the terms are read if vectors are projected."""
+    """Halves of all the pieces' samples in order: float32 (that many, H + F); the terms are read if vectors are projected."""
     num_samples = pieces.sizes.sum()
     halves = np.empty((num_samples, len(users.bias)), np.float32)
     if len(users.projected):

@@ -2,7 +2,7 @@
 
 All of a user's halves come from one small product, whoever else is asked; nodes' are looked up where kept, else multiplied out.
 
-Shape letters: A levels walked, C candidates, H units of the first hidden layer, W windows, D vector width.
+Shape letters: A levels walked, C candidates, H units of the first hidden layer, F columns of factors, W windows, D vector width.
 """
 
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
+from jtm_core.inner_products import add_user_products
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row, round_bfloat16
@@ -21,6 +22,8 @@ from jtm_core.vector_code import prefetch_row, round_bfloat16
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+IN_ORDER = np.arange(TILE_ROWS)
+"""Rows of a tile."""
 _ROWS_AHEAD = 8
 """So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 
@@ -32,7 +35,7 @@ class UserTables(NamedTuple):
     """(rows of the table, D)."""
     leaf_of_item: Ints
     weight: Floats
-    """(W * D, H), contiguous."""
+    """(W * D, H + F), contiguous; here and below F columns of factors stand behind the units (:mod:`jtm_core.network_arrays`)."""
     bias: Floats
     is_flat: bool
     """Behaviours stay items on every level instead of becoming their ancestors."""
@@ -42,13 +45,13 @@ class NodeTables(NamedTuple):
     """Where the nodes' halves come from."""
 
     halves: Floats
-    """(number of kept halves, H), by code; a level is kept whole or not at all."""
+    """(number of kept halves, H + F), by code; a level is kept whole or not at all."""
     vectors: Floats
     """(rows of the table, D): nodes whose half is not kept are multiplied out when they are met."""
     item_of_leaf: Ints
     """(2**height,), -1 where there is none."""
     weight: Floats
-    """(D, H), contiguous."""
+    """(D, H + F), contiguous."""
 
 
 class Scoring(NamedTuple):
@@ -74,9 +77,9 @@ class Buffers(NamedTuple):
     pooled: Floats
     """(A, W * D)."""
     user_halves: Floats
-    """(A, H)."""
+    """(A, H + F)."""
     tile_vectors: Floats
-    """(TILE_ROWS, D), then the nodes' halves (TILE_ROWS, H) and the activations."""
+    """(TILE_ROWS, D), then the nodes' halves (TILE_ROWS, H + F) and the activations."""
     tile_halves: Floats
     layers: Activations | TileBuffers
     codes: Ints
@@ -100,7 +103,7 @@ def make_buffers(scoring: Scoring, num_levels: int, num_candidates: int) -> Buff
         pooled=floats(num_levels, len(users.weight)),
         user_halves=floats(num_levels, len(users.bias)),
         tile_vectors=floats(TILE_ROWS, users.vectors.shape[1]),
-        tile_halves=floats(TILE_ROWS, len(head.slope_1)),
+        tile_halves=floats(TILE_ROWS, len(users.bias)),
         layers=layers,
         codes=np.empty(num_candidates, dtype=np.int64),
         below=np.empty(num_candidates, dtype=np.int64),
@@ -145,7 +148,7 @@ def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, slopes: Float
     for i in range(len(codes)):
         code = codes[i]
         prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
-        for j in range(len(user_half)):
+        for j in range(len(slopes)):
             value = halves[code, j] + user_half[j]
             out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
 
@@ -154,7 +157,7 @@ def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, slopes: Float
 def activate_first(halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
     """First layer of a tile of nodes' halves."""
     for i in range(len(halves)):
-        for j in range(len(user_half)):
+        for j in range(len(slopes)):
             value = halves[i, j] + user_half[j]
             out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
 
@@ -220,10 +223,13 @@ def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffe
         low, high = count * k // num_tiles, count * (k + 1) // num_tiles
         if codes[high - 1] < len(nodes.halves):
             _activate_kept(codes[low:high], nodes.halves, user_half, slopes, layers.first)
+            score_tile(head, layers, logits[low:high])
+            add_user_products(nodes.halves, codes[low:high], user_half, len(slopes), logits[low:high])
         else:
             multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
             activate_first(tile_halves[: high - low], user_half, slopes, layers.first)
-        score_tile(head, layers, logits[low:high])
+            score_tile(head, layers, logits[low:high])
+            add_user_products(tile_halves, IN_ORDER[: high - low], user_half, len(slopes), logits[low:high])
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)

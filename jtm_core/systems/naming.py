@@ -82,14 +82,15 @@ def settings_of(name: SystemName, shared: JtmConfig) -> JtmConfig:
     making = _ON_A_TREE.get(name)
     if making is None:
         return shared
-    learning = shared.tree_learning
+    learning, model = shared.tree_learning, replace(shared.model, features=making.features)
     if making.training == "paper":
+        model = replace(model, inner_product=paper_config().model.inner_product)
         learning = replace(paper_config().tree_learning, precision=learning.precision, validation_tolerance=learning.validation_tolerance)
     if name == "hsm" and shared.model.attention:
         raise ValueError("model.attention is set, which HSM cannot have; leave hsm out of the systems, or attention unset")
     return replace(
         shared,
-        model=replace(shared.model, features=making.features),
+        model=model,
         training=_training_of(making, shared.training),
         tree_learning=replace(learning, method=making.method),
     )

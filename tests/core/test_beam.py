@@ -1,6 +1,7 @@
 """Scores and search: fused against torch, search against the full scan, filters, one user against many."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +27,9 @@ def windows(world: SmallWorld) -> Windows:
 
 
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
-def test_fused_scores_equal_torch(features: str) -> None:
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features))  # type: ignore[arg-type]
+@pytest.mark.parametrize("shape", [{}, {"inner_product": True}, {"inner_product": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)}])
+def test_fused_scores_equal_torch(features: str, shape: dict[str, Any]) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features, **shape))  # type: ignore[arg-type]
     table = NodeTable(world.network, world.tree)
     fast, slow = FusedScorer(world.network, world.tree, table), TorchScorer(world.network, world.tree, table)
     for level in range(1, world.tree.height + 1):
@@ -40,8 +42,10 @@ def test_fused_scores_equal_torch(features: str) -> None:
             assert np.array_equal(np.isneginf(ours), np.broadcast_to(codes < 0, ours.shape))
 
 
-def test_scores_follow_the_concatenated_network_of_the_paper() -> None:
-    world = small_world()
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_scores_follow_the_concatenated_network_of_the_paper(inner_product: bool) -> None:
+    """With an inner product it is added; of a fresh network it is that of the node with the sum of the windows."""
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, inner_product=inner_product))
     network, tree = world.network, world.tree
     user, leaf = 3, int(tree.leaf_of_item[7])
     sizes, items = network.config.window_sizes, world.histories.row(user)
@@ -58,7 +62,9 @@ def test_scores_follow_the_concatenated_network_of_the_paper() -> None:
     for slope, layer in zip(network.slopes, (network.second_layer, network.third_layer, network.output_layer), strict=True):
         hidden = layer(torch.where(hidden > 0, hidden, slope * hidden))
     score = make_scorer(network, tree).score_level(windows(world).part(user, user + 1), tree.height, np.array([leaf]))
-    assert score[0, 0] == pytest.approx(hidden.item(), rel=1e-4)
+    product = float(sum(pooled, torch.zeros(vectors.shape[1])) @ vectors[first_item_row + 7]) if inner_product else 0.0
+    assert abs(product) > 0.1 or not inner_product
+    assert score[0, 0] == pytest.approx(hidden.item() + product, rel=1e-4)
 
 
 @pytest.mark.parametrize("attention", [False, True])
@@ -90,7 +96,7 @@ def searches(draw: st.DrawFn) -> Searched:
     num_items, features = draw(st.integers(1, 70)), draw(st.sampled_from(["hierarchical", "flat"]))
     height = max(1, (num_items - 1).bit_length()) + draw(st.integers(0, 2))
     leaves = rng.permutation(1 << height)[:num_items] + (1 << height) - 1
-    config = dataclasses.replace(SMALL_MODEL, features=features)  # type: ignore[arg-type]
+    config = dataclasses.replace(SMALL_MODEL, features=features, inner_product=draw(st.booleans()))  # type: ignore[arg-type]
     network = make_network(config, num_items, height, rng)
     network.vectors.data *= 10
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, draw(st.integers(1, 9))))])
@@ -143,8 +149,9 @@ def test_the_fused_scan_equals_the_sorted_scores(case: Searched, count: int) -> 
     assert_alike(wide, scan)
 
 
-def test_a_scan_of_many_tiles_keeps_what_sorting_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = small_world(num_items=3000, num_users=130)
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_a_scan_of_many_tiles_keeps_what_sorting_keeps(monkeypatch: pytest.MonkeyPatch, inner_product: bool) -> None:
+    world = small_world(num_items=3000, num_users=130, config=dataclasses.replace(SMALL_MODEL, inner_product=inner_product))
     world.network.vectors.data[(1 << world.tree.height) - 1 :: 7] = 0.5
     scorer = make_scorer(world.network, world.tree)
     scan = full_scan(scorer, windows(world), 40)

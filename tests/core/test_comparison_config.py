@@ -16,6 +16,7 @@ from jtm_core.comparison_config import (
 )
 from jtm_core.config import JtmConfig, TreeLearningConfig
 from jtm_core.counting_config import CountingConfig
+from jtm_core.presets import paper_config
 from jtm_core.systems.naming import settings_of
 
 
@@ -156,3 +157,11 @@ def test_all_learned_systems_share_the_gate_and_the_precision():
         settings = settings_of(system, shared).tree_learning
         assert (settings.validation_tolerance, settings.precision) == (0.5, "bfloat16")
     assert settings_of("jtm-paper", shared).tree_learning.assignment == "greedy"
+
+
+def test_the_paper_s_network_has_no_inner_product_whatever_the_others_have():
+    shared = JtmConfig(model=replace(JtmConfig().model, inner_product=True, embedding_width=10))
+    networks = {system: settings_of(system, shared).model for system in ("tdm", "hsm", "dnn", "jtm", "jtm-otm", "jtm-paper")}
+    assert {system for system, model in networks.items() if model.inner_product} == set(networks) - {"jtm-paper"}
+    assert {model.embedding_width for model in networks.values()} == {10}
+    assert not paper_config().model.inner_product

@@ -1,6 +1,7 @@
 """The fused engine against autograd, and autograd against finite differences."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,10 @@ from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradient
 from jtm_core.sampling import NegativeSampler, PopularitySampler
 from jtm_core.seeding import generator
 
+INNER_PRODUCT: dict[str, Any] = {"inner_product": True}
+ODD_INNER_PRODUCT: dict[str, Any] = {"inner_product": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)}
+"""Widths that are no whole number of vectors."""
+
 
 def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even") -> TrainingBatch:
     model, sampler = world.network.config, NegativeSampler(world.tree, 1, 20)
@@ -28,8 +33,9 @@ def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even"
 @pytest.mark.parametrize("block", [1, 4, 64])
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize("draws", ["even", "popularity"])
-def test_fused_gradients_equal_autograd(block: int, features: str, draws: str) -> None:
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features))  # type: ignore[arg-type]
+@pytest.mark.parametrize("shape", [{}, INNER_PRODUCT, ODD_INNER_PRODUCT], ids=str)
+def test_fused_gradients_equal_autograd(block: int, features: str, draws: str, shape: dict[str, Any]) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features, **shape))  # type: ignore[arg-type]
     batch = make_batch(world, block, draws=draws)
     assert batch.rows.offsets.any() == (draws == "popularity")
     slow, fast = autograd_gradients(world.network, batch), FusedGradients(world.network)(world.network, batch)
@@ -56,9 +62,10 @@ def test_fused_gradients_are_the_same_twice_over() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first.dense, second.dense, strict=True))
 
 
+@pytest.mark.parametrize("inner_product", [False, True])
 @pytest.mark.parametrize("attention", [False, True])
-def test_gradients_are_the_slope_of_the_loss(attention: bool) -> None:
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention))
+def test_gradients_are_the_slope_of_the_loss(attention: bool, inner_product: bool) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, inner_product=inner_product))
     world.network.double()
     batch = make_batch(world, 4)
     gradients = autograd_gradients(world.network, batch)
@@ -83,10 +90,11 @@ def test_a_negative_that_is_the_positive_does_not_count() -> None:
 
 
 @pytest.mark.skipif(not has_bfloat16(), reason="this CPU does not multiply bfloat16 numbers")
+@pytest.mark.parametrize("inner_product", [False, True])
 @pytest.mark.parametrize("widths", [(128, 64, 24), (100, 50, 20)])
-def test_bfloat16_gradients_point_where_float32_s_do(widths: tuple[int, int, int]) -> None:
+def test_bfloat16_gradients_point_where_float32_s_do(widths: tuple[int, int, int], inner_product: bool) -> None:
     """Also where a layer is no whole number of vectors."""
-    world = small_world(num_items=60, num_users=40, config=ModelConfig(hidden_widths=widths))
+    world = small_world(num_items=60, num_users=40, config=ModelConfig(hidden_widths=widths, inner_product=inner_product))
     batch = make_batch(world, 64)
     plain, rough = (make_gradients(world.network, precision)(world.network, batch) for precision in ("float32", "bfloat16"))  # type: ignore[arg-type]
     assert rough.loss == pytest.approx(plain.loss, rel=5e-3)

@@ -1,5 +1,7 @@
 """HSM: path products that add up to 1, a slow twin of loss and search, steps without a choice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,8 +22,8 @@ TRAINING = TrainingConfig(epochs=2, batch_samples=32, learning_rate=1e-2)
 PLAN = TrainingPlan(first_level=0, num_epochs=2, seed=3, iteration=0)
 
 
-def flat_world(num_items: int = 21, num_users: int = 12) -> SmallWorld:
-    return small_world(num_items, num_users, config=FLAT)
+def flat_world(num_items: int = 21, num_users: int = 12, inner_product: bool = False) -> SmallWorld:
+    return small_world(num_items, num_users, config=replace(FLAT, inner_product=inner_product))
 
 
 def slow_log_probability(world: SmallWorld, history: Ragged, item: int) -> float:
@@ -37,8 +39,9 @@ def slow_log_probability(world: SmallWorld, history: Ragged, item: int) -> float
 
 
 @pytest.mark.parametrize("num_items", [2, 5, 21, 32])
-def test_all_leaves_together_have_probability_one(num_items: int) -> None:
-    world = flat_world(num_items)
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_all_leaves_together_have_probability_one(num_items: int, inner_product: bool) -> None:
+    world = flat_world(num_items, inner_product=inner_product)
     log_p = HierarchicalSoftmax(world.network, world.tree, 1).log_probabilities(world.histories)
     assert log_p.shape == (12, num_items)
     assert np.exp(log_p).sum(axis=1) == pytest.approx(np.ones(12), abs=1e-5)

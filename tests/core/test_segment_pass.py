@@ -14,8 +14,8 @@ from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import TreeLearningConfig
 from jtm_core.features import all_samples
+from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.reassignment import PieceReader
-from jtm_core.segment_kernels import log_sigmoid
 from jtm_core.segment_levels import carried_level, history_shape, moved_items, project_level
 from jtm_core.segment_pass import FusedPass, Problem, ScorerPass
 from jtm_core.segments import PIECE_SAMPLES, SegmentWork, ShardSums, cut_pieces, run_bounds
@@ -63,8 +63,10 @@ def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, see
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize(("upper", "lower"), [(0, 2), (1, 5), (3, 5)])
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
-def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str) -> None:
-    world = small_world(num_items=25, num_users=40, config=dataclasses.replace(SMALL_MODEL, features=features))
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inner_product: bool) -> None:
+    config = dataclasses.replace(SMALL_MODEL, features=features, inner_product=inner_product)
+    world = small_world(num_items=25, num_users=40, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
     for seed in (None, 3):
@@ -83,9 +85,11 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
             np.testing.assert_allclose(one[:, -1], other[:, -1], rtol=2e-5)
 
 
+@pytest.mark.parametrize("inner_product", [False, True])
 @pytest.mark.parametrize("units", [16, 150])  # of the first layer: one vector of 16; eight, one more and six units beyond
-def test_projected_and_pooled_user_halves_agree(units: int) -> None:
-    world = small_world(num_items=9, num_users=60, config=dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4)))
+def test_projected_and_pooled_user_halves_agree(units: int, inner_product: bool) -> None:
+    config = dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4), inner_product=inner_product)
+    world = small_world(num_items=9, num_users=60, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     shape = history_shape(SMALL_MODEL.window_sizes, samples)
     work = SegmentWork("measure", 0, 4, world.tree.leaf_of_item, False, 100)

@@ -12,8 +12,9 @@ from jtm_core.formats.weights import read_weights, write_weights
 
 
 @pytest.mark.parametrize("attention", [False, True])
-def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, attention: bool) -> None:
-    network = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention)).network
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, attention: bool, inner_product: bool) -> None:
+    network = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, inner_product=inner_product)).network
     write_weights(tmp_path / "one", network)
     back = read_weights(tmp_path / "one")
     assert back.config == network.config
