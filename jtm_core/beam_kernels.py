@@ -15,19 +15,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.inner_products import add_user_products
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
-from jtm_core.tiles import (
-    IN_ORDER,
-    Buffers,
-    Scoring,
-    activate_first,
-    make_user_halves,
-    multiply_halves,
-    score_codes,
-    score_tile,
-)
+from jtm_core.tiles import Buffers, Scoring, activate_first, make_user_halves, multiply_halves, score_codes, score_tile
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -139,7 +129,7 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         Receives the ``count`` best.
     """
     items, bounds = asked
-    count, item_of_leaf, slopes = found.items.shape[1], scoring.nodes.item_of_leaf, scoring.head.slope_1
+    count, item_of_leaf = found.items.shape[1], scoring.nodes.item_of_leaf
     user_halves = np.empty((len(bounds), len(scoring.users.bias)), np.float32)
     for s in range(len(bounds)):
         make_user_halves(scoring.users, items, bounds[s], buffers)
@@ -151,9 +141,8 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         logits, keys, halves = buffers.logits[:rows], buffers.keys[:rows], buffers.tile_halves[:rows]
         multiply_halves(codes, scoring.nodes, buffers.tile_vectors, halves)
         for s in range(len(user_halves)):
-            activate_first(halves, user_halves[s], slopes, buffers.layers.first)
+            activate_first(halves, user_halves[s], scoring.head, buffers.layers.first)
             score_tile(scoring.head, buffers.layers, logits)
-            add_user_products(halves, IN_ORDER[:rows], user_halves[s], len(slopes), logits)
             make_keys(logits, keys)
             take_better((codes, logits, keys), count, s, best)
     for s in range(len(user_halves)):

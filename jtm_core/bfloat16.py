@@ -16,8 +16,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.inner_products import add_inner_products
-from jtm_core.kernels import TILE_ROWS, Floats, Halves, HeadWeights, Index, tile_edges
+from jtm_core.inner_products import lifted, multiply_columns
+from jtm_core.kernels import NO_PRODUCT, TILE_ROWS, Floats, Halves, HeadWeights, Index, tile_edges
 from jtm_core.row_products import product_by_blocks
 from jtm_core.threads import run_chunks
 from jtm_core.vector_code import LANES, activate_lanes, gather_lanes, output_row, round_bfloat16
@@ -57,6 +57,7 @@ class PackedHead(NamedTuple):
     slope_3: Floats
     vector_4: Floats
     bias_4: Floats
+    product_1: Floats = NO_PRODUCT
 
 
 class TileBuffers(NamedTuple):
@@ -120,6 +121,7 @@ def pack_head(weights: HeadWeights) -> PackedHead:
         slope_3=pad(weights.slope_3),
         vector_4=pad(weights.vector_4),
         bias_4=weights.bias_4,
+        product_1=weights.product_1,
     )
 
 
@@ -167,6 +169,18 @@ def gather_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, node
             out[i, j] = round_bfloat16(value if value > 0 else value * slopes[j])
 
 
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _gather_with_products(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Bfloats) -> None:
+    """As :func:`gather_bfloat16`, with the inner products of the rows' factors."""
+    slopes, weights = head.slope_1, head.product_1
+    for i in range(len(users)):
+        user, node = np.intp(users[i]), np.intp(nodes[i])
+        product = multiply_columns(halves.users, halves.nodes, (user, node, len(slopes)))
+        for j in range(len(slopes)):
+            value = lifted(halves.users[user, j] + halves.nodes[node, j], product, weights[j])
+            out[i, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+
+
 @numba.njit(cache=True, nogil=True)
 def tile_buffers(head: PackedHead) -> TileBuffers:
     """Buffers for :func:`head_tile`, zeroed; one set for each thread."""
@@ -194,9 +208,11 @@ def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Fl
     buffers = tile_buffers(head)
     for start in range(0, len(users), TILE_ROWS):
         stop = min(start + TILE_ROWS, len(users))
-        gather_bfloat16(halves.users, halves.nodes, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
+        if len(head.product_1):
+            _gather_with_products(halves, users[start:stop], nodes[start:stop], head, buffers.first)
+        else:
+            gather_bfloat16(halves.users, halves.nodes, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
         head_tile(head, buffers, out[start:stop])
-        add_inner_products(halves, users[start:stop], nodes[start:stop], len(head.slope_1), out[start:stop])
 
 
 def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, head: PackedHead) -> Floats:

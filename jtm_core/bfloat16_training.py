@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import Bfloats, PackedHead, dot_bfloat16, dot_pairs, pack_head, pack_matrix
-from jtm_core.inner_products import add_inner_products, inner_products_back
 from jtm_core.kernels import (
     TILE_ROWS,
     Floats,
@@ -54,8 +53,8 @@ def _train(
     halves: Halves, rows: Rows, weights: tuple[PackedHead, Bfloats, Bfloats], gradients: Halves, sums: HeadWeights, logits: Floats
 ) -> float:
     """Forward and backward over one chunk's tiles, as :func:`jtm_core.kernels.train_rows` does in float32; widths are whole vectors."""
-    (slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4), transposed_2, transposed_3 = weights
-    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4 = sums
+    (slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1), transposed_2, transposed_3 = weights
+    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _ = sums
     width_1, width_2, width_3 = len(slope_1), len(slope_2), len(slope_3)
     value_1, value_2 = np.zeros((TILE_ROWS, width_1), np.float32), np.zeros((TILE_ROWS, width_2), np.float32)
     value_3, active_3 = np.zeros((TILE_ROWS, width_3), np.float32), np.zeros((TILE_ROWS, width_3), np.float32)
@@ -63,20 +62,19 @@ def _train(
     active_1, active_2 = _both_layouts(width_1), _both_layouts(width_2)
     passed_2, passed_3 = _both_layouts(width_2), _both_layouts(width_3)
     product_2, product_3 = np.empty((width_1, width_2), np.float32), np.empty((width_2, width_3), np.float32)
-    upper, nothing = np.empty(TILE_ROWS, np.float32), np.zeros(width_1, np.float32)
+    upper, products, nothing = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32), np.zeros(width_1, np.float32)
     unused, loss = np.zeros(width_1, np.float32), 0.0
     for start in range(0, len(rows.users), TILE_ROWS):
         n = min(TILE_ROWS, len(rows.users) - start)
         pairs = (n + 1) // 2
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
-        gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
+        gather_first(halves, users, nodes, product_1, products, value_1)
         _activate(value_1, nothing, slope_1, active_1, n)
         dot_bfloat16(active_1[0], matrix_2, value_2[:n])
         _activate(value_2, bias_2, slope_2, active_2, n)
         dot_bfloat16(active_2[0], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
-        add_inner_products(halves, users, nodes, width_1, logit)
         loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
@@ -92,8 +90,7 @@ def _train(
         dot_bfloat16(passed_2[0], transposed_2, upper_1[:n])
         for column in range(0, width_1, BACK_LANES):
             back_columns((value_1, slope_1, upper_1), (slope_sum_1, unused), (n, column))
-        scatter_first(upper_1, users, nodes, gradients.users, gradients.nodes, n)
-        inner_products_back(upper, halves, users, nodes, width_1, gradients)
+        scatter_first(upper_1, users, nodes, halves, (products, product_1, sums.product_1), gradients)
     return loss
 
 
@@ -135,7 +132,8 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
         If this CPU has no AVX-512 BF16.
     """
     packed = pack_head(weights)
-    packed = packed._replace(slope_1=np.pad(packed.slope_1, (0, -len(packed.slope_1) % LANES)))
+    fill = (0, -len(packed.slope_1) % LANES)
+    packed = packed._replace(slope_1=np.pad(packed.slope_1, fill), product_1=np.pad(packed.product_1, fill if len(packed.product_1) else 0))
     matrices = (packed, pack_matrix(weights.matrix_2.T), pack_matrix(weights.matrix_3.T))
     num_units = len(weights.slope_1)
     halves = Halves(_widened(user_halves, num_units), _widened(node_halves, num_units))

@@ -117,7 +117,7 @@ class ModelConfig:
     attention: bool = False
     """Weight the behaviours of a window by TDM's attention unit; slower, as nothing is shared between nodes then."""
     inner_product: bool = False
-    """Add to the logit the inner product of a linear map of the windows with the node's vector (NeuMF; the paper has none)."""
+    """Give the first layer the inner product of a linear map of the windows with the node's vector as well (the paper has none)."""
 
     def __post_init__(self) -> None:
         _require(min(self.window_sizes, default=0) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more")

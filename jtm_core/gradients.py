@@ -189,6 +189,7 @@ class FusedGradients:
             "user_layer.bias": head.user_gradients.sum(axis=0)[:units],
             "node_layer.weight": _multiply_transposed(head.node_gradients, node_vectors)[:units],
             "factor_layer.weight": user_weight_gradient[factors],
+            "product_layer.weight": head.gradients.product_1[:, None],
             "second_layer.weight": head.gradients.matrix_2.T,
             "second_layer.bias": head.gradients.bias_2,
             "third_layer.weight": head.gradients.matrix_3.T,

@@ -1,8 +1,8 @@
-"""The second term of a logit: inner products of users' and nodes' factors, and their gradients.
+"""An input of the first layer that belongs to the pair: the inner product of the user's and the node's factor.
 
 Factors stand behind the units of the first layer in the rows of halves (:mod:`jtm_core.model`), filled up with zeros to whole
-groups of :data:`PRODUCT_LANES`. Whoever adds one calls :func:`multiply_columns`, so a pair has the same bits in training's
-rows, in a walk, in a scan and in tree learning. Where there are no factors nothing is done.
+groups of :data:`PRODUCT_LANES`. Whoever needs one calls :func:`multiply_columns` and :func:`lifted`, so a pair has the same bits
+in training's rows, in a walk, in a scan and in tree learning.
 
 Shape letters: R rows of a tile, S users' halves, V nodes' halves, H units of the first layer, F columns of factors.
 """
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from jtm_core.vector_code import arrays_of, cgutils, intrinsic
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 Index = NDArray[np.int32]
 
 PRODUCT_LANES = 8
@@ -51,8 +50,14 @@ def multiply_columns(typing_context: Any, left: Any, right: Any, place: Any) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def add_inner_products(halves: tuple[Floats, Floats], users: Index, nodes: Index, num_units: int, out: Floats) -> None:
-    """Add the inner products of rows' factors to their logits.
+def lifted(half: np.float32, product: np.float32, weight: np.float32) -> np.float32:
+    """A unit of the first layer before its activation, with its share of the inner product; the same bits wherever it is compiled into."""
+    return np.float32(half + product * weight)
+
+
+@numba.njit(cache=True, nogil=True)
+def multiply_factors(halves: tuple[Floats, Floats], users: Index, nodes: Index, num_units: int, out: Floats) -> None:
+    """Inner products of rows' factors.
 
     Parameters
     ----------
@@ -62,40 +67,36 @@ def add_inner_products(halves: tuple[Floats, Floats], users: Index, nodes: Index
         Which of them a row has.
     num_units : int
         H.
-    out : float32 array (R,)
+    out : float32 array (R,) or longer
     """
-    user_halves, node_halves = halves
-    if num_units < user_halves.shape[1]:
-        for i in range(len(users)):
-            out[i] += multiply_columns(user_halves, node_halves, (np.intp(users[i]), np.intp(nodes[i]), num_units))
+    for i in range(len(users)):
+        out[i] = multiply_columns(halves[0], halves[1], (np.intp(users[i]), np.intp(nodes[i]), num_units))
 
 
 @numba.njit(cache=True, nogil=True)
-def add_user_products(halves: Floats, rows: Ints, user_half: Floats, num_units: int, out: Floats) -> None:
-    """Add the inner products of one user's factor with those of nodes to their logits.
-
-    Parameters
-    ----------
-    halves : float32 array (V, H + F)
-        Of nodes.
-    rows : int64 array (R,)
-        Which of them.
-    user_half : float32 array (H + F,)
-    num_units : int
-        H.
-    out : float32 array (R,)
-    """
-    if num_units < len(user_half):
-        user = user_half.reshape(1, len(user_half))
-        for i in range(len(rows)):
-            out[i] += multiply_columns(user, halves, (0, rows[i], num_units))
+def add_products(products: Floats, weights: Floats, first: Floats, rows: int) -> None:
+    """Add each row's inner product to the units of the first layer; ``weights`` are the product layer's: float32 (H,)."""
+    for i in range(rows):
+        for j in range(len(weights)):
+            first[i, j] = lifted(first[i, j], products[i], weights[j])
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
-def inner_products_back(
+def products_back(upper: Floats, products: Floats, weights: Floats, weight_gradient: Floats, rows: int) -> None:
+    """From the gradient by the first layer, ``upper`` (R, H), to that by the inner products, in their place, and by their weights."""
+    for i in range(rows):
+        total, product = np.float32(0), products[i]
+        for j in range(len(weights)):
+            total += upper[i, j] * weights[j]
+            weight_gradient[j] += upper[i, j] * product
+        products[i] = total
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def factors_back(
     upper: Floats, halves: tuple[Floats, Floats], users: Index, nodes: Index, num_units: int, gradients: tuple[Floats, Floats]
 ) -> None:
-    """Add each row's gradients by its factors to those of its halves; ``upper`` (R,) is that by the logits, the rest as above."""
+    """Add each row's gradients by its factors to those of its halves; ``upper`` (R,) is that by the inner products."""
     user_halves, node_halves = halves
     user_gradients, node_gradients = gradients
     for i in range(len(users)):

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.inner_products import add_inner_products, inner_products_back
+from jtm_core.inner_products import add_products, factors_back, multiply_factors, products_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import num_threads, run_chunks
 from jtm_core.vector_backward import BACK_LANES, back_columns
@@ -26,6 +26,7 @@ Index = NDArray[np.int32]
 
 TILE_ROWS = 256
 """Rows of a tile: with 128 units its buffers take about half a megabyte, a core's level-2 cache."""
+NO_PRODUCT = np.zeros(0, np.float32)
 MASKED = -1.0
 """Label of a row that takes no part in the loss."""
 
@@ -50,6 +51,8 @@ class HeadWeights(NamedTuple):
     slope_3: Floats
     vector_4: Floats
     bias_4: Floats
+    product_1: Floats = NO_PRODUCT
+    """Weights of the inner product into the first layer; none without one."""
 
 
 class Rows(NamedTuple):
@@ -116,22 +119,31 @@ def output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient: 
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def scatter_first(gradient: Floats, users: Index, nodes: Index, user_gradients: Floats, node_gradients: Floats, rows: int) -> None:
-    """Add each row's gradient to those of its halves."""
-    for i in range(rows):
+def scatter_first(
+    gradient: Floats, users: Index, nodes: Index, halves: Halves, product: tuple[Floats, Floats, Floats], gradients: Halves
+) -> None:
+    """Add each row's gradient to those of its halves; ``product``: inner products, which are lost, their weights and gradients."""
+    products, weights, weight_gradient = product
+    for i in range(len(users)):
         u, v = users[i], nodes[i]
         for j in range(gradient.shape[1]):
-            user_gradients[u, j] += gradient[i, j]
-            node_gradients[v, j] += gradient[i, j]
+            gradients.users[u, j] += gradient[i, j]
+            gradients.nodes[v, j] += gradient[i, j]
+    if len(weights):
+        products_back(gradient, products, weights, weight_gradient, len(users))
+        factors_back(products, halves, users, nodes, gradient.shape[1], gradients)
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def gather_first(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, out: Floats, rows: int) -> None:
-    """Add the halves of each row."""
-    for i in range(rows):
+def gather_first(halves: Halves, users: Index, nodes: Index, weights: Floats, products: Floats, out: Floats) -> None:
+    """Add the halves of each row and, if there are ``weights`` for them, the inner products of its factors, which are written down."""
+    for i in range(len(users)):
         u, v = users[i], nodes[i]
         for j in range(out.shape[1]):
-            out[i, j] = user_halves[u, j] + node_halves[v, j]
+            out[i, j] = halves.users[u, j] + halves.nodes[v, j]
+    if len(weights):
+        multiply_factors(halves, users, nodes, out.shape[1], products)
+        add_products(products, weights, out, len(users))
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
@@ -146,19 +158,18 @@ def output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int)
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _score(halves: Halves, users: Index, nodes: Index, weights: HeadWeights, out: Floats) -> None:
-    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = weights
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1 = weights
     first, second = np.empty((TILE_ROWS, len(slope_1)), np.float32), np.empty((TILE_ROWS, len(slope_2)), np.float32)
-    third = np.empty((TILE_ROWS, len(slope_3)), np.float32)
+    third, products = np.empty((TILE_ROWS, len(slope_3)), np.float32), np.empty(TILE_ROWS, np.float32)
     for start in range(0, len(users), TILE_ROWS):
         n = min(TILE_ROWS, len(users) - start)
-        gather_first(halves.users, halves.nodes, users[start : start + n], nodes[start : start + n], first, n)
+        gather_first(halves, users[start : start + n], nodes[start : start + n], product_1, products, first)
         _activate(first, slope_1, first, n)
         dot_rows(first[:n], matrix_2, second[:n])
         activate_affine(second, bias_2, slope_2, second, n)
         dot_rows(second[:n], matrix_3, third[:n])
         activate_affine(third, bias_3, slope_3, third, n)
         output(third, vector_4, bias_4, out[start : start + n], n)
-        add_inner_products(halves, users[start : start + n], nodes[start : start + n], len(slope_1), out[start : start + n])
 
 
 def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights) -> Floats:
@@ -206,27 +217,26 @@ def binary_loss(logits: Floats, labels: Floats, offsets: Floats, gradient: Float
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, sums: HeadWeights, logits: Floats) -> float:
     """Forward and backward over one chunk's tiles; gradients are added to ``sums`` and the halves' gradients."""
-    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = weights
-    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4 = sums
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1 = weights
+    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _ = sums
     width_1, width_2, width_3 = len(slope_1), len(slope_2), len(slope_3)
     transposed_2, transposed_3 = np.ascontiguousarray(matrix_2.T), np.ascontiguousarray(matrix_3.T)
     value_1, active_1 = np.empty((TILE_ROWS, width_1), np.float32), np.empty((TILE_ROWS, width_1), np.float32)
     value_2, active_2 = np.empty((TILE_ROWS, width_2), np.float32), np.empty((TILE_ROWS, width_2), np.float32)
     value_3, active_3 = np.empty((TILE_ROWS, width_3), np.float32), np.empty((TILE_ROWS, width_3), np.float32)
     product_2, product_3 = np.empty((width_1, width_2), np.float32), np.empty((width_2, width_3), np.float32)
-    upper, unused = np.empty(TILE_ROWS, np.float32), np.zeros(width_1, np.float32)
+    upper, products, unused = np.empty(TILE_ROWS, np.float32), np.empty(TILE_ROWS, np.float32), np.zeros(width_1, np.float32)
     loss = 0.0
     for start in range(0, len(rows.users), TILE_ROWS):
         n = min(TILE_ROWS, len(rows.users) - start)
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
-        gather_first(halves.users, halves.nodes, users, nodes, value_1, n)
+        gather_first(halves, users, nodes, product_1, products, value_1)
         _activate(value_1, slope_1, active_1, n)
         dot_rows(active_1[:n], matrix_2, value_2[:n])
         activate_affine(value_2, bias_2, slope_2, active_2, n)
         dot_rows(active_2[:n], matrix_3, value_3[:n])
         activate_affine(value_3, bias_3, slope_3, active_3, n)
         output(active_3, vector_4, bias_4, logit, n)
-        add_inner_products(halves, users, nodes, width_1, logit)
         loss += binary_loss(logit, rows.labels[start : start + n], rows.offsets[start : start + n], upper, n)
         bias_sum_4[0] += upper[:n].sum()
         output_back(upper, active_3, vector_4, vector_sum_4, n)
@@ -239,8 +249,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         matrix_sum_2 += product_2
         dot_rows(active_2[:n], transposed_2, active_1[:n])
         _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
-        scatter_first(active_1, users, nodes, gradients.users, gradients.nodes, n)
-        inner_products_back(upper, halves, users, nodes, width_1, gradients)
+        scatter_first(active_1, users, nodes, halves, (products, product_1, sums.product_1), gradients)
     return loss
 
 

@@ -8,9 +8,9 @@ which only the sum passes on for each (user, node) pair. The split is exact.
 One table holds every vector: a row per inner node, by code, then a row per item. Inner vectors belong to the position
 in the tree; an item's vector is that of the leaf it hangs on and moves with it.
 
-With ``inner_product`` the logit has a second term, the inner product of two *factors*: a linear map of the pooled windows, and the
-node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020); NeuMF (He et al.,
-WWW 2017) adds one in this way. A half holds its factor behind its share of the first layer.
+With ``inner_product`` the first layer has one input more, the inner product of two *factors*: a linear map of the pooled windows,
+and the node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020). A half holds its
+factor behind its share of the first layer.
 
 With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
 node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
@@ -60,6 +60,7 @@ class JtmNetwork(nn.Module):
         self.slopes = nn.ParameterList(nn.Parameter(torch.full((units,), 0.25)) for units in config.hidden_widths)
         if config.inner_product:
             self.factor_layer = nn.Linear(len(config.window_sizes) * width, width, bias=False)
+            self.product_layer = nn.Linear(1, first, bias=False)
         if config.attention:
             self.attention_layer = nn.Linear(3 * width, ATTENTION_WIDTH)
             self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
@@ -80,10 +81,11 @@ class JtmNetwork(nn.Module):
         """From both halves to the logit: (..., H + F) -> (...); leading axes are those that both broadcast to."""
         units = self.config.hidden_widths[0]
         first = user_half[..., :units] + node_half[..., :units]
+        if self.config.inner_product:
+            first = first + self.product_layer((user_half[..., units:] * node_half[..., units:]).sum(-1, keepdim=True))
         second = self.second_layer(prelu(first.flatten(0, -2), self.slopes[0]))
         third = self.third_layer(prelu(second, self.slopes[1]))
-        through_layers = cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first.shape[:-1])
-        return through_layers + (user_half[..., units:] * node_half[..., units:]).sum(-1)
+        return cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first.shape[:-1])
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Every parameter but the table of vectors."""
@@ -94,7 +96,7 @@ def make_network(config: ModelConfig, num_items: int, height: int, rng: np.rando
     """A fresh network, its parameters drawn from ``rng`` alone.
 
     Vectors are normal with standard deviation 0.1, weights Glorot uniform, biases 0, PReLU slopes 0.25. A user's factor is at first the sum
-    of the pooled windows, so that an inner product says from the first step on how alike a node and the behaviours are.
+    of the pooled windows, so the inner product says from the first step on how alike a node and the behaviours are.
     """
     network = JtmNetwork(config, num_items, height)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jtm_core.inner_products import PRODUCT_LANES
-from jtm_core.kernels import HeadWeights
+from jtm_core.kernels import NO_PRODUCT, HeadWeights
 from jtm_core.model import JtmNetwork
 
 Floats = NDArray[np.float32]
@@ -55,6 +55,7 @@ def head_weights(network: JtmNetwork) -> HeadWeights:
         slope_3=_array(network.slopes[2]),
         vector_4=_array(network.output_layer.weight[0]),
         bias_4=_array(network.output_layer.bias),
+        product_1=_array(network.product_layer.weight[:, 0]) if network.config.inner_product else NO_PRODUCT,
     )
 
 

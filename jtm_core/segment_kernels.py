@@ -18,7 +18,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.inner_products import multiply_columns
+from jtm_core.inner_products import lifted, multiply_columns
 from jtm_core.kernels import HeadWeights
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
@@ -93,8 +93,6 @@ class Tile(NamedTuple):
     """Rows on their way through the head, and where their log-probabilities go."""
 
     layers: Layers | TileBuffers
-    inner_products: Floats
-    """(TILE_ROWS,): of factors, 0 where there are none; then the logits, and what their logarithms need."""
     logits: Floats
     logarithms: Floats
     powers: Floats
@@ -139,7 +137,7 @@ def _score_layers_code(head: Any, layers: Any, logits: Any) -> Any:
 @numba.njit(cache=True, nogil=True)
 def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     first, second, third = layers
-    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _ = head
     rows = len(logits)
     dot_rows(first[:rows], matrix_2, second[:rows])
     _activate(second[:rows], bias_2, slope_2)
@@ -173,11 +171,34 @@ def _fill_row_code(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) 
     return rounded if first.dtype == numba.types.uint16 else same
 
 
+def fill_product_row(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> None:
+    """As :func:`fill_row` of ``halves`` of users and nodes, with the inner product of their factors, weighed. For nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(fill_product_row, inline="always")
+def _fill_product_row_code(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
+    def rounded(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
+        (users, nodes), (user, node, row) = halves, place
+        product = multiply_columns(users, nodes, (user, node, len(slopes)))
+        for j in range(len(slopes)):
+            value = lifted(users[user, j] + nodes[node, j], product, weights[j])
+            first[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+
+    def same(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
+        (users, nodes), (user, node, row) = halves, place
+        product = multiply_columns(users, nodes, (user, node, len(slopes)))
+        for j in range(len(slopes)):
+            value = lifted(users[user, j] + nodes[node, j], product, weights[j])
+            first[row, j] = value if value > 0 else value * slopes[j]
+
+    return rounded if first.dtype == numba.types.uint16 else same
+
+
 @numba.njit(cache=True, nogil=True)
 def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Tile:
     return Tile(
         make_layers(head),
-        np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
@@ -189,11 +210,9 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 @numba.njit(cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
     """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last group up."""
-    layers, inner_products, logits, logarithms, powers, targets, sums = tile
+    layers, logits, logarithms, powers, targets, sums = tile
     rows = (count + WHOLE_ROWS - 1) // WHOLE_ROWS * WHOLE_ROWS
     score_layers(head, layers, logits[:rows])
-    for i in range(rows):
-        logits[i] += inner_products[i]
     log_sigmoid(logits[:rows], logarithms, powers)
     for i in range(count):
         sums[targets[i]] += logarithms[i]
@@ -214,13 +233,13 @@ def _fill(
     halves, places of their sums.
     """
     (users, nodes), (low, high, count), (rows, targets) = halves, bounds, chosen
-    first, waiting, slopes = tile.layers.first, tile.targets, head.slope_1
-    has_factors = len(slopes) < users.shape[1]
+    first, waiting, slopes, weights = tile.layers.first, tile.targets, head.slope_1, head.product_1
     for sample in range(low, high):
         for k in range(count):
-            fill_row(users, nodes, slopes, first, (sample, rows[k], filled))
-            if has_factors:
-                tile.inner_products[filled] = multiply_columns(users, nodes, (sample, rows[k], len(slopes)))
+            if len(weights):
+                fill_product_row((users, nodes), slopes, weights, first, (sample, rows[k], filled))
+            else:
+                fill_row(users, nodes, slopes, first, (sample, rows[k], filled))
             waiting[filled] = targets[k]
             filled += 1
             if filled == TILE_ROWS:

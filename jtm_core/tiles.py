@@ -14,7 +14,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.inner_products import add_user_products
+from jtm_core.inner_products import lifted, multiply_columns
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row, round_bfloat16
@@ -22,8 +22,6 @@ from jtm_core.vector_code import prefetch_row, round_bfloat16
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-IN_ORDER = np.arange(TILE_ROWS)
-"""Rows of a tile."""
 _ROWS_AHEAD = 8
 """So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 
@@ -142,24 +140,34 @@ def _stored_code(value: Any, first: Any) -> Any:
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
-def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
+def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """First layer of nodes whose halves are kept, in one pass."""
     start, size = halves.ctypes.data, 4 * halves.shape[1]
     for i in range(len(codes)):
-        code = codes[i]
         prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
-        for j in range(len(slopes)):
-            value = halves[code, j] + user_half[j]
-            out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
+        _activate_row(halves, codes[i], user_half, head, (out, i))
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
-def activate_first(halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
+def activate_first(halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """First layer of a tile of nodes' halves."""
     for i in range(len(halves)):
+        _activate_row(halves, i, user_half, head, (out, i))
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def _activate_row(halves: Floats, node: int, user_half: Floats, head: Any, place: tuple[Any, int]) -> None:
+    """First layer of one node, with the inner product if there is one; ``place``: the buffer and the row in it."""
+    (out, row), slopes, weights = place, head.slope_1, head.product_1
+    if len(weights):
+        product = multiply_columns(user_half.reshape(1, len(user_half)), halves, (0, node, len(slopes)))
         for j in range(len(slopes)):
-            value = halves[i, j] + user_half[j]
-            out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
+            value = lifted(halves[node, j] + user_half[j], product, weights[j])
+            out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
+    else:
+        for j in range(len(slopes)):
+            value = halves[node, j] + user_half[j]
+            out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -199,7 +207,7 @@ def _score_tile_code(head: Any, layers: Any, out: Any) -> Any:
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
-    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4 = head
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _ = head
     first, second, third = layers
     rows = len(out)
     dot_rows(first[:rows], matrix_2, second[:rows])
@@ -217,19 +225,16 @@ def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
 def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffers) -> None:
     """Logits of one level's candidates, into the buffer."""
     nodes, head, logits, layers = scoring.nodes, scoring.head, buffers.logits, buffers.layers
-    tile_halves, slopes, count = buffers.tile_halves, head.slope_1, len(codes)
+    tile_halves, count = buffers.tile_halves, len(codes)
     num_tiles = (count + TILE_ROWS - 1) // TILE_ROWS
     for k in range(num_tiles):
         low, high = count * k // num_tiles, count * (k + 1) // num_tiles
         if codes[high - 1] < len(nodes.halves):
-            _activate_kept(codes[low:high], nodes.halves, user_half, slopes, layers.first)
-            score_tile(head, layers, logits[low:high])
-            add_user_products(nodes.halves, codes[low:high], user_half, len(slopes), logits[low:high])
+            _activate_kept(codes[low:high], nodes.halves, user_half, head, layers.first)
         else:
             multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
-            activate_first(tile_halves[: high - low], user_half, slopes, layers.first)
-            score_tile(head, layers, logits[low:high])
-            add_user_products(tile_halves, IN_ORDER[: high - low], user_half, len(slopes), logits[low:high])
+            activate_first(tile_halves[: high - low], user_half, head, layers.first)
+        score_tile(head, layers, logits[low:high])
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)

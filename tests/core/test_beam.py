@@ -44,7 +44,7 @@ def test_fused_scores_equal_torch(features: str, shape: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("inner_product", [False, True])
 def test_scores_follow_the_concatenated_network_of_the_paper(inner_product: bool) -> None:
-    """With an inner product it is added; of a fresh network it is that of the node with the sum of the windows."""
+    """An inner product is one input more; of a fresh network it is that of the node with the sum of the windows."""
     world = small_world(config=dataclasses.replace(SMALL_MODEL, inner_product=inner_product))
     network, tree = world.network, world.tree
     user, leaf = 3, int(tree.leaf_of_item[7])
@@ -59,12 +59,12 @@ def test_scores_follow_the_concatenated_network_of_the_paper(inner_product: bool
     joined = torch.cat([*pooled, vectors[first_item_row + 7]])
     weight = torch.cat([network.user_layer.weight, network.node_layer.weight], dim=1)
     hidden = weight @ joined + network.user_layer.bias
+    if inner_product:
+        hidden = hidden + network.product_layer.weight[:, 0] * (torch.stack(pooled).sum(0) @ joined[-vectors.shape[1] :])
     for slope, layer in zip(network.slopes, (network.second_layer, network.third_layer, network.output_layer), strict=True):
         hidden = layer(torch.where(hidden > 0, hidden, slope * hidden))
     score = make_scorer(network, tree).score_level(windows(world).part(user, user + 1), tree.height, np.array([leaf]))
-    product = float(sum(pooled, torch.zeros(vectors.shape[1])) @ vectors[first_item_row + 7]) if inner_product else 0.0
-    assert abs(product) > 0.1 or not inner_product
-    assert score[0, 0] == pytest.approx(hidden.item() + product, rel=1e-4)
+    assert score[0, 0] == pytest.approx(hidden.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("attention", [False, True])

@@ -37,7 +37,7 @@ def rounded(values: NDArray[np.float32]) -> Doubles:
     return widen_array(round_array(values)).astype(np.float64)
 
 
-def make_head(widths: tuple[int, int, int], rng: np.random.Generator) -> HeadWeights:
+def make_head(widths: tuple[int, int, int], rng: np.random.Generator, inner_product: bool = False) -> HeadWeights:
     first, second, third = widths
 
     def draw(*shape: int, scale: float = 1.0) -> NDArray[np.float32]:
@@ -53,6 +53,7 @@ def make_head(widths: tuple[int, int, int], rng: np.random.Generator) -> HeadWei
         slope_3=draw(third, scale=0.3),
         vector_4=draw(third),
         bias_4=draw(1),
+        product_1=draw(first if inner_product else 0, scale=0.3),
     )
 
 
@@ -69,7 +70,11 @@ def prelu(values: Doubles, slopes: NDArray[np.float32]) -> Doubles:
 
 def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows, head: HeadWeights) -> HeadPass:
     """``train_rows`` in float64, but for the inputs of the six products, which are rounded to bfloat16."""
-    value_1 = (users[rows.users] + nodes[rows.nodes]).astype(np.float64)
+    units = len(head.slope_1)
+    own, other = users[rows.users].astype(np.float64), nodes[rows.nodes].astype(np.float64)
+    value_1, products = own[:, :units] + other[:, :units], (own[:, units:] * other[:, units:]).sum(1)
+    if len(head.product_1):
+        value_1 += products[:, None] * head.product_1
     active_1 = rounded(prelu(value_1, head.slope_1))
     value_2 = active_1 @ rounded(head.matrix_2) + head.bias_2
     active_2 = rounded(prelu(value_2, head.slope_2))
@@ -87,8 +92,9 @@ def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows
     upper_1 = rounded(passed_2) @ rounded(head.matrix_2).T
     passed_1 = np.where(value_1 > 0, upper_1, upper_1 * head.slope_1)
     user_gradients, node_gradients = np.zeros(users.shape), np.zeros(nodes.shape)
-    np.add.at(user_gradients, rows.users, passed_1)
-    np.add.at(node_gradients, rows.nodes, passed_1)
+    by_product = passed_1 @ head.product_1.astype(np.float64)[:, None] if len(head.product_1) else np.zeros((len(own), 1))
+    np.add.at(user_gradients, rows.users, np.concatenate([passed_1, by_product * other[:, units:]], axis=1))
+    np.add.at(node_gradients, rows.nodes, np.concatenate([passed_1, by_product * own[:, units:]], axis=1))
     sums = HeadWeights(
         slope_1=(upper_1 * np.minimum(value_1, 0)).sum(0),
         matrix_2=active_1.T @ rounded(passed_2),
@@ -99,6 +105,7 @@ def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows
         slope_3=(upper_3 * np.minimum(value_3, 0)).sum(0),
         vector_4=active_3.T @ upper,
         bias_4=upper.sum(keepdims=True),
+        product_1=products @ passed_1 if len(head.product_1) else np.zeros(0),
     )
     return HeadPass(loss, logits, user_gradients, node_gradients, sums)  # type: ignore[arg-type]
 
@@ -171,10 +178,11 @@ def test_products_over_pairs_of_rows_are_exact_up_to_float32_sums(depth: int) ->
 
 @needs_bfloat16
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-def test_scores_equal_the_twin_and_lie_near_float32(widths: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("num_factors", [0, 8, 24])
+def test_scores_equal_the_twin_and_lie_near_float32(widths: tuple[int, int, int], num_factors: int) -> None:
     rng = np.random.default_rng(3)
-    head, rows = make_head(widths, rng), make_rows(40, 30, 700, rng)
-    users, nodes = (rng.standard_normal((count, widths[0]), dtype=np.float32) for count in (40, 30))
+    head, rows = make_head(widths, rng, num_factors > 0), make_rows(40, 30, 700, rng)
+    users, nodes = (rng.standard_normal((count, widths[0] + num_factors), dtype=np.float32) for count in (40, 30))
     scores = score_rows_bfloat16(users, nodes, rows.users, rows.nodes, pack_head(head))
     spread = float(scores.std())
     np.testing.assert_allclose(scores, slow_pass(users, nodes, rows, head).logits, atol=5e-3 * spread)
@@ -202,10 +210,11 @@ def test_a_score_depends_on_its_row_alone() -> None:
 @needs_bfloat16
 @pytest.mark.parametrize("num_rows", [1, 255, 700, 1025])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int) -> None:
+@pytest.mark.parametrize("num_factors", [0, 8, 24])
+def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int, num_factors: int) -> None:
     rng = np.random.default_rng(5)
-    head, rows = make_head(widths, rng), make_rows(40, 30, num_rows, rng)
-    users, nodes = (rng.standard_normal((count, widths[0]), dtype=np.float32) for count in (40, 30))
+    head, rows = make_head(widths, rng, num_factors > 0), make_rows(40, 30, num_rows, rng)
+    users, nodes = (rng.standard_normal((count, widths[0] + num_factors), dtype=np.float32) for count in (40, 30))
     fast, slow = train_rows_bfloat16(users, nodes, rows, head), slow_pass(users, nodes, rows, head)
     assert fast.loss == pytest.approx(slow.loss, rel=2e-3)
     assert distance(fast.user_gradients, slow.user_gradients) < 0.02
@@ -218,8 +227,8 @@ def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int) -
 @needs_bfloat16
 def test_training_points_where_float32_does() -> None:
     rng = np.random.default_rng(6)
-    head, rows = make_head((128, 64, 24), rng), make_rows(200, 150, 5000, rng)
-    users, nodes = (rng.standard_normal((count, 128), dtype=np.float32) for count in (200, 150))
+    head, rows = make_head((128, 64, 24), rng, inner_product=True), make_rows(200, 150, 5000, rng)
+    users, nodes = (rng.standard_normal((count, 152), dtype=np.float32) for count in (200, 150))
     rough, plain = train_rows_bfloat16(users, nodes, rows, head), train_rows(users, nodes, rows, head)
     assert rough.loss == pytest.approx(plain.loss, rel=5e-3)
     for ours, theirs in zip((*rough.gradients, rough.user_gradients), (*plain.gradients, plain.user_gradients), strict=True):
