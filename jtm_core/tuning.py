@@ -36,6 +36,7 @@ _LEARNED = (
     Range("training.negative_draw", ("even", "popularity")),
     Range("training.tied_levels", (True, False)),
     Range("training.minimum_history", (1, 3, 5)),
+    Range("model.inner_product", (False, True)),
 )
 _NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),)
 _ALS = (
@@ -46,8 +47,8 @@ _ALS = (
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
-"""What is searched of each system; ``jtm-paper`` trains by the paper's target, draws and rate, untied, whatever is drawn for these;
-HSM has negatives of its own, and like DNN and product-DNN no levels to tie."""
+"""What is searched of each system; ``jtm-paper`` has the paper's target, draws and rate, no ties and no inner product, whatever is drawn
+for these; HSM has negatives of its own, and like DNN and product-DNN no levels to tie; product-DNN is nothing but an inner product."""
 _WITHOUT_TIES = frozenset({"dnn", "product-dnn", "hsm"})
 
 
@@ -90,14 +91,16 @@ def _trials_of(system: SystemName, shared: SystemSettings, num_trials: int) -> I
 
 def _effective(planned: PlannedRun) -> PlannedRun:
     """The same for settings that differ only in what the system does not look at."""
-    training = planned.settings.training
+    training, model = planned.settings.training, planned.settings.model
     if training.target == "next_item":
         training = replace(training, horizon_share=1.0)
     if planned.system in _WITHOUT_TIES:
         training = replace(training, tied_levels=False)
     if planned.system == "hsm":
         training = replace(training, negative_draw="even")
-    return replace(planned, settings=replace(planned.settings, training=training))
+    if planned.system == "product-dnn":
+        model = replace(model, inner_product=False)
+    return replace(planned, settings=replace(planned.settings, training=training, model=model))
 
 
 def draws_of(system: SystemName, seed: int) -> Iterator[dict[str, Dial]]:

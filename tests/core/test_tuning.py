@@ -17,6 +17,7 @@ FIXED_BY_THE_PAPER = (
     "training.horizon_share",
     "training.negative_draw",
     "training.tied_levels",
+    "model.inner_product",
 )
 
 
@@ -52,13 +53,15 @@ def test_the_first_trial_is_the_shared_settings_and_none_repeats():
 def test_no_system_is_fitted_twice_with_what_comes_to_the_same(system):
     """Compared by what each looks at: dials that its training ignores are put aside."""
     config = TuningConfig(systems=(system,), trials=60, seed=2)
-    ignored = {"hsm": ["tied_levels", "negative_draw"], "dnn": ["tied_levels"], "product-dnn": ["tied_levels"]}.get(system, [])
+    dials = {"hsm": ["tied_levels", "negative_draw"], "dnn": ["tied_levels"], "product-dnn": ["tied_levels", "inner_product"]}
+    ignored = dials.get(system, [])
     seen = set()
     for trial in planned_trials(config):
-        training = dataclasses.asdict(trial.planned.settings.training)
-        for name in ignored + (["horizon_share"] if training["target"] == "next_item" else []):
-            training.pop(name)
-        seen.add(repr(training))
+        settings = trial.planned.settings
+        looked_at = dataclasses.asdict(settings.training) | {"inner_product": settings.model.inner_product}
+        for name in ignored + (["horizon_share"] if looked_at["target"] == "next_item" else []):
+            looked_at.pop(name)
+        seen.add(repr(looked_at))
     assert len(seen) == len(planned_trials(config)) == (15 if system == "jtm-paper" else 60)
 
 
