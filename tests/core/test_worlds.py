@@ -35,12 +35,12 @@ class Outcome:
     popularity: float
 
 
-def run(world: World, iterations: int, epochs: int, training: TrainingConfig = TRAINING) -> Outcome:
+def run(world: World, iterations: int, epochs: int, training: TrainingConfig = TRAINING, inner_product: bool = False) -> Outcome:
     behaviours = world.behaviours
     split = split_users(behaviours, SplitConfig(num_validation_users=100, num_test_users=100), seed=1)
     histories, rng = training_histories(behaviours, split), generator(1, "test")
     tree = tree_from_order(random_order(behaviours.num_items, rng), world.tree.height)
-    network = make_network(ModelConfig(), behaviours.num_items, tree.height, rng)
+    network = make_network(ModelConfig(inner_product=inner_product), behaviours.num_items, tree.height, rng)
     asked, judged = (questions_of(behaviours, users, network.config.window_sizes) for users in (split.validation, split.test))
     recalls = []
     for iteration in range(iterations + 1):
@@ -80,6 +80,14 @@ def test_a_planted_world_is_learnt(planted: tuple[World, Outcome]) -> None:
     assert outcome.recalls[-1] > 2 * outcome.popularity, "taste, not popularity, is what was planted"
 
 
+def test_an_inner_product_learns_more_of_a_planted_world_on_a_tree_that_knows_nothing(planted: tuple[World, Outcome]) -> None:
+    world, plain = planted
+    outcome = run(world, iterations=1, epochs=6, inner_product=True)
+    assert outcome.recalls[0] > 1.05 * plain.recalls[0]
+    assert outcome.recalls[1] > outcome.recalls[0]
+    assert outcome.recalls[1] > 0.8 * outcome.true_recall
+
+
 def test_a_planted_world_is_learnt_from_the_nodes_of_the_beam() -> None:
     world = planted_world(generator(7, "world"), num_users=400, num_items=256, num_groups=8)
     outcome = run(world, iterations=0, epochs=6, training=replace(TRAINING, nodes="beam", training_beam=20))
@@ -93,8 +101,9 @@ def test_planted_groups_are_recovered_better_than_by_chance(planted: tuple[World
     assert group_purity(outcome.tree, world.groups, 3) > 1.3 * max(chance)
 
 
-def test_noise_is_not_learnt() -> None:
+@pytest.mark.parametrize("inner_product", [False, True])
+def test_noise_is_not_learnt(inner_product: bool) -> None:
     world = noise_world(generator(7, "world"), num_users=500, num_items=256)
-    outcome = run(world, iterations=1, epochs=3)
+    outcome = run(world, iterations=1, epochs=3, inner_product=inner_product)
     margin = 0.03
     assert max(outcome.recalls) < outcome.true_recall + margin, "recall above the ceiling means that the answer leaks"
