@@ -116,7 +116,7 @@ class ModelConfig:
     """Units of the three hidden layers."""
     attention: bool = False
     """Weight the behaviours of a window by TDM's attention unit; slower, as nothing is shared between nodes then."""
-    inner_product: bool = False
+    inner_product: bool = True
     """Give the first layer the inner product of a linear map of the windows with the node's vector as well (the paper has none)."""
 
     def __post_init__(self) -> None:
