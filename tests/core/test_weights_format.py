@@ -1,13 +1,14 @@
 """Networks on disk."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from small_worlds import SMALL_MODEL, small_world
 
-from jtm_core.formats.arrays import write_arrays
+from jtm_core.formats.arrays import read_arrays, write_arrays
 from jtm_core.formats.weights import read_weights, write_weights
 
 
@@ -21,6 +22,16 @@ def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, at
     assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in network.state_dict().items())
     write_weights(tmp_path / "two", back)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_network_of_before_the_inner_product_has_none(tmp_path: Path) -> None:
+    network = small_world(config=dataclasses.replace(SMALL_MODEL, inner_product=False)).network
+    write_weights(tmp_path / "now", network)
+    arrays, metadata = read_arrays(tmp_path / "now")
+    build = json.loads(metadata["jtm_network"])
+    del build["config"]["inner_product"]
+    write_arrays(tmp_path / "then", arrays, {"jtm_network": json.dumps(build)})
+    assert read_weights(tmp_path / "then").config == network.config
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
