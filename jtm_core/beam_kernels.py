@@ -15,9 +15,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from jtm_core.first_layer import activate_tile
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
-from jtm_core.tiles import Buffers, Scoring, activate_first, make_user_halves, multiply_halves, score_codes, score_tile
+from jtm_core.tiles import Buffers, Scoring, make_user_halves, multiply_halves, score_codes, score_tile
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -141,7 +142,7 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         logits, keys, halves = buffers.logits[:rows], buffers.keys[:rows], buffers.tile_halves[:rows]
         multiply_halves(codes, scoring.nodes, buffers.tile_vectors, halves)
         for s in range(len(user_halves)):
-            activate_first(halves, user_halves[s], scoring.head, buffers.layers.first)
+            activate_tile(halves, user_halves[s], scoring.head, buffers.layers.first)
             score_tile(scoring.head, buffers.layers, logits)
             make_keys(logits, keys)
             take_better((codes, logits, keys), count, s, best)

@@ -18,12 +18,11 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.inner_products import lifted, multiply_columns
+from jtm_core.first_layer import activate_sample
 from jtm_core.kernels import HeadWeights
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
 from jtm_core.segment_users import PieceRows, Terms, UserSide, make_user_halves
-from jtm_core.vector_code import LANES, gather_lanes, round_bfloat16
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -146,55 +145,6 @@ def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     _outputs(third[:rows], vector_4, bias_4, logits)
 
 
-def fill_row(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> None:
-    """Activate a user half plus a node half into a row of the first layer; place: (user, node, row). For nopython code."""
-    raise NotImplementedError("for nopython code only")
-
-
-@overload(fill_row, inline="always")
-def _fill_row_code(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-    def rounded(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-        user, node, row = place
-        whole = len(slopes) // LANES * LANES
-        for column in range(0, whole, LANES):
-            gather_lanes(users, nodes, slopes, first, (user, node, row, column))
-        for j in range(whole, len(slopes)):
-            value = users[user, j] + nodes[node, j]
-            first[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
-
-    def same(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-        user, node, row = place
-        for j in range(len(slopes)):
-            value = users[user, j] + nodes[node, j]
-            first[row, j] = value if value > 0 else value * slopes[j]
-
-    return rounded if first.dtype == numba.types.uint16 else same
-
-
-def fill_product_row(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> None:
-    """As :func:`fill_row` of ``halves`` of users and nodes, with the inner product of their factors, weighed. For nopython code."""
-    raise NotImplementedError("for nopython code only")
-
-
-@overload(fill_product_row, inline="always")
-def _fill_product_row_code(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
-    def rounded(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
-        (users, nodes), (user, node, row) = halves, place
-        product = multiply_columns(users, nodes, (user, node, len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(users[user, j] + nodes[node, j], product, weights[j])
-            first[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
-
-    def same(halves: Any, slopes: Any, weights: Any, first: Any, place: Any) -> Any:
-        (users, nodes), (user, node, row) = halves, place
-        product = multiply_columns(users, nodes, (user, node, len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(users[user, j] + nodes[node, j], product, weights[j])
-            first[row, j] = value if value > 0 else value * slopes[j]
-
-    return rounded if first.dtype == numba.types.uint16 else same
-
-
 @numba.njit(cache=True, nogil=True)
 def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Tile:
     return Tile(
@@ -218,7 +168,7 @@ def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
         sums[targets[i]] += logarithms[i]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True)
 def _fill(
     halves: tuple[Floats, Floats],
     bounds: tuple[int, int, int],
@@ -232,16 +182,15 @@ def _fill(
     ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes; ``chosen``: rows of the nodes'
     halves, places of their sums.
     """
-    (users, nodes), (low, high, count), (rows, targets) = halves, bounds, chosen
-    first, waiting, slopes, weights = tile.layers.first, tile.targets, head.slope_1, head.product_1
+    (low, high, count), (rows, targets) = bounds, chosen
+    first, waiting, parameters = tile.layers.first, tile.targets, (head.slope_1, head.product_1)
     for sample in range(low, high):
-        for k in range(count):
-            if len(weights):
-                fill_product_row((users, nodes), slopes, weights, first, (sample, rows[k], filled))
-            else:
-                fill_row(users, nodes, slopes, first, (sample, rows[k], filled))
-            waiting[filled] = targets[k]
-            filled += 1
+        done = 0
+        while done < count:
+            more = min(count - done, TILE_ROWS - filled)
+            activate_sample(halves, rows[done : done + more], parameters, first, (sample, filled))
+            waiting[filled : filled + more] = targets[done : done + more]
+            done, filled = done + more, filled + more
             if filled == TILE_ROWS:
                 _add_tile(tile, TILE_ROWS, head)
                 filled = 0

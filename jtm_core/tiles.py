@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from numba.core import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.inner_products import lifted, multiply_columns
+from jtm_core.first_layer import activate_kept, activate_tile
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
-from jtm_core.vector_code import prefetch_row, round_bfloat16
+from jtm_core.vector_code import prefetch_row
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -120,56 +119,6 @@ def _activate(values: Floats, shift: Floats, slopes: Floats, out: Floats, rows: 
             out[i, j] = value if value > 0 else value * slopes[j]
 
 
-_round: Any = round_bfloat16
-
-
-def _stored(value: np.float32, first: Any) -> Any:
-    """``value`` as the buffer ``first`` holds it: float32, or rounded to bfloat16."""
-    raise NotImplementedError("for nopython code only")
-
-
-@overload(_stored)
-def _stored_code(value: Any, first: Any) -> Any:
-    def rounded(value: Any, first: Any) -> Any:
-        return _round(value)
-
-    def same(value: Any, first: Any) -> Any:
-        return value
-
-    return rounded if first.dtype == types.uint16 else same
-
-
-@numba.njit(fastmath=True, cache=True, nogil=True)
-def _activate_kept(codes: Ints, halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
-    """First layer of nodes whose halves are kept, in one pass."""
-    start, size = halves.ctypes.data, 4 * halves.shape[1]
-    for i in range(len(codes)):
-        prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
-        _activate_row(halves, codes[i], user_half, head, (out, i))
-
-
-@numba.njit(fastmath=True, cache=True, nogil=True)
-def activate_first(halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
-    """First layer of a tile of nodes' halves."""
-    for i in range(len(halves)):
-        _activate_row(halves, i, user_half, head, (out, i))
-
-
-@numba.njit(fastmath=True, cache=True, nogil=True)
-def _activate_row(halves: Floats, node: int, user_half: Floats, head: Any, place: tuple[Any, int]) -> None:
-    """First layer of one node, with the inner product if there is one; ``place``: the buffer and the row in it."""
-    (out, row), slopes, weights = place, head.slope_1, head.product_1
-    if len(weights):
-        product = multiply_columns(user_half.reshape(1, len(user_half)), halves, (0, node, len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(halves[node, j] + user_half[j], product, weights[j])
-            out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
-    else:
-        for j in range(len(slopes)):
-            value = halves[node, j] + user_half[j]
-            out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
-
-
 @numba.njit(cache=True, nogil=True, inline="always")
 def _row_of(code: int, item_of_leaf: Ints, first_leaf: int) -> int:
     """Row of the table that holds a used node's vector."""
@@ -230,10 +179,10 @@ def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffe
     for k in range(num_tiles):
         low, high = count * k // num_tiles, count * (k + 1) // num_tiles
         if codes[high - 1] < len(nodes.halves):
-            _activate_kept(codes[low:high], nodes.halves, user_half, head, layers.first)
+            activate_kept(codes[low:high], nodes.halves, user_half, head, layers.first)
         else:
             multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
-            activate_first(tile_halves[: high - low], user_half, head, layers.first)
+            activate_tile(tile_halves[: high - low], user_half, head, layers.first)
         score_tile(head, layers, logits[low:high])
 
 
