@@ -239,7 +239,7 @@ def _multiply_transposed(left: Floats, right: Floats) -> Floats:
 
 
 def _user_halves(weights: HalfWeights, batch: TrainingBatch, vectors: Floats) -> tuple[Floats, Floats]:
-    """Pooled windows (L * S, W * D) and the users' halves (L * S, H + P)."""
+    """Pooled windows (L * S, W * D) and the users' halves (L * S, H + F)."""
     pooled = np.empty((batch.num_levels * batch.num_samples, len(weights.users)), dtype=np.float32)
     halves = np.empty((len(pooled), len(weights.bias)), dtype=np.float32)
 
@@ -254,7 +254,7 @@ def _user_halves(weights: HalfWeights, batch: TrainingBatch, vectors: Floats) ->
 
 
 def _user_back(weights: HalfWeights, batch: TrainingBatch, pooled: Floats, gradients: Floats) -> tuple[Floats, Floats]:
-    """From the users' halves back to the behaviours (L, T, D) and the weight of both (H + P, W * D)."""
+    """From the users' halves back to the behaviours (L, T, D) and the weight of both (H + F, W * D)."""
     weight = np.ascontiguousarray(weights.users.T)
     behaviours = np.empty((*batch.behaviours.shape, len(weights.nodes)), dtype=np.float32)
     weight_gradients = np.empty((batch.num_levels, *weight.shape), dtype=np.float32)

@@ -27,6 +27,7 @@ Index = NDArray[np.int32]
 TILE_ROWS = 256
 """Rows of a tile: with 128 units its buffers take about half a megabyte, a core's level-2 cache."""
 NO_PRODUCT = np.zeros(0, np.float32)
+"""Weights of an inner product that a network does not have."""
 MASKED = -1.0
 """Label of a row that takes no part in the loss."""
 
