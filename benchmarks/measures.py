@@ -7,10 +7,10 @@ import numpy as np
 from benchmarks.records import Record, duration, rate, timed
 from benchmarks.worlds import BenchmarkWorld, make_world
 from jtm_core.bfloat16 import has_bfloat16, pack_head, score_rows_bfloat16
-from jtm_core.config import Precision, TrainingConfig, TreeLearningConfig
+from jtm_core.config import ModelConfig, Precision, TrainingConfig, TreeLearningConfig
 from jtm_core.kernels import score_rows
 from jtm_core.model import JtmNetwork
-from jtm_core.network_arrays import head_weights
+from jtm_core.network_arrays import half_width, head_weights
 from jtm_core.scoring import Windows, windows_of
 from jtm_core.serving import Retriever
 from jtm_core.training import Training, TrainingPlan, TrainingProgress, Validation
@@ -72,7 +72,7 @@ def training(world: BenchmarkWorld, repeats: int = 12) -> list[Record]:
 def forward(world: BenchmarkWorld, peak_gflops: float) -> list[Record]:
     """The layers behind the first one, 254 nodes for each of 2,048 users."""
     rng, num_users, num_nodes = np.random.default_rng(1), 2048, 254
-    users, nodes = (rng.standard_normal((count, 128), dtype=np.float32) for count in (num_users, num_nodes))
+    users, nodes = (rng.standard_normal((count, half_width(world.network.config)), dtype=np.float32) for count in (num_users, num_nodes))
     rows = np.repeat(np.arange(num_users, dtype=np.int32), num_nodes), np.tile(np.arange(num_nodes, dtype=np.int32), num_users)
     weights = head_weights(world.network)
     scores_per_s = len(rows[0]) / min(timed(lambda: score_rows(users, nodes, *rows, weights), 7))
@@ -88,11 +88,11 @@ def forward(world: BenchmarkWorld, peak_gflops: float) -> list[Record]:
     ]
 
 
-def tree_learning(gap: int, repeats: int) -> list[Record]:
+def tree_learning(gap: int, repeats: int, config: ModelConfig | None = None) -> list[Record]:
     """3,325 items, 72,805 samples of histories of at most 10 behaviours, the whole of Algorithm 2."""
     lengths = np.full(8089, 10)
     lengths[-4:] = 11
-    world = make_world(3325, lengths)
+    world = make_world(3325, lengths, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
     learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=gap), 1)
     return [duration(f"tree_learning_gap{gap}_s", timed(learner.learn, repeats), samples=len(samples.samples))]

@@ -1,27 +1,34 @@
 """``python -m benchmarks.quick``: the figures that every change should be looked at with, in one process."""
 
+import argparse
+import sys
+
 import numpy as np
 
 from benchmarks import measures
 from benchmarks.records import emit
 from benchmarks.worlds import make_world
+from jtm_core.config import ModelConfig
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure and print; the first call of each function compiles or loads what it needs and is not counted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--without-product", action="store_true", help="without model.inner_product")
+    config = ModelConfig(inner_product=not parser.parse_args(arguments).without_product)
     peak = measures.sgemm_peak()
-    world = make_world(10_000, np.random.default_rng(0).integers(10, 60, 2000))
+    world = make_world(10_000, np.random.default_rng(0).integers(10, 60, 2000), config=config)
     for records in (
         peak,
         measures.forward(world, peak[0].value or np.nan),
         measures.training(world),
         measures.search(world),
-        measures.tree_learning(7, 3),
-        measures.tree_learning(2, 3),
+        measures.tree_learning(7, 3, config),
+        measures.tree_learning(2, 3, config),
     ):
         for record in records:
             emit(record)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

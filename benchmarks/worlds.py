@@ -54,7 +54,7 @@ def draw_histories(num_items: int, lengths: Ints, borders: Ints, rng: np.random.
     return Ragged(borders[category] + _zipf(rng, sizes[category]), offsets)
 
 
-def make_world(num_items: int, lengths: Ints, seed: int = 1) -> BenchmarkWorld:
+def make_world(num_items: int, lengths: Ints, seed: int = 1, config: ModelConfig | None = None) -> BenchmarkWorld:
     """Draw histories of given lengths.
 
     Parameters
@@ -63,6 +63,8 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1) -> BenchmarkWorld:
     lengths : int64 array (U,)
         Behaviours of each user.
     seed : int
+    config : ModelConfig, optional
+        The default one without.
     """
     rng = np.random.default_rng(seed)
     borders = category_borders(num_items, rng)
@@ -71,7 +73,7 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1) -> BenchmarkWorld:
     categories = np.empty(num_items, dtype=np.int64)
     categories[names] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
     tree = tree_from_order(order_by_category(categories, rng), height_for(num_items))
-    network = make_network(ModelConfig(), num_items, tree.height, rng)
+    network = make_network(config or ModelConfig(), num_items, tree.height, rng)
     return BenchmarkWorld(Ragged(names[ordered.values], ordered.offsets), tree, network)
 
 

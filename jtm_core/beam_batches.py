@@ -34,6 +34,7 @@ from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples
 from jtm_core.kernels import MASKED, Rows
 from jtm_core.model import JtmNetwork
+from jtm_core.network_arrays import half_width
 from jtm_core.pseudo_targets import targets_of_parents
 from jtm_core.sampling import NegativeSampler, PopularitySampler, negatives_per_level
 from jtm_core.scoring import CACHE_BYTES, Scorer, Windows, make_scorer, sample_windows
@@ -139,7 +140,7 @@ class BeamBatchMaker:
         self._level_of_row = np.repeat(np.arange(len(self.levels)), np.array(self.counts) + np.array(self.level_counts) + 1)
         searches = config.batch_samples // (1 if config.searches == "sample" else _SAMPLES_PER_USER)
         scores = self._search.most_scores * searches
-        self._cache_bytes = min(CACHE_BYTES, 4 * network.config.hidden_widths[0] * scores // _SCORES_PER_KEPT_HALF)
+        self._cache_bytes = min(CACHE_BYTES, 4 * half_width(network.config) * scores // _SCORES_PER_KEPT_HALF)
 
     @property
     def rows_per_sample(self) -> int:

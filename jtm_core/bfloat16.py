@@ -16,11 +16,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.inner_products import lifted, multiply_columns
+from jtm_core.first_layer import activate_product_row, activate_row
 from jtm_core.kernels import NO_PRODUCT, TILE_ROWS, Floats, Halves, HeadWeights, Index, tile_edges
 from jtm_core.row_products import product_by_blocks
 from jtm_core.threads import run_chunks
-from jtm_core.vector_code import LANES, activate_lanes, gather_lanes, output_row, round_bfloat16
+from jtm_core.vector_code import LANES, activate_lanes, output_row
 
 Bfloats = NDArray[np.uint16]
 
@@ -155,30 +155,18 @@ def dot_pairs(left: Bfloats, right: Bfloats, out: Floats) -> None:
     product_by_blocks(left, right, out, (1, left.shape[1]))
 
 
-@numba.njit(cache=True, nogil=True)
-def gather_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, slopes: Floats, out: Bfloats) -> None:
-    """Add the halves of ``len(users)`` rows, activate, round: into ``out[:len(users), :H]``; all C-contiguous."""
-    width = len(slopes)
-    whole = width // LANES * LANES
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _gather(halves: Halves, users: Index, nodes: Index, slopes: Floats, out: Bfloats) -> None:
+    """First layer of ``len(users)`` rows."""
     for i in range(len(users)):
-        user, node = np.intp(users[i]), np.intp(nodes[i])
-        for column in range(0, whole, LANES):
-            gather_lanes(user_halves, node_halves, slopes, out, (user, node, i, column))
-        for j in range(whole, width):
-            value = user_halves[user, j] + node_halves[node, j]
-            out[i, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+        activate_row(halves.users, halves.nodes, slopes, out, (np.intp(users[i]), np.intp(nodes[i]), i))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _gather_with_products(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Bfloats) -> None:
-    """As :func:`gather_bfloat16`, with the inner products of the rows' factors."""
-    slopes, weights = head.slope_1, head.product_1
+def _gather_with_products(halves: Halves, users: Index, nodes: Index, parameters: tuple[Floats, Floats], out: Bfloats) -> None:
+    """The same with the inner products of the rows' factors."""
     for i in range(len(users)):
-        user, node = np.intp(users[i]), np.intp(nodes[i])
-        product = multiply_columns(halves.users, halves.nodes, (user, node, len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(halves.users[user, j] + halves.nodes[node, j], product, weights[j])
-            out[i, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+        activate_product_row(halves.users, halves.nodes, parameters, out, (np.intp(users[i]), np.intp(nodes[i]), i))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -209,9 +197,9 @@ def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Fl
     for start in range(0, len(users), TILE_ROWS):
         stop = min(start + TILE_ROWS, len(users))
         if len(head.product_1):
-            _gather_with_products(halves, users[start:stop], nodes[start:stop], head, buffers.first)
+            _gather_with_products(halves, users[start:stop], nodes[start:stop], (head.slope_1, head.product_1), buffers.first)
         else:
-            gather_bfloat16(halves.users, halves.nodes, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
+            _gather(halves, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
         head_tile(head, buffers, out[start:stop])
 
 

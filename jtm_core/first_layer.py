@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 _IN_ORDER = np.arange(TILE_ROWS)
-_ROWS_AHEAD = 8
+ROWS_AHEAD = 8
 """So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 _round: Any = round_bfloat16
 
@@ -43,13 +43,48 @@ def _stored_code(value: Any, first: Any) -> Any:
     return rounded if first.dtype == types.uint16 else same
 
 
+def activate_row(users: Any, nodes: Any, slopes: Any, out: Any, place: Any) -> None:
+    """Activate a user half plus a node half into a row of ``out``; place: (user, node, row). For nopython code."""
+    raise NotImplementedError("for nopython code only")
+
+
+@overload(activate_row, inline="always")
+def _activate_row_code(users: Any, nodes: Any, slopes: Any, out: Any, place: Any) -> Any:
+    def rounded(users: Any, nodes: Any, slopes: Any, out: Any, place: Any) -> Any:
+        user, node, row = place
+        whole = len(slopes) // LANES * LANES
+        for column in range(0, whole, LANES):
+            gather_lanes(users, nodes, slopes, out, (user, node, row, column))
+        for j in range(whole, len(slopes)):
+            value = users[user, j] + nodes[node, j]
+            out[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
+
+    def same(users: Any, nodes: Any, slopes: Any, out: Any, place: Any) -> Any:
+        user, node, row = place
+        for j in range(len(slopes)):
+            value = users[user, j] + nodes[node, j]
+            out[row, j] = value if value > 0 else value * slopes[j]
+
+    return rounded if out.dtype == types.uint16 else same
+
+
+@numba.njit(inline="always")
+def activate_product_row(users: Any, nodes: Any, parameters: Any, out: Any, place: Any) -> None:
+    """As :func:`activate_row`, with the inner product of the factors; ``parameters``: ``slope_1`` and ``product_1`` of the head."""
+    (slopes, weights), (user, node, row) = parameters, place
+    product = multiply_columns(users, nodes, (user, node, len(slopes)))
+    for j in range(len(slopes)):
+        value = lifted(users[user, j] + nodes[node, j], product, weights[j])
+        out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
+
+
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _activate_rows(codes: Ints, halves: Floats, user_half: Floats, slopes: Floats, out: Any) -> None:
     """First layer of nodes whose halves are kept, in one pass."""
     start, size = halves.ctypes.data, 4 * halves.shape[1]
     for i in range(len(codes)):
         code = codes[i]
-        prefetch_row(start, codes[min(i + _ROWS_AHEAD, len(codes) - 1)], size)
+        prefetch_row(start, codes[min(i + ROWS_AHEAD, len(codes) - 1)], size)
         for j in range(len(slopes)):
             value = halves[code, j] + user_half[j]
             out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
@@ -67,15 +102,11 @@ def _activate_in_order(halves: Floats, user_half: Floats, slopes: Floats, out: A
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _activate_products(rows: Ints, halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """First layer of some rows of nodes' halves, with the inner products of their factors."""
-    slopes, weights, user = head.slope_1, head.product_1, user_half.reshape(1, len(user_half))
+    parameters, user = (head.slope_1, head.product_1), user_half.reshape(1, len(user_half))
     start, size = halves.ctypes.data, 4 * halves.shape[1]
     for i in range(len(rows)):
-        row = rows[i]
-        prefetch_row(start, rows[min(i + _ROWS_AHEAD, len(rows) - 1)], size)
-        product = multiply_columns(user, halves, (0, row, len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(halves[row, j] + user_half[j], product, weights[j])
-            out[i, j] = _stored(value if value > 0 else value * slopes[j], out)
+        prefetch_row(start, rows[min(i + ROWS_AHEAD, len(rows) - 1)], size)
+        activate_product_row(user, halves, parameters, out, (0, rows[i], i))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -108,69 +139,43 @@ def activate_tile(halves: Floats, user_half: Floats, head: Any, out: Any) -> Non
         _activate_in_order(halves, user_half, head.slope_1, out)
 
 
-def _fill_row(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> None:
-    """Activate a user half plus a node half into a row of the first layer; place: (user, node, row). For nopython code."""
-    raise NotImplementedError("for nopython code only")
-
-
-@overload(_fill_row, inline="always")
-def _fill_row_code(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-    def rounded(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-        user, node, row = place
-        whole = len(slopes) // LANES * LANES
-        for column in range(0, whole, LANES):
-            gather_lanes(users, nodes, slopes, first, (user, node, row, column))
-        for j in range(whole, len(slopes)):
-            value = users[user, j] + nodes[node, j]
-            first[row, j] = round_bfloat16(value if value > 0 else value * slopes[j])
-
-    def same(users: Any, nodes: Any, slopes: Any, first: Any, place: Any) -> Any:
-        user, node, row = place
-        for j in range(len(slopes)):
-            value = users[user, j] + nodes[node, j]
-            first[row, j] = value if value > 0 else value * slopes[j]
-
-    return rounded if first.dtype == types.uint16 else same
-
-
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _fill_rows(halves: tuple[Floats, Floats], slopes: Floats, rows: Ints, first: Any, place: tuple[int, int]) -> None:
-    """First layer of one sample with some nodes; ``place``: the sample and the tile's row of its first node."""
+def _fill_rows(halves: tuple[Floats, Floats], slopes: Floats, rows: Ints, first: Any, place: tuple[int, int, int, int]) -> None:
+    """First layer of one sample with some nodes, see :func:`activate_sample`."""
     users, nodes = halves
-    sample, row = place
-    for k in range(len(rows)):
-        _fill_row(users, nodes, slopes, first, (sample, rows[k], row + k))
+    sample, row, low, count = place
+    for k in range(count):
+        activate_row(users, nodes, slopes, first, (sample, rows[low + k], row + k))
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _fill_product_rows(
-    halves: tuple[Floats, Floats], parameters: tuple[Floats, Floats], rows: Ints, first: Any, place: tuple[int, int]
+    halves: tuple[Floats, Floats], parameters: tuple[Floats, Floats], rows: Ints, first: Any, place: tuple[int, int, int, int]
 ) -> None:
     """As :func:`_fill_rows`, with the inner products of the factors."""
-    (users, nodes), (slopes, weights) = halves, parameters
-    sample, row = place
-    for k in range(len(rows)):
-        node, product = rows[k], multiply_columns(users, nodes, (sample, rows[k], len(slopes)))
-        for j in range(len(slopes)):
-            value = lifted(users[sample, j] + nodes[node, j], product, weights[j])
-            first[row + k, j] = _stored(value if value > 0 else value * slopes[j], first)
+    users, nodes = halves
+    sample, row, low, count = place
+    for k in range(count):
+        activate_product_row(users, nodes, parameters, first, (sample, rows[low + k], row + k))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def activate_sample(halves: tuple[Floats, Floats], rows: Ints, parameters: tuple[Floats, Floats], out: Any, place: tuple[int, int]) -> None:
-    """Activate the first layer of one sample with some nodes; it has no more arguments than it needs, as every array costs a call time.
+def activate_sample(
+    halves: tuple[Floats, Floats], rows: Ints, parameters: tuple[Floats, Floats], out: Any, place: tuple[int, int, int, int]
+) -> None:
+    """Activate the first layer of one sample with some nodes; views and arrays handed over cost time in every call, so there are few.
 
     Parameters
     ----------
     halves : float32 arrays (S, H + F) and (V, H + F)
         Of samples and nodes.
-    rows : int64 array (C,)
-        Which of the nodes.
+    rows : int64 array
+        Rows of the nodes' halves.
     parameters : float32 arrays (H,) and (H,) or (0,)
         ``slope_1`` and ``product_1`` of the head.
-    out : float32 or uint16 array (place[1] + C or more, H or more)
-    place : (int, int)
-        Which sample, and the row of ``out`` that its first node gets.
+    out : float32 or uint16 array (.., H or more)
+    place : (int, int, int, int)
+        Which sample, the row of ``out`` that its first node gets, which of ``rows`` is the first, and how many they are.
     """
     if len(parameters[1]):
         _fill_product_rows(halves, parameters, rows, out, place)

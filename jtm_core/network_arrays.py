@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from jtm_core.config import ModelConfig
 from jtm_core.inner_products import PRODUCT_LANES
 from jtm_core.kernels import NO_PRODUCT, HeadWeights
 from jtm_core.model import JtmNetwork
@@ -27,6 +28,12 @@ class HalfWeights(NamedTuple):
     """(D, H + F); a node's factor is its vector."""
 
 
+def half_width(config: ModelConfig) -> int:
+    """H + F, the float32 numbers of a half."""
+    num_groups = -(-config.embedding_width // PRODUCT_LANES) if config.inner_product else 0
+    return config.hidden_widths[0] + num_groups * PRODUCT_LANES
+
+
 def half_weights(network: JtmNetwork) -> HalfWeights:
     """The first layer's parameters and the factors' beside them.
 
@@ -36,7 +43,7 @@ def half_weights(network: JtmNetwork) -> HalfWeights:
     parts = [_array(tensor) for tensor in (network.user_layer.weight, network.user_layer.bias, network.node_layer.weight)]
     if network.config.inner_product:
         factors = _array(network.factor_layer.weight)
-        width = -(-len(factors) // PRODUCT_LANES) * PRODUCT_LANES
+        width = half_width(network.config) - len(parts[0])
         beside = np.zeros((width, factors.shape[1]), np.float32), np.zeros(width, np.float32), np.eye(width, len(factors), dtype=np.float32)
         beside[0][: len(factors)] = factors
         parts = [np.concatenate(pair) for pair in zip(parts, beside, strict=True)]

@@ -29,7 +29,7 @@ from jtm_core.tree import TreeIndex
 Floats = NDArray[np.float32]
 
 CACHE_BYTES = 1 << 28
-"""How much of the nodes' halves is kept if nothing else is said: the levels down to 2**18 nodes of 512 bytes."""
+"""How much of the nodes' halves is kept if nothing else is said: the levels down to 2**17 nodes of 608 bytes."""
 _ROWS_PER_CALL = 1 << 21
 _NODES_PER_CHUNK = 1 << 14
 

@@ -188,8 +188,9 @@ def _fill(
         done = 0
         while done < count:
             more = min(count - done, TILE_ROWS - filled)
-            activate_sample(halves, rows[done : done + more], parameters, first, (sample, filled))
-            waiting[filled : filled + more] = targets[done : done + more]
+            activate_sample(halves, rows, parameters, first, (sample, filled, done, more))
+            for k in range(more):
+                waiting[filled + k] = targets[done + k]
             done, filled = done + more, filled + more
             if filled == TILE_ROWS:
                 _add_tile(tile, TILE_ROWS, head)

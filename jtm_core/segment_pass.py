@@ -111,6 +111,7 @@ class FusedPass:
         self._problem, self._work = problem, work
         head = head_weights(problem.network)
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
+        self._halves = half_weights(problem.network)
         self._vectors = problem.network.vectors.detach().numpy()
         new = TreeIndex(work.leaf_of_item, problem.tree.height)
         self._moved = moved_items(problem.tree, new, item_weights(problem.items, problem.tree.num_items))
@@ -161,8 +162,7 @@ class FusedPass:
         stays_item = network.config.features == "flat" or level == tree.height
         first = first_code(tree.height if stays_item else level)
         vectors = self._vectors[first : first + (tree.num_items if stays_item else 1 << level)]
-        weight, bias, _ = half_weights(network)
-        ends = self._problem.shape.window_ends
+        weight, ends = self._halves.users, self._problem.shape.window_ends
         weight = weight[len(weight) - (len(ends) - 1) * vectors.shape[1] :]
         return UserSide(
             items=np.asarray(self._problem.items),
@@ -173,7 +173,7 @@ class FusedPass:
             steps=-1 if stays_item else tree.height - level,
             vectors=vectors,
             weight=weight,
-            bias=bias,
+            bias=self._halves.bias,
             projected=project_level(vectors, weight, self._problem.shape),
         )
 
@@ -191,7 +191,7 @@ class FusedPass:
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)
         first_own = first_item if level == tree.height else first_code(level)
         own_table = self._vectors[first_own:] if is_weighed else table
-        return NodeSide(table, rows, columns, own_table, half_weights(self._problem.network).nodes)
+        return NodeSide(table, rows, columns, own_table, self._halves.nodes)
 
     def _piece_rows(self, pieces: Pieces, level: int) -> PieceRows:
         """Which nodes every piece is scored with."""

@@ -13,16 +13,13 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.first_layer import activate_kept, activate_tile
+from jtm_core.first_layer import ROWS_AHEAD, activate_kept, activate_tile
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-
-_ROWS_AHEAD = 8
-"""So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 
 
 class UserTables(NamedTuple):
@@ -131,7 +128,7 @@ def multiply_halves(codes: Ints, nodes: NodeTables, tile_vectors: Floats, out: F
     _, vectors, item_of_leaf, weight = nodes
     start, size, first_leaf = vectors.ctypes.data, 4 * vectors.shape[1], len(item_of_leaf) - 1
     for i in range(len(codes)):
-        prefetch_row(start, _row_of(codes[min(i + _ROWS_AHEAD, len(codes) - 1)], item_of_leaf, first_leaf), size)
+        prefetch_row(start, _row_of(codes[min(i + ROWS_AHEAD, len(codes) - 1)], item_of_leaf, first_leaf), size)
         row = _row_of(codes[i], item_of_leaf, first_leaf)
         for d in range(vectors.shape[1]):
             tile_vectors[i, d] = vectors[row, d]
