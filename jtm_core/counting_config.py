@@ -23,7 +23,8 @@ class CountingConfig:
     als_regularisation: Annotated[float, Gt(0)] = 0.01
     """ALS: weight of the squared vectors."""
     als_confidence: Annotated[float, Gt(0)] = 40.0
-    """ALS: confidence of a cell for each behaviour in it (Hu et al.: 40); a cell without any has 1 (as ``implicit`` defines it)."""
+    """ALS: confidence of a cell for each behaviour in it; that of a cell without any is 1. So ``implicit`` has it; in Hu et al.
+    a behaviour adds 40 to the 1. At 1 an item seen once would weigh no more than one never seen."""
     als_iterations: PositiveInt = 15
     """ALS: alternations."""
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.seeding import generator
 
 
 def window_bounds(starts: Ints, cuts: Ints, window_sizes: tuple[int, ...]) -> Ints:
@@ -179,10 +178,3 @@ def _slip(values: Ints, offsets: Ints, noise: float, draws: NDArray[np.float32],
         first, length = offsets[row], offsets[row + 1] - offsets[row]
         keys = np.arange(length) + draws[first : first + length] * (noise * length)
         out[first : first + length] = values[first : first + length][np.argsort(keys, kind="mergesort")]
-
-
-def all_samples(histories: Ragged, horizon_share: float, minimum_history: int, seed: int, *counters: int) -> Samples:
-    """Every sample once, users in the order they lie; a horizon is drawn from ``seed`` and ``counters``, 0 takes the next item."""
-    order = sample_order(histories, minimum_history, None)
-    horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", *counters))
-    return draw_samples(histories, order, 0, order.num_samples, minimum_history, horizon)

@@ -82,11 +82,6 @@ class Meter:
         self.stop()
         return Cost(round(seconds, 3), round(self._peak / 1e9, 4), dict(self.work))
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether memory is still looked at."""
-        return self._thread.is_alive()
-
     def stop(self) -> None:
         """End the watching of memory."""
         self._stop.set()

@@ -22,40 +22,12 @@ from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
+from jtm_core.counting_config import CountingConfig
 from jtm_core.seeding import generator
 
 Floats = NDArray[np.float32]
 
 _USERS_PER_BLOCK = 4096
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AlsSettings:
-    """Dials of ALS.
-
-    Parameters
-    ----------
-    factors : int
-        Width of the vectors.
-    regularisation : float
-        Weight of the squared vectors, above 0.
-    confidence : float
-        Confidence of a cell for each behaviour in it, above 0; that of a cell without any is 1. So ``implicit`` has it; in the paper a
-        behaviour adds ``alpha``, 40, to the 1. At 1 an item seen once would weigh no more than one never seen.
-    iterations : int
-        Alternations.
-    """
-
-    factors: int = 64
-    regularisation: float = 0.01
-    confidence: float = 40.0
-    iterations: int = 15
-
-    def __post_init__(self) -> None:
-        if min(self.factors, self.iterations) < 1:
-            raise ValueError(f"factors is {self.factors}, iterations {self.iterations}; allowed are 1 and more")
-        if min(self.regularisation, self.confidence) <= 0:
-            raise ValueError(f"regularisation is {self.regularisation}, confidence {self.confidence}; both must be above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +45,7 @@ class ImplicitALS:
     popularity: Popularity
 
     @classmethod
-    def fit(cls, histories: Ragged, num_items: int, seed: int, settings: AlsSettings = AlsSettings()) -> Self:
+    def fit(cls, histories: Ragged, num_items: int, seed: int, counting: CountingConfig) -> Self:
         """Factorise; equal seeds give equal bits on one machine.
 
         Parameters
@@ -82,7 +54,8 @@ class ImplicitALS:
             One row a user; empty ones teach nothing.
         num_items : int
         seed : int
-        settings : AlsSettings
+        counting : CountingConfig
+            Its dials of ALS.
 
         Raises
         ------
@@ -94,10 +67,10 @@ class ImplicitALS:
         rows = np.flatnonzero(np.diff(histories.offsets))
         with threadpool_limits(1, user_api="blas"):
             model = AlternatingLeastSquares(
-                factors=settings.factors,
-                regularization=settings.regularisation,
-                alpha=settings.confidence,
-                iterations=settings.iterations,
+                factors=counting.als_factors,
+                regularization=counting.als_regularisation,
+                alpha=counting.als_confidence,
+                iterations=counting.als_iterations,
                 random_state=int(generator(seed, "als").integers(1 << 31)),
             )
             model.fit(_counts(histories.take(rows), num_items), show_progress=False)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from jtm_core.baselines.als import AlsSettings, ImplicitALS
+from jtm_core.baselines.als import ImplicitALS
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
@@ -71,16 +71,7 @@ def _fit_by_counts(
         case "item-cf-bm25":
             return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours, weighting="bm25")
         case "als":
-            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed, _als_settings(counting))
-
-
-def _als_settings(counting: CountingConfig) -> AlsSettings:
-    return AlsSettings(
-        factors=counting.als_factors,
-        regularisation=counting.als_regularisation,
-        confidence=counting.als_confidence,
-        iterations=counting.als_iterations,
-    )
+            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed, counting)
 
 
 def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> FittedSystem:

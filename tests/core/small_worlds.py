@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from jtm_core.behaviours import Ragged, item_weights
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
+from jtm_core.features import Samples, draw_samples, make_horizon, sample_order
 from jtm_core.model import JtmNetwork, make_network
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex, tree_from_order
@@ -39,3 +40,10 @@ def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config:
     network = make_network(config, num_items, tree.height, rng)
     network.vectors.data *= 10
     return SmallWorld(histories, tree, network)
+
+
+def all_samples(histories: Ragged, horizon_share: float, minimum_history: int, seed: int, *counters: int) -> Samples:
+    """Every sample once, users in the order they lie; a horizon is drawn from ``seed`` and ``counters``, 0 takes the next item."""
+    order = sample_order(histories, minimum_history, None)
+    horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", *counters))
+    return draw_samples(histories, order, 0, order.num_samples, minimum_history, horizon)

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jtm_core.baselines import inner_products
-from jtm_core.baselines.als import AlsSettings, ImplicitALS
+from jtm_core.baselines.als import ImplicitALS
 from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.behaviours import Ragged
+from jtm_core.counting_config import CountingConfig
 
 NUM_ITEMS = 12
 
@@ -25,23 +26,23 @@ def two_tastes(num_users: int = 40) -> Ragged:
     return ragged([(user % 2 * 6 + rng.integers(0, 6, 4)).tolist() for user in range(num_users)])
 
 
-@pytest.mark.parametrize("settings", [AlsSettings(factors=4), AlsSettings(factors=3, regularisation=0.5, confidence=7.0)])
-def test_folded_in_vectors_solve_the_normal_equations(settings: AlsSettings) -> None:
+@pytest.mark.parametrize("dials", [CountingConfig(als_factors=4), CountingConfig(als_regularisation=0.5, als_confidence=7.0)])
+def test_folded_in_vectors_solve_the_normal_equations(dials: CountingConfig) -> None:
     """Hu, Koren and Volinsky, equation 4: (Y' C Y + regularisation) x = Y' C p; here C is the count and 1 where there is none."""
-    model = ImplicitALS.fit(two_tastes(), NUM_ITEMS, seed=1, settings=settings)
+    model = ImplicitALS.fit(two_tastes(), NUM_ITEMS, seed=1, counting=dials)
     items = model.model.item_factors.astype(np.float64)
     histories = [[0, 0, 3], [7], []]
     for row, vector in zip(histories, model.user_vectors(ragged(histories)), strict=True):
-        counts = settings.confidence * np.bincount(row, minlength=NUM_ITEMS)
+        counts = dials.als_confidence * np.bincount(row, minlength=NUM_ITEMS)
         weights = np.where(counts > 0, counts, 1.0)
-        matrix = items.T @ (weights[:, None] * items) + settings.regularisation * np.eye(settings.factors)
+        matrix = items.T @ (weights[:, None] * items) + dials.als_regularisation * np.eye(dials.als_factors)
         expected = np.linalg.solve(matrix, items.T @ (weights * (counts > 0)))
         assert vector == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 def test_tastes_are_told_apart_and_users_without_history_get_what_is_popular() -> None:
     rows = two_tastes()
-    model = ImplicitALS.fit(rows, NUM_ITEMS, seed=1, settings=AlsSettings(factors=2, confidence=10.0))
+    model = ImplicitALS.fit(rows, NUM_ITEMS, seed=1, counting=CountingConfig(als_factors=2, als_confidence=10.0))
     lists = model.recommend(ragged([[1, 2], [8, 9], []]), 6)
     assert sorted(lists[0].tolist()) == list(range(6))
     assert sorted(lists[1].tolist()) == list(range(6, 12))
@@ -54,7 +55,7 @@ def test_tastes_are_told_apart_and_users_without_history_get_what_is_popular() -
 def test_rows_without_behaviours_teach_nothing() -> None:
     rows = two_tastes()
     padded = Ragged(rows.values, np.concatenate([[0, 0], rows.offsets[1:], [len(rows.values)]]))
-    vectors = [ImplicitALS.fit(histories, NUM_ITEMS, seed=1).model.item_factors for histories in (rows, padded)]
+    vectors = [ImplicitALS.fit(histories, NUM_ITEMS, seed=1, counting=CountingConfig()).model.item_factors for histories in (rows, padded)]
     assert np.array_equal(vectors[0], vectors[1])
 
 
@@ -87,7 +88,7 @@ def test_blocks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_users_of_items_that_nobody_taught_get_the_popular_ones() -> None:
-    model = ImplicitALS.fit(ragged([[1, 2], [2, 1], [2, 3], [2, 3, 1]]), NUM_ITEMS, seed=1, settings=AlsSettings(factors=2))
+    model = ImplicitALS.fit(ragged([[1, 2], [2, 1], [2, 3], [2, 3, 1]]), NUM_ITEMS, seed=1, counting=CountingConfig(als_factors=2))
     cold = ragged([[0], [0, 5]])
     assert not model.user_vectors(cold).any()
     popular = model.popularity.recommend(cold, 3)
@@ -96,11 +97,11 @@ def test_users_of_items_that_nobody_taught_get_the_popular_ones() -> None:
 
 
 def test_errors_say_what_came_and_what_is_allowed() -> None:
-    with pytest.raises(ValueError, match="factors is 0, iterations 15; allowed are 1 and more"):
-        AlsSettings(factors=0)
-    with pytest.raises(ValueError, match=r"confidence -1\.0; both must be above 0"):
-        AlsSettings(confidence=-1.0)
-    with pytest.raises(ValueError, match=r"regularisation is 0\.0, confidence 40\.0; both must be above 0"):
-        AlsSettings(regularisation=0.0)
+    with pytest.raises(ValueError, match="als_factors is 0; allowed are 1 and more"):
+        CountingConfig(als_factors=0)
+    with pytest.raises(ValueError, match=r"als_confidence is -1\.0; it must be above 0"):
+        CountingConfig(als_confidence=-1.0)
+    with pytest.raises(ValueError, match=r"als_regularisation is 0\.0; it must be above 0"):
+        CountingConfig(als_regularisation=0.0)
     with pytest.raises(ValueError, match="ALS needs at least 1"):
-        ImplicitALS.fit(ragged([[]]), 3, seed=1)
+        ImplicitALS.fit(ragged([[]]), 3, seed=1, counting=CountingConfig())

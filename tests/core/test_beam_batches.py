@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_worlds import SMALL_MODEL, SmallWorld, small_world
+from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
 from jtm_core.beam_batches import BeamBatchMaker, make_maker, searched_samples
 from jtm_core.codes import first_code
 from jtm_core.config import TrainingConfig
-from jtm_core.features import Samples, all_samples
+from jtm_core.features import Samples
 from jtm_core.gradients import FusedGradients, autograd_gradients
 from jtm_core.model import make_network
 from jtm_core.pseudo_targets import targets_of_parents

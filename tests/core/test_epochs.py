@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_worlds import small_world
+from small_worlds import all_samples, small_world
 
 from jtm_core.baselines.epochs import sample_batches
 from jtm_core.config import TrainingConfig
-from jtm_core.features import all_samples, disordered
+from jtm_core.features import disordered
 from jtm_core.seeding import generator
 
 CONFIG = TrainingConfig(batch_samples=7, target="next_item")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_worlds import small_world
+from small_worlds import all_samples, small_world
 
 from jtm_core.behaviours import Ragged
-from jtm_core.features import all_samples, disordered, draw_samples, sample_order, window_bounds
+from jtm_core.features import disordered, draw_samples, sample_order, window_bounds
 from jtm_core.seeding import generator
 
 

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_worlds import SMALL_MODEL, SmallWorld, small_world
+from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import ModelConfig
-from jtm_core.features import all_samples
 from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradients
 from jtm_core.sampling import NegativeSampler, PopularitySampler
 from jtm_core.seeding import generator

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_worlds import SMALL_MODEL, SmallWorld, small_world
+from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import TreeLearningConfig
-from jtm_core.features import all_samples
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.reassignment import PieceReader
 from jtm_core.segment_levels import carried_level, history_shape, moved_items, project_level

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -71,9 +72,16 @@ def test_memory_of_children_is_seen() -> None:
 
 
 def test_a_block_that_fails_leaves_no_thread_behind() -> None:
-    with pytest.raises(RuntimeError), metered() as meter:
+    others, during = set(threading.enumerate()), set()
+
+    def fail() -> None:
+        during.update(threading.enumerate())
         raise RuntimeError("no")
-    assert not meter.is_watching
+
+    with pytest.raises(RuntimeError), metered():
+        fail()
+    assert during > others
+    assert set(threading.enumerate()) <= others
 
 
 def test_metrics_name_the_step_and_the_unit() -> None:
