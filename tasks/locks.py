@@ -33,3 +33,29 @@ def one_at_a_time(path: Path, what: str, logger: "logging.Logger | logging.Logge
     finally:
         path.unlink(missing_ok=True)  # filelock sees that what it waited for has no name any more, and takes a new file
         lock.release()
+
+
+def left_by_killed(folder: Path) -> Iterator[str]:
+    """Yield the names of the locks in a folder whose holder was killed; each is held while the caller deals with it, and gone after.
+
+    Parameters
+    ----------
+    folder : Path
+        Of locks of :func:`one_at_a_time`, which takes its file away however its block ends, so that a file nobody holds is of a kill.
+
+    Yields
+    ------
+    str
+        The file's name without ``.lock``.
+    """
+    for path in sorted(folder.glob("*.lock")):
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        try:
+            yield path.stem
+            path.unlink(missing_ok=True)
+        finally:
+            lock.release()

@@ -15,7 +15,7 @@ from jtm_core.config import JtmConfig
 from tasks.costs import collected_costs, cost_metrics, costs_so_far, orchestration_share
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
-from tasks.locks import one_at_a_time
+from tasks.locks import left_by_killed, one_at_a_time
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
@@ -70,13 +70,16 @@ def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextMa
 def tracked(what: Tracked, source: SourceRef) -> Iterator[RunRef]:
     """Open the run of this experiment, or continue the unfinished one, and end it as the block ends.
 
-    A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it. The same
-    experiment started again while it runs waits for the first to end, so that the two do not write into one run; what it does
-    then is a run of its own whose steps are all there already.
+    A run that is killed stays open in MLflow; the next run of the same config, data, start and code continues it, the next of any
+    other marks it as killed. The same experiment started again while it runs waits for the first to end, so that the two do not
+    write into one run; what it does then is a run of its own whose steps are all there already.
     """
     store, key = open_store(), run_key(what, source)
     store.remove_abandoned()
-    with one_at_a_time(store.home / "runs" / f"{key}.lock", f"this experiment (key {key[:12]})", get_run_logger()):
+    runs = store.home / "runs"
+    with one_at_a_time(runs / f"{key}.lock", f"this experiment (key {key[:12]})", get_run_logger()):
+        for other in left_by_killed(runs):
+            end_killed_run(other)
         yield from _tracked_alone(what, source, key)
 
 
@@ -123,6 +126,15 @@ def open_run(what: Tracked, key: str) -> RunRef:
     url = run_url(run_id)
     create_link_artifact(url, link_text=f"MLflow: {what.title}", key=artifact_key("mlflow", what.data_name))
     return RunRef(run_id=run_id, url=url)
+
+
+@outside_task("end-killed-run")
+def end_killed_run(key: str) -> None:
+    """Mark as killed in MLflow what a process that is no more left running, with all that is nested in it."""
+    from tasks.tracking.runs import mark_killed
+
+    for run_id in mark_killed(key):
+        get_run_logger().warning("MLflow run %s was left running by a process that is no more; it is marked as killed", run_id)
 
 
 @outside_task("log-data-{data.name}")

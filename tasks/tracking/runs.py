@@ -76,6 +76,28 @@ def _resumable_run(client: MlflowClient, experiment_id: str, key: str) -> Run | 
     return newest[0] if newest and newest[0].info.status in _RESUMABLE else None
 
 
+def mark_killed(key: str) -> list[str]:
+    """End as KILLED the runs of a key that are still open, in whatever experiment, and what is open of those nested in them.
+
+    Returns
+    -------
+    list of str
+        Ids of the parent runs; a later :func:`open_parent_run` with their key continues them.
+    """
+    client = tracking_client()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    parents = _open_runs(client, experiments, {names.RUN_KEY: key, names.KIND: "experiment"})
+    for parent in parents:
+        nested = _open_runs(client, [parent.info.experiment_id], {names.PARENT_RUN: parent.info.run_id})
+        for run in (*nested, parent):
+            finish_run(run.info.run_id, "KILLED")
+    return [str(parent.info.run_id) for parent in parents]
+
+
+def _open_runs(client: MlflowClient, experiment_ids: list[str], tags: Mapping[str, str]) -> list[Run]:
+    return list(client.search_runs(experiment_ids, f"{names.tag_filter(tags)} and attributes.status = 'RUNNING'"))
+
+
 def link_to_prefect(run_id: str, flow_run_id: str, flow_run_url: str) -> None:
     """Point from a run to the Prefect flow run that writes it: two tags, and a link in the description."""
     tags = {names.FLOW_RUN_ID: flow_run_id, names.FLOW_RUN_URL: flow_run_url}
