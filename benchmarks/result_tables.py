@@ -43,9 +43,9 @@ class Column:
 
 
 OVERVIEW = (
-    Column("Globo", ("globo-best", "globo-systems"), (10, 50, 200)),
+    Column("Globo", ("globo-product", "globo-best", "globo-systems"), (10, 50, 200)),
     Column("Globo, all items", ("globo-all-items-best", "globo-all-items-carried"), (10, 50, 200)),
-    Column("Amazon Beauty", ("amazon-beauty-product", "amazon-beauty-best", "amazon-beauty-als", "amazon-beauty-popularity"), (10, 50, 200)),
+    Column("Amazon Beauty", ("amazon-beauty-product", "amazon-beauty-best", "amazon-beauty-popularity"), (10, 50, 200)),
     Column(
         "Amazon Beauty, users >= 5, by the defaults",
         ("beauty-5-product", "beauty-5-seeds", "beauty-5-defaults", "amazon-beauty-5-longer"),
