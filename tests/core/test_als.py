@@ -26,7 +26,9 @@ def two_tastes(num_users: int = 40) -> Ragged:
     return ragged([(user % 2 * 6 + rng.integers(0, 6, 4)).tolist() for user in range(num_users)])
 
 
-@pytest.mark.parametrize("dials", [CountingConfig(als_factors=4), CountingConfig(als_regularisation=0.5, als_confidence=7.0)])
+@pytest.mark.parametrize(
+    "dials", [CountingConfig(als_factors=4), CountingConfig(als_factors=3, als_regularisation=0.5, als_confidence=7.0)]
+)
 def test_folded_in_vectors_solve_the_normal_equations(dials: CountingConfig) -> None:
     """Hu, Koren and Volinsky, equation 4: (Y' C Y + regularisation) x = Y' C p; here C is the count and 1 where there is none."""
     model = ImplicitALS.fit(two_tastes(), NUM_ITEMS, seed=1, counting=dials)

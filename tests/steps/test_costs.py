@@ -72,16 +72,16 @@ def test_memory_of_children_is_seen() -> None:
 
 
 def test_a_block_that_fails_leaves_no_thread_behind() -> None:
-    others, during = set(threading.enumerate()), set()
+    others, own = set(threading.enumerate()), set()
 
     def fail() -> None:
-        during.update(threading.enumerate())
+        own.update(thread for thread in set(threading.enumerate()) - others if thread.name == "jtm-memory")
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError), metered():
         fail()
-    assert during > others
-    assert set(threading.enumerate()) <= others
+    assert len(own) == 1
+    assert not own.pop().is_alive()
 
 
 def test_metrics_name_the_step_and_the_unit() -> None:
