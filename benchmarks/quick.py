@@ -15,7 +15,9 @@ def main(arguments: list[str]) -> None:
     """Measure and print; the first call of each function compiles or loads what it needs and is not counted."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-product", action="store_true", help="without model.inner_product")
-    config = ModelConfig(inner_product=not parser.parse_args(arguments).without_product)
+    parser.add_argument("--without-matches", action="store_true", help="without model.window_matches")
+    asked = parser.parse_args(arguments)
+    config = ModelConfig(inner_product=not asked.without_product, window_matches=not asked.without_matches)
     peak = measures.sgemm_peak()
     world = make_world(10_000, np.random.default_rng(0).integers(10, 60, 2000), config=config)
     for records in (

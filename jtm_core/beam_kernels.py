@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from jtm_core.first_layer import activate_tile
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
-from jtm_core.tiles import Buffers, Scoring, make_user_halves, multiply_halves, score_codes, score_tile
+from jtm_core.tiles import Buffers, Scoring, activate_matches, make_user_halves, multiply_halves, score_codes, score_tile
+from jtm_core.window_matches import empty_histories, note_history
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -90,10 +91,12 @@ def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: 
     num_levels = plan.height - plan.first_level + 1
     for s in range(len(bounds)):
         make_user_halves(scoring.users, items, bounds[s], buffers)
+        if len(scoring.head.match_1):
+            note_history(scoring.users.leaf_of_item, items, bounds[s], buffers.histories, 0)
         codes, below, count = buffers.codes, buffers.below, len(plan.start)
         codes[:count] = plan.start
         for a in range(num_levels):
-            score_codes(codes[:count], buffers.user_halves[a], scoring, buffers)
+            score_codes(codes[:count], buffers.user_halves[a], scoring, buffers, num_levels - 1 - a)
             make_keys(logits[:count], keys[:count])
             if a == num_levels - 1:
                 break
@@ -131,9 +134,12 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
     """
     items, bounds = asked
     count, item_of_leaf = found.items.shape[1], scoring.nodes.item_of_leaf
-    user_halves = np.empty((len(bounds), len(scoring.users.bias)), np.float32)
+    user_halves, head, users = np.empty((len(bounds), len(scoring.users.bias)), np.float32), scoring.head, scoring.users
+    histories = empty_histories(len(bounds), head.match_1, users.most_behaviours)
     for s in range(len(bounds)):
-        make_user_halves(scoring.users, items, bounds[s], buffers)
+        make_user_halves(users, items, bounds[s], buffers)
+        if len(head.match_1):
+            note_history(users.leaf_of_item, items, bounds[s], histories, s)
         user_halves[s] = buffers.user_halves[0]
         best.sizes[s], best.bounds[s] = 0, LOWEST_KEY
     for low in range(0, len(leaves), TILE_ROWS):
@@ -142,8 +148,10 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         logits, keys, halves = buffers.logits[:rows], buffers.keys[:rows], buffers.tile_halves[:rows]
         multiply_halves(codes, scoring.nodes, buffers.tile_vectors, halves)
         for s in range(len(user_halves)):
-            activate_tile(halves, user_halves[s], scoring.head, buffers.layers.first)
-            score_tile(scoring.head, buffers.layers, logits)
+            activate_tile(halves, user_halves[s], head, buffers.layers.first)
+            if len(head.match_1):
+                activate_matches(codes, (user_halves[s : s + 1], halves, False), head, histories, (s, 0), buffers.layers.first)
+            score_tile(head, buffers.layers, logits)
             make_keys(logits, keys)
             take_better((codes, logits, keys), count, s, best)
     for s in range(len(user_halves)):

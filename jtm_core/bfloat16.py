@@ -16,11 +16,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.first_layer import activate_product_row, activate_row
+from jtm_core.first_layer import activate_matched_rows, activate_product_row, activate_row
 from jtm_core.kernels import NO_PRODUCT, TILE_ROWS, Floats, Halves, HeadWeights, Index, tile_edges
 from jtm_core.row_products import product_by_blocks
 from jtm_core.threads import run_chunks
 from jtm_core.vector_code import LANES, activate_lanes, output_row
+from jtm_core.window_matches import NO_MATCHES, NO_WEIGHTS, Matches
 
 Bfloats = NDArray[np.uint16]
 
@@ -58,6 +59,7 @@ class PackedHead(NamedTuple):
     vector_4: Floats
     bias_4: Floats
     product_1: Floats = NO_PRODUCT
+    match_1: Floats = NO_WEIGHTS
 
 
 class TileBuffers(NamedTuple):
@@ -122,6 +124,7 @@ def pack_head(weights: HeadWeights) -> PackedHead:
         vector_4=pad(weights.vector_4),
         bias_4=weights.bias_4,
         product_1=weights.product_1,
+        match_1=weights.match_1,
     )
 
 
@@ -192,7 +195,7 @@ def head_tile(head: PackedHead, buffers: TileBuffers, out: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Floats) -> None:
+def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, matches: Matches, out: Floats) -> None:
     buffers = tile_buffers(head)
     for start in range(0, len(users), TILE_ROWS):
         stop = min(start + TILE_ROWS, len(users))
@@ -200,10 +203,14 @@ def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, out: Fl
             _gather_with_products(halves, users[start:stop], nodes[start:stop], (head.slope_1, head.product_1), buffers.first)
         else:
             _gather(halves, users[start:stop], nodes[start:stop], head.slope_1, buffers.first)
+        if len(head.match_1):
+            activate_matched_rows(halves, (users[start:stop], nodes[start:stop]), head, (matches, start), buffers.first)
         head_tile(head, buffers, out[start:stop])
 
 
-def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, head: PackedHead) -> Floats:
+def score_rows_bfloat16(
+    user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, head: PackedHead, matches: Matches = NO_MATCHES
+) -> Floats:
     """Logits of pairs of halves, as :func:`jtm_core.kernels.score_rows`, its products in bfloat16.
 
     Parameters
@@ -213,6 +220,8 @@ def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, 
     users, nodes : int32 array (R,)
         Which halves a row adds.
     head : PackedHead
+    matches : Matches
+        Of the rows, for a network that reads them.
 
     Returns
     -------
@@ -223,7 +232,7 @@ def score_rows_bfloat16(user_halves: Floats, node_halves: Floats, users: Index, 
 
     def score_chunk(k: int) -> None:
         part = slice(edges[k], edges[k + 1])
-        _score(Halves(user_halves, node_halves), users[part], nodes[part], head, out[part])
+        _score(Halves(user_halves, node_halves), users[part], nodes[part], head, matches.part(part.start, part.stop), out[part])
 
     run_chunks(score_chunk, len(edges) - 1)
     return out

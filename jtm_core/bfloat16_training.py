@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import Bfloats, PackedHead, dot_bfloat16, dot_pairs, pack_head, pack_matrix
+from jtm_core.gathering import gather_first, scatter_first
 from jtm_core.kernels import (
     TILE_ROWS,
     Floats,
@@ -21,10 +22,8 @@ from jtm_core.kernels import (
     Rows,
     activate_affine,
     binary_loss,
-    gather_first,
     output,
     output_back,
-    scatter_first,
 )
 from jtm_core.threads import run_chunks
 from jtm_core.vector_backward import BACK_LANES, activate_columns, back_columns, back_columns_rounded
@@ -53,8 +52,10 @@ def _train(
     halves: Halves, rows: Rows, weights: tuple[PackedHead, Bfloats, Bfloats], gradients: Halves, sums: HeadWeights, logits: Floats
 ) -> float:
     """Forward and backward over one chunk's tiles, as :func:`jtm_core.kernels.train_rows` does in float32; widths are whole vectors."""
-    (slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1), transposed_2, transposed_3 = weights
-    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _ = sums
+    (slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1, match_1), transposed_2, transposed_3 = (
+        weights
+    )
+    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _, _ = sums
     width_1, width_2, width_3 = len(slope_1), len(slope_2), len(slope_3)
     value_1, value_2 = np.zeros((TILE_ROWS, width_1), np.float32), np.zeros((TILE_ROWS, width_2), np.float32)
     value_3, active_3 = np.zeros((TILE_ROWS, width_3), np.float32), np.zeros((TILE_ROWS, width_3), np.float32)
@@ -68,7 +69,7 @@ def _train(
         n = min(TILE_ROWS, len(rows.users) - start)
         pairs = (n + 1) // 2
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
-        gather_first(halves, users, nodes, product_1, products, value_1)
+        gather_first(halves, (users, nodes), (product_1, match_1), (rows.matches, start), products, value_1)
         _activate(value_1, nothing, slope_1, active_1, n)
         dot_bfloat16(active_1[0], matrix_2, value_2[:n])
         _activate(value_2, bias_2, slope_2, active_2, n)
@@ -90,7 +91,8 @@ def _train(
         dot_bfloat16(passed_2[0], transposed_2, upper_1[:n])
         for column in range(0, width_1, BACK_LANES):
             back_columns((value_1, slope_1, upper_1), (slope_sum_1, unused), (n, column))
-        scatter_first(upper_1, users, nodes, halves, (products, product_1, sums.product_1), gradients)
+        product, match = (products, product_1, sums.product_1), (rows.matches, start, sums.match_1)
+        scatter_first(upper_1, (users, nodes), halves, product, match, gradients)
     return loss
 
 
@@ -133,7 +135,11 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
     """
     packed = pack_head(weights)
     fill = (0, -len(packed.slope_1) % LANES)
-    packed = packed._replace(slope_1=np.pad(packed.slope_1, fill), product_1=np.pad(packed.product_1, fill if len(packed.product_1) else 0))
+    packed = packed._replace(
+        slope_1=np.pad(packed.slope_1, fill),
+        product_1=np.pad(packed.product_1, fill if len(packed.product_1) else 0),
+        match_1=np.pad(packed.match_1, ((0, 0), fill)),
+    )
     matrices = (packed, pack_matrix(weights.matrix_2.T), pack_matrix(weights.matrix_3.T))
     num_units = len(weights.slope_1)
     halves = Halves(_widened(user_halves, num_units), _widened(node_halves, num_units))
@@ -144,10 +150,8 @@ def train_rows_bfloat16(user_halves: Floats, node_halves: Floats, rows: Rows, we
     logits = np.empty(len(rows.users), dtype=np.float32)
 
     def train_chunk(k: int) -> None:
-        part = slice(rows.chunks[k], rows.chunks[k + 1])
-        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.offsets[part], rows.chunks[k : k + 2])
-        own_sums = HeadWeights(*(array[k] for array in sums))
-        losses[k] = _train(halves, own, matrices, half_gradients, own_sums, logits[part])
+        part, own_sums = slice(rows.chunks[k], rows.chunks[k + 1]), HeadWeights(*(array[k] for array in sums))
+        losses[k] = _train(halves, rows.chunk(k), matrices, half_gradients, own_sums, logits[part])
 
     run_chunks(train_chunk, num_chunks)
     user_gradients, node_gradients = (_narrowed(gradient, num_units) for gradient in half_gradients)

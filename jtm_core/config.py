@@ -106,8 +106,7 @@ class ModelConfig:
     __pydantic_config__ = _PYDANTIC
 
     features: Literal["hierarchical", "flat"] = "hierarchical"
-    """``hierarchical``: behaviours become their ancestors on the scored level (JTM, section 2.3); ``flat``: they stay items (TDM,
-    JTM-J)."""
+    """``hierarchical``: behaviours become their ancestors on the level (JTM, section 2.3); ``flat``: they stay items (TDM, JTM-J)."""
     window_sizes: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (20, 20, 10, 10, 2, 2, 2, 1, 1, 1)
     """Behaviours per time window, oldest window first; their sum is the history's length."""
     embedding_width: PositiveInt = 24
@@ -118,6 +117,8 @@ class ModelConfig:
     """Weight the behaviours of a window by TDM's attention unit; slower, as nothing is shared between nodes then."""
     inner_product: bool = True
     """Give the first layer the inner product of a linear map of the windows with the node's vector as well (the paper has none)."""
+    window_matches: bool = True
+    """Give it each window's share of behaviours under the node too, so that it knows again what a user had (the paper has none)."""
 
     def __post_init__(self) -> None:
         _require(min(self.window_sizes, default=0) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more")
@@ -139,8 +140,7 @@ class TrainingConfig:
     """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
     point."""
     horizon_share: Annotated[float, Gt(0), Le(1)] = 1.0
-    """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. The best share differs from
-    log to log: choose it on validation users."""
+    """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Choose it for each log."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least (TDM's open code: 5 on UserBehavior)."""
     epochs: PositiveInt = 6

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from jtm_core.inner_products import lifted, multiply_columns
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.vector_code import LANES, gather_lanes, prefetch_row, round_bfloat16
+from jtm_core.window_matches import Matches, make_lift
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -76,6 +77,45 @@ def activate_product_row(users: Any, nodes: Any, parameters: Any, out: Any, plac
     for j in range(len(slopes)):
         value = lifted(users[user, j] + nodes[node, j], product, weights[j])
         out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
+
+
+@numba.njit(cache=True, nogil=True)
+def activate_lifted_row(users: Any, nodes: Any, parameters: Any, out: Any, place: Any) -> None:
+    """As :func:`activate_row` or :func:`activate_product_row`, for a pair with matches.
+
+    ``parameters``: ``slope_1`` and ``product_1`` of the head, and the pair's lift (H,).
+    """
+    (slopes, weights, lift), (user, node, row) = parameters, place
+    product = multiply_columns(users, nodes, (user, node, len(slopes))) if len(weights) else np.float32(0)
+    for j in range(len(slopes)):
+        value = users[user, j] + nodes[node, j]
+        if len(weights):
+            value = lifted(value, product, weights[j])
+        value += lift[j]
+        out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
+
+
+@numba.njit(cache=True, nogil=True)
+def activate_matched_rows(halves: Any, pairs: Any, head: Any, matches: tuple[Matches, int], out: Any) -> None:
+    """Activate those rows of a tile anew that have matches.
+
+    Parameters
+    ----------
+    halves : float32 arrays (S, H + F) and (V, H + F)
+    pairs : int32 arrays (R,)
+        User and node half of each row.
+    head : HeadWeights or PackedHead
+    matches : Matches and int
+        And which of their rows is the tile's first.
+    out : float32 or uint16 array (R or more, H or more)
+    """
+    (users, nodes), (found, start) = pairs, matches
+    lift = np.empty(len(head.slope_1), np.float32)
+    for k in range(np.searchsorted(found.rows, start), np.searchsorted(found.rows, start + len(users))):
+        row = found.rows[k] - start
+        make_lift(found.shares[k], head.match_1, lift)
+        place = np.intp(users[row]), np.intp(nodes[row]), row
+        activate_lifted_row(halves[0], halves[1], (head.slope_1, head.product_1, lift), out, place)
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)

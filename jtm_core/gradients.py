@@ -27,11 +27,12 @@ from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
 from jtm_core.kernels import train_rows
-from jtm_core.model import JtmNetwork, attended_scores
+from jtm_core.model import JtmNetwork, attended_scores, window_matches
 from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
 from jtm_core.pooling import pool_runs, pool_runs_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import run_chunks
+from jtm_core.window_matches import find_matches
 
 Floats = NDArray[np.float32]
 
@@ -122,21 +123,34 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     pooled = ((edges[:, :, 1:] - edges[:, :, :-1]) / counts[None, :, :, None]).to(nodes_VD.dtype)
     halves = network.user_half(pooled.flatten(0, 1)), network.node_half(nodes_VD)
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
-    return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]))
+    matches = None
+    if network.config.window_matches:
+        index, present = _positions(batch, network.config.history_length)
+        samples, levels = batch.rows.users % batch.num_samples, batch.rows.users // batch.num_samples
+        lifted, own = batch.behaviours[levels[:, None], index[samples]], batch.nodes[batch.rows.nodes][:, None]
+        behaviours, is_there, nodes_R1 = (torch.from_numpy(array).to(device) for array in (lifted, present[samples], own))
+        matches = window_matches(behaviours, is_there, nodes_R1, network.config.window_sizes)[:, 0]
+    return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
+
+
+def _positions(batch: TrainingBatch, length: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Positions of each sample's last behaviours, right-aligned (S, length), and whether there is one."""
+    positions = batch.bounds[:, -1:] - length + np.arange(length)
+    return np.maximum(positions, 0), positions >= batch.bounds[:, :1]
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
-    """Logits of all rows by the slow path, level by level (attention)."""
-    device, length = nodes_VD.device, network.config.history_length
-    positions = batch.bounds[:, -1:] - length + np.arange(length)
-    present = torch.from_numpy(positions >= batch.bounds[:, :1]).to(device)
-    index = torch.from_numpy(np.maximum(positions, 0)).to(device)
+    """Logits of all rows by the slow path, level by level; rows lie sample by sample, alike for all of them."""
+    device, sizes = nodes_VD.device, network.config.window_sizes
+    index, present = (torch.from_numpy(array).to(device) for array in _positions(batch, network.config.history_length))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
-    logits = [
-        attended_scores(network, embedding(index, behaviours_LTD[level]), present, embedding(nodes[:, levels[0] == level], nodes_VD))
-        for level in range(batch.num_levels)
-    ]
+    behaviour_rows, node_rows = (torch.from_numpy(np.ascontiguousarray(rows)).to(device) for rows in (batch.behaviours, batch.nodes))
+    logits = []
+    for level in range(batch.num_levels):
+        own = nodes[:, levels[0] == level]
+        matches = window_matches(behaviour_rows[level][index], present, node_rows[own], sizes) if network.config.window_matches else None
+        logits.append(attended_scores(network, embedding(index, behaviours_LTD[level]), present, embedding(own, nodes_VD), matches))
     return torch.cat(logits, dim=1).flatten()
 
 
@@ -181,7 +195,10 @@ class FusedGradients:
         factors = slice(units, units + network.config.embedding_width)
         pooled, user_halves = _user_halves(weights, batch, vectors)
         node_vectors = vectors[batch.nodes]
-        head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), batch.rows, head_weights(network))
+        rows = batch.rows
+        if network.config.window_matches:
+            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, rows.users, batch.nodes[rows.nodes]))
+        head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))
         dense = {
@@ -199,12 +216,13 @@ class FusedGradients:
             "slopes.0": head.gradients.slope_1,
             "slopes.1": head.gradients.slope_2,
             "slopes.2": head.gradients.slope_3,
+            "match_layer.weight": head.gradients.match_1.T,
         }
-        rows, row_gradients = self._row_gradients(batch, behaviour_gradient, node_gradient)
+        touched, row_gradients = self._row_gradients(batch, behaviour_gradient, node_gradient)
         scale = 1 / batch.num_samples
         names = [name for name, _ in network.named_parameters() if name != "vectors"]
         tensors = [torch.from_numpy(np.ascontiguousarray(dense[name])) * scale for name in names]
-        return Gradients(head.loss * scale, rows, torch.from_numpy(row_gradients) * scale, tensors)
+        return Gradients(head.loss * scale, touched, torch.from_numpy(row_gradients) * scale, tensors)
 
     def _row_gradients(self, batch: TrainingBatch, behaviours: Floats, nodes: Floats) -> tuple[Ints, Floats]:
         all_rows = batch.table_rows

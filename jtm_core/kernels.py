@@ -16,10 +16,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.inner_products import add_products, factors_back, multiply_factors, products_back
+from jtm_core.gathering import gather_first, scatter_first
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import num_threads, run_chunks
 from jtm_core.vector_backward import BACK_LANES, back_columns
+from jtm_core.window_matches import NO_MATCHES, NO_WEIGHTS, Matches
 
 Floats = NDArray[np.float32]
 Index = NDArray[np.int32]
@@ -54,6 +55,8 @@ class HeadWeights(NamedTuple):
     bias_4: Floats
     product_1: Floats = NO_PRODUCT
     """Weights of the inner product into the first layer; none without one."""
+    match_1: Floats = NO_WEIGHTS
+    """(W, H) weights of the windows' matches; none without them."""
 
 
 class Rows(NamedTuple):
@@ -66,6 +69,15 @@ class Rows(NamedTuple):
     """Taken off the logits in the loss: how much likelier the row's node was drawn than by an even draw, as a logarithm."""
     chunks: NDArray[np.int64]
     """Chunk ``k`` is the rows ``chunks[k] .. chunks[k + 1] - 1``; no two chunks share a user or node half."""
+    matches: Matches = NO_MATCHES
+    """Of the pairs, for a network that reads them."""
+
+    def chunk(self, number: int) -> "Rows":
+        """The rows of one chunk."""
+        low, high = self.chunks[number : number + 2]
+        own = slice(low, high)
+        chunks, matches = self.chunks[number : number + 2], self.matches.part(low, high)
+        return Rows(self.users[own], self.nodes[own], self.labels[own], self.offsets[own], chunks, matches)
 
 
 class Halves(NamedTuple):
@@ -120,34 +132,6 @@ def output_back(upper: Floats, hidden: Floats, vector: Floats, vector_gradient: 
 
 
 @numba.njit(fastmath=True, cache=True, inline="always")
-def scatter_first(
-    gradient: Floats, users: Index, nodes: Index, halves: Halves, product: tuple[Floats, Floats, Floats], gradients: Halves
-) -> None:
-    """Add each row's gradient to those of its halves; ``product``: inner products, which are lost, their weights and gradients."""
-    products, weights, weight_gradient = product
-    for i in range(len(users)):
-        u, v = users[i], nodes[i]
-        for j in range(gradient.shape[1]):
-            gradients.users[u, j] += gradient[i, j]
-            gradients.nodes[v, j] += gradient[i, j]
-    if len(weights):
-        products_back(gradient, products, weights, weight_gradient, len(users))
-        factors_back(products, halves, users, nodes, gradient.shape[1], gradients)
-
-
-@numba.njit(fastmath=True, cache=True, inline="always")
-def gather_first(halves: Halves, users: Index, nodes: Index, weights: Floats, products: Floats, out: Floats) -> None:
-    """Add the halves of each row and, if there are ``weights`` for them, the inner products of its factors, which are written down."""
-    for i in range(len(users)):
-        u, v = users[i], nodes[i]
-        for j in range(out.shape[1]):
-            out[i, j] = halves.users[u, j] + halves.nodes[v, j]
-    if len(weights):
-        multiply_factors(halves, users, nodes, out.shape[1], products)
-        add_products(products, weights, out, len(users))
-
-
-@numba.njit(fastmath=True, cache=True, inline="always")
 def output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int) -> None:
     """The output layer: a logit per row."""
     for i in range(rows):
@@ -158,13 +142,14 @@ def output(hidden: Floats, vector: Floats, bias: Floats, out: Floats, rows: int)
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
-def _score(halves: Halves, users: Index, nodes: Index, weights: HeadWeights, out: Floats) -> None:
-    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1 = weights
+def _score(halves: Halves, users: Index, nodes: Index, weights: HeadWeights, matches: Matches, out: Floats) -> None:
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1, match_1 = weights
     first, second = np.empty((TILE_ROWS, len(slope_1)), np.float32), np.empty((TILE_ROWS, len(slope_2)), np.float32)
     third, products = np.empty((TILE_ROWS, len(slope_3)), np.float32), np.empty(TILE_ROWS, np.float32)
     for start in range(0, len(users), TILE_ROWS):
         n = min(TILE_ROWS, len(users) - start)
-        gather_first(halves, users[start : start + n], nodes[start : start + n], product_1, products, first)
+        pairs = users[start : start + n], nodes[start : start + n]
+        gather_first(halves, pairs, (product_1, match_1), (matches, start), products, first)
         _activate(first, slope_1, first, n)
         dot_rows(first[:n], matrix_2, second[:n])
         activate_affine(second, bias_2, slope_2, second, n)
@@ -173,7 +158,9 @@ def _score(halves: Halves, users: Index, nodes: Index, weights: HeadWeights, out
         output(third, vector_4, bias_4, out[start : start + n], n)
 
 
-def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights) -> Floats:
+def score_rows(
+    user_halves: Floats, node_halves: Floats, users: Index, nodes: Index, weights: HeadWeights, matches: Matches = NO_MATCHES
+) -> Floats:
     """Logits of pairs of halves.
 
     Parameters
@@ -184,6 +171,8 @@ def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: In
         Which halves a row adds.
     weights : HeadWeights
         The layers behind.
+    matches : Matches
+        Of the rows, for a network that reads them.
 
     Returns
     -------
@@ -194,7 +183,7 @@ def score_rows(user_halves: Floats, node_halves: Floats, users: Index, nodes: In
 
     def score_chunk(k: int) -> None:
         part = slice(edges[k], edges[k + 1])
-        _score(Halves(user_halves, node_halves), users[part], nodes[part], weights, out[part])
+        _score(Halves(user_halves, node_halves), users[part], nodes[part], weights, matches.part(part.start, part.stop), out[part])
 
     run_chunks(score_chunk, len(edges) - 1)
     return out
@@ -218,8 +207,8 @@ def binary_loss(logits: Floats, labels: Floats, offsets: Floats, gradient: Float
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, sums: HeadWeights, logits: Floats) -> float:
     """Forward and backward over one chunk's tiles; gradients are added to ``sums`` and the halves' gradients."""
-    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1 = weights
-    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _ = sums
+    slope_1, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, product_1, match_1 = weights
+    slope_sum_1, matrix_sum_2, bias_sum_2, slope_sum_2, matrix_sum_3, bias_sum_3, slope_sum_3, vector_sum_4, bias_sum_4, _, _ = sums
     width_1, width_2, width_3 = len(slope_1), len(slope_2), len(slope_3)
     transposed_2, transposed_3 = np.ascontiguousarray(matrix_2.T), np.ascontiguousarray(matrix_3.T)
     value_1, active_1 = np.empty((TILE_ROWS, width_1), np.float32), np.empty((TILE_ROWS, width_1), np.float32)
@@ -231,7 +220,7 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
     for start in range(0, len(rows.users), TILE_ROWS):
         n = min(TILE_ROWS, len(rows.users) - start)
         users, nodes, logit = rows.users[start : start + n], rows.nodes[start : start + n], logits[start : start + n]
-        gather_first(halves, users, nodes, product_1, products, value_1)
+        gather_first(halves, (users, nodes), (product_1, match_1), (rows.matches, start), products, value_1)
         _activate(value_1, slope_1, active_1, n)
         dot_rows(active_1[:n], matrix_2, value_2[:n])
         activate_affine(value_2, bias_2, slope_2, active_2, n)
@@ -250,7 +239,8 @@ def _train(halves: Halves, rows: Rows, weights: HeadWeights, gradients: Halves, 
         matrix_sum_2 += product_2
         dot_rows(active_2[:n], transposed_2, active_1[:n])
         _activate_back(value_1, slope_1, active_1, slope_sum_1, unused, n)
-        scatter_first(active_1, users, nodes, halves, (products, product_1, sums.product_1), gradients)
+        product, match = (products, product_1, sums.product_1), (rows.matches, start, sums.match_1)
+        scatter_first(active_1, (users, nodes), halves, product, match, gradients)
     return loss
 
 
@@ -285,10 +275,8 @@ def train_rows(user_halves: Floats, node_halves: Floats, rows: Rows, weights: He
     losses, logits = np.zeros(num_chunks), np.empty(len(rows.users), dtype=np.float32)
 
     def train_chunk(k: int) -> None:
-        part = slice(rows.chunks[k], rows.chunks[k + 1])
-        own = Rows(rows.users[part], rows.nodes[part], rows.labels[part], rows.offsets[part], rows.chunks[k : k + 2])
-        sums = HeadWeights(*(array[k] for array in gradients))
-        losses[k] = _train(Halves(user_halves, node_halves), own, weights, half_gradients, sums, logits[part])
+        part, sums = slice(rows.chunks[k], rows.chunks[k + 1]), HeadWeights(*(array[k] for array in gradients))
+        losses[k] = _train(Halves(user_halves, node_halves), rows.chunk(k), weights, half_gradients, sums, logits[part])
 
     run_chunks(train_chunk, num_chunks)
     summed = HeadWeights(*(array.sum(axis=0) for array in gradients))

@@ -12,6 +12,8 @@ With ``inner_product`` the first layer has one input more, the inner product of 
 and the node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020). A half holds its
 factor behind its share of the first layer.
 
+With ``window_matches`` it has W inputs more, a pair's :mod:`jtm_core.window_matches`.
+
 With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
 node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
 
@@ -65,6 +67,8 @@ class JtmNetwork(nn.Module):
             self.attention_layer = nn.Linear(3 * width, ATTENTION_WIDTH)
             self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
             self.attention_output = nn.Linear(ATTENTION_WIDTH, 1)
+        if config.window_matches:
+            self.match_layer = nn.Linear(len(config.window_sizes), first, bias=False)
 
     def user_half(self, pooled_SWD: Tensor) -> Tensor:
         """First layer's share of the user, bias included, and its factor: (..., W, D) -> (..., H + F)."""
@@ -77,12 +81,17 @@ class JtmNetwork(nn.Module):
         half = cast(Tensor, self.node_layer(node_D))
         return torch.cat([half, node_D], dim=-1) if self.config.inner_product else half
 
-    def logits(self, user_half: Tensor, node_half: Tensor) -> Tensor:
-        """From both halves to the logit: (..., H + F) -> (...); leading axes are those that both broadcast to."""
+    def logits(self, user_half: Tensor, node_half: Tensor, matches: Tensor | None = None) -> Tensor:
+        """From both halves, and the pairs' matches (..., W) if the network reads them, to the logit: (..., H + F) -> (...).
+
+        Leading axes are those that both halves broadcast to.
+        """
         units = self.config.hidden_widths[0]
         first = user_half[..., :units] + node_half[..., :units]
         if self.config.inner_product:
             first = first + self.product_layer((user_half[..., units:] * node_half[..., units:]).sum(-1, keepdim=True))
+        if self.config.window_matches:
+            first = first + self.match_layer(matches)
         second = self.second_layer(prelu(first.flatten(0, -2), self.slopes[0]))
         third = self.third_layer(prelu(second, self.slopes[1]))
         return cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first.shape[:-1])
@@ -129,7 +138,29 @@ def behaviour_rows(tree: TreeIndex, items: Ints, level: int, features: str) -> I
     return ancestors_up(tree.leaf_of_item[items], tree.height - level)
 
 
-def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor) -> Tensor:
+def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, window_sizes: tuple[int, ...]) -> Tensor:
+    """Share of each window's behaviours that have the node's row of the table: float32 (S, C, W).
+
+    Parameters
+    ----------
+    behaviours_ST : int64 tensor
+        Rows of the table, oldest first, right-aligned; anything where there is none.
+    present_ST : bool tensor
+        Whether there is a behaviour.
+    nodes_SC : int64 tensor
+        Rows of the table of the candidate nodes.
+    window_sizes : tuple of int
+        Sum T.
+    """
+    is_same = (behaviours_ST[:, None] == nodes_SC[:, :, None]) & present_ST[:, None]
+    sizes = list(window_sizes)
+    windows = zip(torch.split(is_same, sizes, -1), torch.split(present_ST, sizes, -1), strict=True)
+    return torch.stack([same.sum(-1) / present.sum(-1).clamp(min=1)[:, None] for same, present in windows], dim=-1)
+
+
+def attended_scores(
+    network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor, matches_SCW: Tensor | None = None
+) -> Tensor:
     """Logits of nodes with behaviours weighted by TDM's attention unit (plain windows without it): (S, C).
 
     Parameters
@@ -140,6 +171,8 @@ def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Ten
         Whether there is a behaviour.
     nodes_SCD : float tensor
         Vectors of the candidate nodes.
+    matches_SCW : float tensor, optional
+        :func:`window_matches`, for a network that reads them.
     """
     weights_SCT = present_ST[:, None, :].to(behaviours_STD.dtype)  # without attention one column serves all candidates of a user
     if network.config.attention:
@@ -154,4 +187,4 @@ def attended_scores(network: JtmNetwork, behaviours_STD: Tensor, present_ST: Ten
     for behaviours, weights, present in zip(*parts, strict=True):
         counts = present.sum(1).clamp(min=1)[:, None, None]
         pooled.append(torch.einsum("sct,std->scd", weights, behaviours) / counts)
-    return network.logits(network.user_half(torch.stack(pooled, dim=2)), network.node_half(nodes_SCD))
+    return network.logits(network.user_half(torch.stack(pooled, dim=2)), network.node_half(nodes_SCD), matches_SCW)

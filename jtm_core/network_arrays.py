@@ -13,6 +13,7 @@ from jtm_core.config import ModelConfig
 from jtm_core.inner_products import PRODUCT_LANES
 from jtm_core.kernels import NO_PRODUCT, HeadWeights
 from jtm_core.model import JtmNetwork
+from jtm_core.window_matches import NO_WEIGHTS
 
 Floats = NDArray[np.float32]
 
@@ -63,6 +64,7 @@ def head_weights(network: JtmNetwork) -> HeadWeights:
         vector_4=_array(network.output_layer.weight[0]),
         bias_4=_array(network.output_layer.bias),
         product_1=_array(network.product_layer.weight[:, 0]) if network.config.inner_product else NO_PRODUCT,
+        match_1=_array(network.match_layer.weight.T) if network.config.window_matches else NO_WEIGHTS,
     )
 
 

@@ -18,13 +18,14 @@ from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples, window_bounds
-from jtm_core.kernels import score_rows
-from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows
+from jtm_core.kernels import Index, score_rows
+from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows, window_matches
 from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
+from jtm_core.window_matches import NO_MATCHES, Matches, match_candidates
 
 Floats = NDArray[np.float32]
 
@@ -150,13 +151,16 @@ class FusedScorer:
         num_kept = _kept_nodes(tree.height, cache_bytes // (4 * node_weight.shape[1]))
         halves = np.empty((num_kept, node_weight.shape[1]), dtype=np.float32)
         leaf_of_item = np.require(tree.leaf_of_item, dtype=np.int64, requirements=["C", "W"])
-        users = UserTables(network.vectors.detach().numpy(), leaf_of_item, user_weight, bias, network.config.features == "flat")
+        config = network.config
+        vectors = network.vectors.detach().numpy()
+        users = UserTables(vectors, leaf_of_item, user_weight, bias, config.features == "flat", config.history_length)
         head = head_weights(network)
         self._scoring = Scoring(
             users,
             NodeTables(halves, nodes.network.vectors.detach().numpy(), item_of_leaf, node_weight),
             pack_head(head) if precision == "bfloat16" else head,
         )
+        self._leaf_of_item = np.ascontiguousarray(nodes.tree.leaf_of_item, dtype=np.int64)
         self._kept_levels: set[int] = set()
 
     def scoring(self, levels: range) -> Scoring:
@@ -175,15 +179,25 @@ class FusedScorer:
             part = slice(low, min(low + step, len(windows)))
             nodes = np.broadcast_to(index if codes.ndim == 1 else index[part], scores[part].shape)
             rows = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), codes.shape[-1])
-            scores[part] = self._score_rows(users, halves, rows, nodes.ravel()).reshape(nodes.shape)
+            matches = self._matches(windows.part(part.start, part.stop), level, codes if codes.ndim == 1 else codes[part])
+            scores[part] = self._score_rows(users, halves, (rows, nodes.ravel()), matches).reshape(nodes.shape)
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores
 
-    def _score_rows(self, users: Floats, halves: Floats, rows: NDArray[np.int32], nodes: NDArray[np.int32]) -> Floats:
+    def _score_rows(self, users: Floats, halves: Floats, pairs: tuple[Index, Index], matches: Matches) -> Floats:
         head = self._scoring.head
         if isinstance(head, PackedHead):
-            return score_rows_bfloat16(users, halves, rows, nodes, head)
-        return score_rows(users, halves, rows, nodes, head)
+            return score_rows_bfloat16(users, halves, *pairs, head, matches)
+        return score_rows(users, halves, *pairs, head, matches)
+
+    def _matches(self, windows: Windows, level: int, codes: Ints) -> Matches:
+        """Of every user with each of the candidates, those of one user after the other."""
+        steps = self.tree.height - level
+        if not self.network.config.window_matches or (steps and self._scoring.users.is_flat):
+            return NO_MATCHES
+        leaf_of_item = self._scoring.users.leaf_of_item if steps else self._leaf_of_item
+        candidates = np.broadcast_to(codes, (len(windows), codes.shape[-1]))
+        return match_candidates((windows.items, windows.bounds), leaf_of_item, steps, candidates)
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)
@@ -257,11 +271,13 @@ class TorchScorer:
         if level == self.tree.height:
             nodes = first + np.maximum(self._leaf_items[nodes - first], 0)
         scores = np.empty(nodes.shape, dtype=np.float32)
-        step = max(1, (1 << 18) // max(1, nodes.shape[1] * (length if config.attention else 1)))
+        looks_back = config.attention or config.window_matches
+        step = max(1, (1 << 18) // max(1, nodes.shape[1] * (length if looks_back else 1)))
         for low in range(0, len(windows), step):
             part = slice(low, low + step)
             inputs = [torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, present, nodes)]
-            logits = attended_scores(self.network, vectors[inputs[0]], inputs[1], self._node_vectors[inputs[2]])
+            matches = window_matches(inputs[0], inputs[1], inputs[2], config.window_sizes) if config.window_matches else None
+            logits = attended_scores(self.network, vectors[inputs[0]], inputs[1], self._node_vectors[inputs[2]], matches)
             scores[part] = logits.cpu().numpy()
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores

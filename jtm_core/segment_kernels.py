@@ -22,7 +22,8 @@ from jtm_core.first_layer import activate_sample
 from jtm_core.kernels import HeadWeights
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
-from jtm_core.segment_users import PieceRows, Terms, UserSide, make_user_halves
+from jtm_core.segment_matches import SampleMatches, activate_sample_matches, find_sample_matches, forget_sample, sample_matches
+from jtm_core.segment_users import PieceRows, Positions, Terms, UserSide, make_user_halves
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -46,6 +47,10 @@ class NodeSide(NamedTuple):
     """(V,): rows of the table of the used nodes, from left to right."""
     columns: Ints
     """(V,): number among the descendants of the segment's upper node."""
+    positions: Ints
+    """(V,): place on the level, ascending."""
+    position_of_item: Positions
+    """(num_items,): that of the node which an item's behaviours match; none if no node can be matched."""
     own_table: Floats
     """Vectors of nodes of which each piece has one, beside those."""
     weight: Floats
@@ -91,6 +96,7 @@ class Layers(NamedTuple):
 class Tile(NamedTuple):
     """Rows on their way through the head, and where their log-probabilities go."""
 
+    head: HeadWeights | PackedHead
     layers: Layers | TileBuffers
     logits: Floats
     logarithms: Floats
@@ -136,7 +142,7 @@ def _score_layers_code(head: Any, layers: Any, logits: Any) -> Any:
 @numba.njit(cache=True, nogil=True)
 def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     first, second, third = layers
-    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _ = head
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _, _ = head
     rows = len(logits)
     dot_rows(first[:rows], matrix_2, second[:rows])
     _activate(second[:rows], bias_2, slope_2)
@@ -148,6 +154,7 @@ def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
 @numba.njit(cache=True, nogil=True)
 def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Tile:
     return Tile(
+        head,
         make_layers(head),
         np.zeros(TILE_ROWS, np.float32),
         np.zeros(TILE_ROWS, np.float32),
@@ -158,9 +165,9 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
 
 
 @numba.njit(cache=True, nogil=True)
-def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
+def _add_tile(tile: Tile, count: int) -> None:
     """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last group up."""
-    layers, logits, logarithms, powers, targets, sums = tile
+    head, layers, logits, logarithms, powers, targets, sums = tile
     rows = (count + WHOLE_ROWS - 1) // WHOLE_ROWS * WHOLE_ROWS
     score_layers(head, layers, logits[:rows])
     log_sigmoid(logits[:rows], logarithms, powers)
@@ -171,30 +178,33 @@ def _add_tile(tile: Tile, count: int, head: HeadWeights | PackedHead) -> None:
 @numba.njit(cache=True, nogil=True)
 def _fill(
     halves: tuple[Floats, Floats],
-    bounds: tuple[int, int, int],
-    chosen: tuple[Ints, Ints],
+    bounds: tuple[int, int, int, int],
+    chosen: tuple[Ints, Ints, Ints],
     filled: int,
     tile: Tile,
-    head: HeadWeights | PackedHead,
+    matches: SampleMatches,
 ) -> int:
     """Put every pair of samples and chosen nodes into the tile, add it up each time it is full; returns how many rows wait.
 
-    ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes; ``chosen``: rows of the nodes'
-    halves, places of their sums.
+    ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes, how many of these stand
+    from left to right; ``chosen``: rows of the nodes' halves, places of their sums, positions on the level.
     """
-    (low, high, count), (rows, targets) = bounds, chosen
+    (low, high, count, num_ordered), (rows, targets, positions), head = bounds, chosen, tile.head
     first, waiting, parameters = tile.layers.first, tile.targets, (head.slope_1, head.product_1)
     for sample in range(low, high):
-        done = 0
+        done, touched = 0, find_sample_matches(sample, positions[:count], num_ordered, matches)
         while done < count:
             more = min(count - done, TILE_ROWS - filled)
             activate_sample(halves, rows, parameters, first, (sample, filled, done, more))
+            if touched:
+                activate_sample_matches(halves, rows, head, (matches, touched), first, (sample, filled, done, more))
             for k in range(more):
                 waiting[filled + k] = targets[done + k]
             done, filled = done + more, filled + more
             if filled == TILE_ROWS:
-                _add_tile(tile, TILE_ROWS, head)
+                _add_tile(tile, TILE_ROWS)
                 filled = 0
+        forget_sample(matches, touched)
     return filled
 
 
@@ -209,7 +219,7 @@ def add_chunk(
     pieces : PieceRows
         Pieces in leaf order: their nodes never fall.
     terms : Terms
-        Of the pieces' samples; none where the level has no projected vectors.
+        Of the pieces' samples; none where the level has no projected vectors and the network reads no matches.
     users, nodes
         Of this level.
     head : HeadWeights or PackedHead
@@ -217,14 +227,15 @@ def add_chunk(
     sums : float64 array (P, columns + 1)
         Is added to; the last column is that of the piece's own node.
     """
-    _, sizes, node_firsts, node_lasts, own_rows = pieces
-    table, rows, columns, own_table, weight = nodes
+    _, sizes, node_firsts, node_lasts, own_rows, own_positions = pieces
+    table, rows, columns, all_positions, position_of_item, own_table, weight = nodes
     num_columns = sums.shape[1]
     halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
     at_hand = np.empty((room + GATHERED_ROWS, weight.shape[1]), np.float32)  # the pieces' own nodes come behind the others
     gathered = np.empty((GATHERED_ROWS, weight.shape[0]), np.float32)
-    chosen, targets = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
+    chosen, targets, positions = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
+    matches = sample_matches(terms, position_of_item, num_columns, head.match_1)
     low, high, place, filled = 0, 0, 0, 0
     for piece in range(len(sizes)):
         first, last = node_firsts[piece], node_lasts[piece]
@@ -234,12 +245,15 @@ def add_chunk(
         count = last - first
         for k in range(count):
             chosen[k], targets[k] = first + k - low, piece * num_columns + columns[first + k]
+            positions[k] = all_positions[first + k]
         if own_rows[piece] >= 0:
             if piece % GATHERED_ROWS == 0:
                 _make_node_halves(own_rows[piece : piece + GATHERED_ROWS], own_table, weight, gathered, at_hand[room:])
             chosen[count], targets[count] = room + piece % GATHERED_ROWS, piece * num_columns + num_columns - 1
+            positions[count] = own_positions[piece]
             count += 1
-        filled = _fill((halves, at_hand), (place, place + sizes[piece], count), (chosen, targets), filled, tile, head)
+        bounds = place, place + sizes[piece], count, last - first
+        filled = _fill((halves, at_hand), bounds, (chosen, targets, positions), filled, tile, matches)
         place += sizes[piece]
     if filled:
-        _add_tile(tile, filled, head)
+        _add_tile(tile, filled)

@@ -27,10 +27,12 @@ from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
+from jtm_core.segment_matches import NO_POSITIONS
 from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
+from jtm_core.window_matches import NO_WEIGHTS
 
 Sums = NDArray[np.float64]
 
@@ -109,7 +111,10 @@ class FusedPass:
 
     def __init__(self, problem: Problem, work: SegmentWork) -> None:
         self._problem, self._work = problem, work
+        self._reads_matches = problem.network.config.window_matches
         head = head_weights(problem.network)
+        weights = head.match_1[len(head.match_1) - (len(problem.shape.window_ends) - 1) :] if self._reads_matches else NO_WEIGHTS
+        head = head._replace(match_1=weights)
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._halves = half_weights(problem.network)
         self._vectors = problem.network.vectors.detach().numpy()
@@ -131,8 +136,8 @@ class FusedPass:
         def add(chunk: int) -> None:
             part = slice(bounds[chunk], bounds[chunk + 1])
             own = [PieceRows(*(array[part] for array in level_rows)) for level_rows in rows]
-            projected = [side for side in users if len(side.projected)]
-            terms = list_terms(own[0], projected[0]) if projected else NO_TERMS
+            reading = users if self._reads_matches else [side for side in users if len(side.projected)]
+            terms = list_terms(own[0], reading[0]) if reading else NO_TERMS
             for place in range(len(levels)):
                 add_chunk(own[place], terms, users[place], nodes[place], self._head, sums[place][part])
 
@@ -183,34 +188,35 @@ class FusedPass:
         positions = level_positions(leaves, tree.height, level)
         if level == tree.height:
             table, used = self._vectors[first_item:], np.sort(positions)
-            rows = np.argsort(positions)
+            rows, matched = np.argsort(positions), positions
         else:
             table = carried_level(self._vectors, self._moved, level)
             used = rows = np.flatnonzero(np.bincount(positions, minlength=1 << level))
+            matched = level_positions(tree.leaf_of_item, tree.height, level)
+            matched = matched[:0] if self._problem.network.config.features == "flat" else matched
         is_weighed = self._work.kind == "weigh"
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)
         first_own = first_item if level == tree.height else first_code(level)
         own_table = self._vectors[first_own:] if is_weighed else table
-        return NodeSide(table, rows, columns, own_table, self._halves.nodes)
+        position_of_item = matched.astype(np.int32) if self._reads_matches else NO_POSITIONS
+        return NodeSide(table, rows, columns, used, position_of_item, own_table, self._halves.nodes)
 
     def _piece_rows(self, pieces: Pieces, level: int) -> PieceRows:
         """Which nodes every piece is scored with."""
         tree, work = self._problem.tree, self._work
         nothing = np.zeros(len(pieces.items), dtype=np.int64)
         own = work.leaf_of_item if work.kind == "measure" else tree.leaf_of_item
-        own_rows = pieces.items if level == tree.height else level_positions(own[pieces.items], tree.height, level)
+        own_positions = level_positions(own[pieces.items], tree.height, level)
+        own_rows = own_positions
+        if level == tree.height:  # a leaf is its item, wherever that hangs now
+            own_rows, own_positions = pieces.items, level_positions(work.leaf_of_item[pieces.items], tree.height, level)
         if work.kind == "measure":
-            return PieceRows(pieces.firsts, pieces.sizes, nothing, nothing, own_rows)
+            return PieceRows(pieces.firsts, pieces.sizes, nothing, nothing, own_rows, own_positions)
         parents = level_positions(work.leaf_of_item[pieces.items], tree.height, work.upper_level)
-        used = self._used_positions(level)
+        used = self._nodes[level].positions
         firsts, lasts = (np.searchsorted(used, (parents + more) << (level - work.upper_level)) for more in (0, 1))
         scores_own = work.measures_old and not self._finds_own(level)
-        return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1)
-
-    def _used_positions(self, level: int) -> Ints:
-        """Positions of the level's used nodes in the current tree, from left to right."""
-        rows, height = self._nodes[level].rows, self._problem.tree.height
-        return rows if level < height else level_positions(self._work.leaf_of_item[rows], height, height)
+        return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1, own_positions)
 
 
 class ScorerPass:

@@ -58,6 +58,8 @@ class PieceRows(NamedTuple):
     """(P,): which of the level's used nodes; none if equal."""
     own_rows: Ints
     """(P,): row of ``own_table``, -1 for none."""
+    own_positions: Ints
+    """(P,): place on the level of that node."""
 
 
 class Terms(NamedTuple):

@@ -13,10 +13,11 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.first_layer import ROWS_AHEAD, activate_kept, activate_tile
+from jtm_core.first_layer import ROWS_AHEAD, activate_kept, activate_lifted_row, activate_tile
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
+from jtm_core.window_matches import Histories, empty_histories, make_lift, next_match
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -33,6 +34,8 @@ class UserTables(NamedTuple):
     bias: Floats
     is_flat: bool
     """Behaviours stay items on every level instead of becoming their ancestors."""
+    most_behaviours: int
+    """That are looked back on."""
 
 
 class NodeTables(NamedTuple):
@@ -76,6 +79,8 @@ class Buffers(NamedTuple):
     """(TILE_ROWS, D), then the nodes' halves (TILE_ROWS, H + F) and the activations."""
     tile_halves: Floats
     layers: Activations | TileBuffers
+    histories: Histories
+    """Of one user, for a network that reads matches."""
     codes: Ints
     """(C,) each: candidates, those of the level below, their logits, the logits as integers, sort keys."""
     below: Ints
@@ -99,6 +104,7 @@ def make_buffers(scoring: Scoring, num_levels: int, num_candidates: int) -> Buff
         tile_vectors=floats(TILE_ROWS, users.vectors.shape[1]),
         tile_halves=floats(TILE_ROWS, len(users.bias)),
         layers=layers,
+        histories=empty_histories(1, head.match_1, users.most_behaviours),
         codes=np.empty(num_candidates, dtype=np.int64),
         below=np.empty(num_candidates, dtype=np.int64),
         logits=floats(num_candidates),
@@ -153,7 +159,7 @@ def _score_tile_code(head: Any, layers: Any, out: Any) -> Any:
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
-    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _ = head
+    _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _, _ = head
     first, second, third = layers
     rows = len(out)
     dot_rows(first[:rows], matrix_2, second[:rows])
@@ -168,25 +174,61 @@ def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffers) -> None:
-    """Logits of one level's candidates, into the buffer."""
+def activate_matches(
+    codes: Ints, halves: tuple[Floats, Floats, bool], head: Any, histories: Histories, place: tuple[int, int], first: Any
+) -> None:
+    """Activate the first layer of a tile's matched nodes anew.
+
+    Parameters
+    ----------
+    codes : int64 array (C,)
+        Of the tile's nodes, ascending.
+    halves : float32 arrays (1, H + F) and (V, H + F), and bool
+        Of the user and of nodes; whether a node's row is its code, else it is its place in the tile.
+    head : HeadWeights or PackedHead
+    histories : Histories
+    place : (int, int)
+        Which of the histories is the user's; levels from the leaves up to the nodes.
+    first : float32 or uint16 array (C or more, H or more)
+    """
+    (user_half, node_halves, is_kept), lift = halves, histories.lift
+    behaviour, node = 0, 0
+    while True:
+        behaviour, node = next_match(codes, histories, place, (behaviour, node))
+        if node < 0:
+            break
+        make_lift(histories.shares, head.match_1, lift)
+        row = codes[node] if is_kept else node
+        activate_lifted_row(user_half, node_halves, (head.slope_1, head.product_1, lift), first, (0, row, node))
+        node += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffers, steps: int) -> None:
+    """Logits of one level's candidates, ``steps`` levels above the leaves, into the buffer."""
     nodes, head, logits, layers = scoring.nodes, scoring.head, buffers.logits, buffers.layers
     tile_halves, count = buffers.tile_halves, len(codes)
+    reads_matches = len(head.match_1) > 0 and not (scoring.users.is_flat and steps > 0)
     num_tiles = (count + TILE_ROWS - 1) // TILE_ROWS
     for k in range(num_tiles):
         low, high = count * k // num_tiles, count * (k + 1) // num_tiles
         if codes[high - 1] < len(nodes.halves):
             activate_kept(codes[low:high], nodes.halves, user_half, head, layers.first)
+            halves = nodes.halves
         else:
             multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
             activate_tile(tile_halves[: high - low], user_half, head, layers.first)
+            halves = tile_halves
+        if reads_matches:
+            own = user_half.reshape(1, len(user_half)), halves, codes[high - 1] < len(nodes.halves)
+            activate_matches(codes[low:high], own, head, buffers.histories, (0, steps), layers.first)
         score_tile(head, layers, logits[low:high])
 
 
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _pool(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats) -> None:
     """Mean vectors of one user's windows, ``steps`` levels above the leaves: float32 (W * D,)."""
-    vectors, leaf_of_item, _, _, is_flat = users
+    vectors, leaf_of_item, _, _, is_flat, _ = users
     width, first_item_row = vectors.shape[1], len(vectors) - len(leaf_of_item)
     for w in range(len(bounds) - 1):
         low, high = bounds[w], bounds[w + 1]

@@ -32,7 +32,7 @@ def read_weights(path: Path) -> JtmNetwork:
         raise ValueError(f"{path} holds {sorted(arrays)[:5]}, not a network; its metadata lack 'jtm_network'")
     build = json.loads(metadata["jtm_network"])
     config: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in build["config"].items()}
-    config.setdefault("inner_product", False)  # networks written before there was one
+    config = {"inner_product": False, "window_matches": False} | config  # networks written before there were any
     network = JtmNetwork(ModelConfig(**config), build["num_items"], build["height"])
     try:
         network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)  # the table is not copied

@@ -25,7 +25,7 @@ DIALS = {
     ],
     "SplitConfig": ["protocol", "num_validation_users", "num_test_users", "train_share"],
     "FirstTreeConfig": ["method"],
-    "ModelConfig": ["features", "window_sizes", "embedding_width", "hidden_widths", "attention", "inner_product"],
+    "ModelConfig": ["features", "window_sizes", "embedding_width", "hidden_widths", "attention", "inner_product", "window_matches"],
     "TrainingConfig": [
         "target",
         "horizon_share",

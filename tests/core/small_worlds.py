@@ -13,7 +13,7 @@ from jtm_core.model import JtmNetwork, make_network
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex, tree_from_order
 
-SMALL_MODEL = ModelConfig(window_sizes=(3, 2, 1, 1), embedding_width=8, hidden_widths=(16, 8, 4), inner_product=False)
+SMALL_MODEL = ModelConfig(window_sizes=(3, 2, 1, 1), embedding_width=8, hidden_widths=(16, 8, 4), inner_product=False, window_matches=False)
 
 
 @dataclass

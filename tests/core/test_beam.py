@@ -21,13 +21,21 @@ from jtm_core.selection import keep_best, make_keys
 from jtm_core.threads import num_threads, set_num_threads
 from jtm_core.tree import TreeIndex
 
+SHAPES: list[dict[str, Any]] = [
+    {},
+    {"inner_product": True},
+    {"window_matches": True},
+    {"inner_product": True, "window_matches": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)},
+]
+PAIR_INPUTS = [{"inner_product": False}, {"inner_product": True}, {"window_matches": True}]
+
 
 def windows(world: SmallWorld) -> Windows:
     return windows_of(world.histories, world.network.config.window_sizes)
 
 
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
-@pytest.mark.parametrize("shape", [{}, {"inner_product": True}, {"inner_product": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)}])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_fused_scores_equal_torch(features: str, shape: dict[str, Any]) -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features, **shape))  # type: ignore[arg-type]
     table = NodeTable(world.network, world.tree)
@@ -42,24 +50,30 @@ def test_fused_scores_equal_torch(features: str, shape: dict[str, Any]) -> None:
             assert np.array_equal(np.isneginf(ours), np.broadcast_to(codes < 0, ours.shape))
 
 
-@pytest.mark.parametrize("inner_product", [False, True])
-def test_scores_follow_the_concatenated_network_of_the_paper(inner_product: bool) -> None:
-    """An inner product is one input more; of a fresh network it is that of the node with the sum of the windows."""
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, inner_product=inner_product))
+@pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
+@pytest.mark.parametrize("item", [7, 2])
+def test_scores_follow_the_concatenated_network_of_the_paper(inputs: dict[str, bool], item: int) -> None:
+    """An inner product is one input more, of a fresh network of node and sum of windows. Matches are one per window."""
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, **inputs))  # type: ignore[arg-type]
     network, tree = world.network, world.tree
-    user, leaf = 3, int(tree.leaf_of_item[7])
+    user, leaf = 3, int(tree.leaf_of_item[item])
     sizes, items = network.config.window_sizes, world.histories.row(user)
     vectors, first_item_row = network.vectors.detach(), (1 << tree.height) - 1
-    pooled, end = [], len(items)
+    pooled, shares, end = [], [], len(items)
+    items[end - 3] = items[end - 2] = 2
     for size in reversed(sizes):
         window = items[max(0, end - size) : max(0, end)]
         rows = torch.from_numpy(first_item_row + window)
+        shares.insert(0, float(np.mean(window == item)) if len(window) else 0.0)
         pooled.insert(0, vectors[rows].mean(0) if len(window) else torch.zeros(vectors.shape[1]))
         end -= size
-    joined = torch.cat([*pooled, vectors[first_item_row + 7]])
+    assert any(0 < share < 1 for share in shares) == (item == 2)
+    joined = torch.cat([*pooled, vectors[first_item_row + item]])
     weight = torch.cat([network.user_layer.weight, network.node_layer.weight], dim=1)
     hidden = weight @ joined + network.user_layer.bias
-    if inner_product:
+    if inputs.get("window_matches"):
+        hidden = hidden + network.match_layer.weight @ torch.tensor(shares)
+    if inputs.get("inner_product"):
         hidden = hidden + network.product_layer.weight[:, 0] * (torch.stack(pooled).sum(0) @ joined[-vectors.shape[1] :])
     for slope, layer in zip(network.slopes, (network.second_layer, network.third_layer, network.output_layer), strict=True):
         hidden = layer(torch.where(hidden > 0, hidden, slope * hidden))
@@ -96,7 +110,8 @@ def searches(draw: st.DrawFn) -> Searched:
     num_items, features = draw(st.integers(1, 70)), draw(st.sampled_from(["hierarchical", "flat"]))
     height = max(1, (num_items - 1).bit_length()) + draw(st.integers(0, 2))
     leaves = rng.permutation(1 << height)[:num_items] + (1 << height) - 1
-    config = dataclasses.replace(SMALL_MODEL, features=features, inner_product=draw(st.booleans()))  # type: ignore[arg-type]
+    pair_inputs = {name: draw(st.booleans()) for name in ("inner_product", "window_matches")}
+    config = dataclasses.replace(SMALL_MODEL, features=features, **pair_inputs)  # type: ignore[arg-type]
     network = make_network(config, num_items, height, rng)
     network.vectors.data *= 10
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, draw(st.integers(1, 9))))])
@@ -149,9 +164,9 @@ def test_the_fused_scan_equals_the_sorted_scores(case: Searched, count: int) -> 
     assert_alike(wide, scan)
 
 
-@pytest.mark.parametrize("inner_product", [False, True])
-def test_a_scan_of_many_tiles_keeps_what_sorting_keeps(monkeypatch: pytest.MonkeyPatch, inner_product: bool) -> None:
-    world = small_world(num_items=3000, num_users=130, config=dataclasses.replace(SMALL_MODEL, inner_product=inner_product))
+@pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
+def test_a_scan_of_many_tiles_keeps_what_sorting_keeps(monkeypatch: pytest.MonkeyPatch, inputs: dict[str, bool]) -> None:
+    world = small_world(num_items=3000, num_users=130, config=dataclasses.replace(SMALL_MODEL, **inputs))  # type: ignore[arg-type]
     world.network.vectors.data[(1 << world.tree.height) - 1 :: 7] = 0.5
     scorer = make_scorer(world.network, world.tree)
     scan = full_scan(scorer, windows(world), 40)

@@ -16,6 +16,7 @@ from jtm_core.sampling import NegativeSampler, PopularitySampler
 from jtm_core.seeding import generator
 
 INNER_PRODUCT: dict[str, Any] = {"inner_product": True}
+MATCHES: dict[str, Any] = {"window_matches": True}
 ODD_INNER_PRODUCT: dict[str, Any] = {"inner_product": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)}
 """Widths that are no whole number of vectors."""
 
@@ -32,7 +33,7 @@ def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even"
 @pytest.mark.parametrize("block", [1, 4, 64])
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize("draws", ["even", "popularity"])
-@pytest.mark.parametrize("shape", [{}, INNER_PRODUCT, ODD_INNER_PRODUCT], ids=str)
+@pytest.mark.parametrize("shape", [{}, INNER_PRODUCT, ODD_INNER_PRODUCT, MATCHES, ODD_INNER_PRODUCT | MATCHES], ids=str)
 def test_fused_gradients_equal_autograd(block: int, features: str, draws: str, shape: dict[str, Any]) -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features, **shape))  # type: ignore[arg-type]
     batch = make_batch(world, block, draws=draws)

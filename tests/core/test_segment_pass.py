@@ -12,7 +12,7 @@ from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
-from jtm_core.config import TreeLearningConfig
+from jtm_core.config import ModelConfig, TreeLearningConfig
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.reassignment import PieceReader
 from jtm_core.segment_levels import carried_level, history_shape, moved_items, project_level
@@ -23,6 +23,7 @@ from jtm_core.tree import tree_from_order
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 CONFIG = TreeLearningConfig(gap=2)
+PAIR_INPUTS = [{}, {"inner_product": True}, {"window_matches": True}, {"inner_product": True, "window_matches": True}]
 
 
 def learner(world: SmallWorld, maximum: int | None = None) -> TreeLearner:
@@ -30,9 +31,9 @@ def learner(world: SmallWorld, maximum: int | None = None) -> TreeLearner:
     return TreeLearner(world.network, world.tree, world.histories.values, samples, CONFIG, 1)
 
 
-def popular_world() -> SmallWorld:
+def popular_world(config: ModelConfig = SMALL_MODEL) -> SmallWorld:
     """One item has 2,700 samples and so three pieces; the others have a few."""
-    world = small_world(num_items=21, num_users=30)
+    world = small_world(num_items=21, num_users=30, config=config)
     values = np.concatenate([world.histories.values, np.full(2701, 4)])
     return dataclasses.replace(world, histories=Ragged(values, np.append(world.histories.offsets, len(values))))
 
@@ -43,10 +44,10 @@ def all_sums(learner: TreeLearner, work: SegmentWork, order: np.random.Generator
     return ShardSums(*(np.concatenate(arrays) for arrays in zip(*(shards[key] for key in sorted(shards)), strict=True)))
 
 
-@given(st.integers(1, 4000), st.integers(0, 5), st.sampled_from([1, 2, 3]), st.sampled_from(["weigh", "measure"]))
-@settings(max_examples=25, deadline=None)
-def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, seed: int, threads: int, kind: str) -> None:
-    world, before = popular_world(), num_threads()
+@given(st.integers(1, 4000), st.integers(0, 5), st.sampled_from([1, 2, 3]), st.sampled_from(["weigh", "measure"]), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, seed: int, threads: int, kind: str, matches: bool) -> None:
+    world, before = popular_world(dataclasses.replace(SMALL_MODEL, window_matches=matches)), num_threads()
     leaves = np.random.default_rng(seed).permutation(world.tree.leaf_of_item)
     whole = SegmentWork(kind, 1, 3, leaves, True, 1 << 20)  # type: ignore[arg-type]
     expected = learner(world).weigh(whole, 0)
@@ -62,9 +63,9 @@ def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, see
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize(("upper", "lower"), [(0, 2), (1, 5), (3, 5)])
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
-@pytest.mark.parametrize("inner_product", [False, True])
-def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inner_product: bool) -> None:
-    config = dataclasses.replace(SMALL_MODEL, features=features, inner_product=inner_product)
+@pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
+def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inputs: dict[str, bool]) -> None:
+    config = dataclasses.replace(SMALL_MODEL, features=features, **inputs)  # type: ignore[arg-type]
     world = small_world(num_items=25, num_users=40, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
@@ -84,10 +85,10 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
             np.testing.assert_allclose(one[:, -1], other[:, -1], rtol=2e-5)
 
 
-@pytest.mark.parametrize("inner_product", [False, True])
+@pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
 @pytest.mark.parametrize("units", [16, 150])  # of the first layer: one vector of 16; eight, one more and six units beyond
-def test_projected_and_pooled_user_halves_agree(units: int, inner_product: bool) -> None:
-    config = dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4), inner_product=inner_product)
+def test_projected_and_pooled_user_halves_agree(units: int, inputs: dict[str, bool]) -> None:
+    config = dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4), **inputs)
     world = small_world(num_items=9, num_users=60, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     shape = history_shape(SMALL_MODEL.window_sizes, samples)

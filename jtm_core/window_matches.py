@@ -1,0 +1,285 @@
+"""Inputs of the first layer that say how much of each window lies under the node: its *matches*.
+
+The match of a node with a window is the share of the window's behaviours whose row of the table is the node's: those under it on inner
+levels, those of the item itself on the leaf level, and with flat features there alone. So a network knows again what a user had before,
+which vectors have to learn item by item. Few pairs have a match, and kernels touch no others.
+
+A pair's *lift* is what its matches add to the units of the first layer. Whoever needs one calls :func:`make_lift`, so a pair has the same
+bits in training's rows, in a walk, in a scan and in tree learning.
+
+Shape letters: R rows, M rows with a match, S samples, T behaviours, L levels, W windows, H units of the first layer.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jtm_core.threads import run_chunks
+
+Floats = NDArray[np.float32]
+Index = NDArray[np.int32]
+Ints = NDArray[np.int64]
+
+NO_WEIGHTS = np.zeros((0, 0), np.float32)
+"""Weights of matches that a network does not have."""
+_ROWS_PER_PART = 1 << 14
+
+
+class Matches(NamedTuple):
+    """The rows among some that have a match."""
+
+    rows: Ints
+    """(M,), ascending."""
+    shares: Floats
+    """(M, W)."""
+
+    def part(self, low: int, high: int) -> "Matches":
+        """Those of the rows ``low .. high - 1``, which are counted from ``low``."""
+        first, last = np.searchsorted(self.rows, (low, high))
+        return Matches(self.rows[first:last] - low, self.shares[first:last])
+
+
+NO_MATCHES = Matches(np.zeros(0, np.int64), NO_WEIGHTS)
+
+
+@numba.njit(cache=True, nogil=True)
+def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bool:
+    """A node's share of each window; whether it has any.
+
+    Parameters
+    ----------
+    behaviours : int64 array
+        Rows of the table.
+    edges : int64 array (W + 1,)
+        Where windows begin and end among them.
+    row : int
+        The node's.
+    shares : float32 array (W,)
+        Filled if there is a match.
+    """
+    total = 0
+    for t in range(edges[0], edges[-1]):
+        total += behaviours[t] == row
+    if total == 0:
+        return False
+    for w in range(len(shares)):
+        count = 0
+        for t in range(edges[w], edges[w + 1]):
+            count += behaviours[t] == row
+        shares[w] = share_of(count, edges[w + 1] - edges[w])
+    return True
+
+
+@numba.njit(cache=True, nogil=True)
+def share_of(count: int, size: int) -> np.float32:
+    """``count`` of a window's ``size`` behaviours, perhaps none of none, as float32."""
+    return np.float32(count) * (np.float32(1) / np.float32(max(size, 1)))
+
+
+@numba.njit(cache=True, nogil=True)
+def make_lift(shares: Floats, weights: Floats, lift: Floats) -> None:
+    """What a pair's matches add to the first layer: float32 (H,); ``weights`` are the match layer's: float32 (W, H)."""
+    lift[:] = 0
+    for w in range(len(shares)):
+        if shares[w] > 0:
+            for j in range(len(lift)):
+                lift[j] += shares[w] * weights[w, j]
+
+
+@numba.njit(cache=True, nogil=True)
+def add_lifts(matches: Matches, low: int, weights: Floats, first: Floats) -> None:
+    """Add the lifts of a tile's rows, which are those from ``low`` on, to the first layer's units (rows of the tile, H)."""
+    lift = np.empty(weights.shape[1], np.float32)
+    begin, end = np.searchsorted(matches.rows, low), np.searchsorted(matches.rows, low + len(first))
+    for k in range(begin, end):
+        make_lift(matches.shares[k], weights, lift)
+        for j in range(len(lift)):
+            first[matches.rows[k] - low, j] += lift[j]
+
+
+@numba.njit(fastmath=True, cache=True, nogil=True)
+def lifts_back(matches: Matches, low: int, upper: Floats, weight_gradient: Floats) -> None:
+    """Add a tile's gradients by the match layer's weights; ``upper`` (rows of the tile, H) are those by the first layer."""
+    begin, end = np.searchsorted(matches.rows, low), np.searchsorted(matches.rows, low + len(upper))
+    for k in range(begin, end):
+        row = matches.rows[k] - low
+        for w in range(matches.shares.shape[1]):
+            share = matches.shares[k, w]
+            if share > 0:
+                for j in range(weight_gradient.shape[1]):
+                    weight_gradient[w, j] += share * upper[row, j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, low: int) -> tuple[Ints, Floats]:
+    """See :func:`find_matches`; rows are counted from ``low``."""
+    rows, shares = np.empty(len(users), np.int64), np.empty((len(users), bounds.shape[1] - 1), np.float32)
+    count, num_samples = 0, len(bounds)
+    for r in range(len(users)):
+        level, sample = users[r] // num_samples, users[r] % num_samples
+        if count_matches(behaviours[level], bounds[sample], nodes[r], shares[count]):
+            rows[count] = low + r
+            count += 1
+    return rows[:count], shares[:count].copy()
+
+
+def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints) -> Matches:
+    """Look for the matches of pairs.
+
+    Parameters
+    ----------
+    behaviours : int64 array (L, T)
+        Row of the table of each behaviour on each level.
+    bounds : int64 array (S, W + 1)
+        Windows as positions among the T.
+    users : int32 array (R,)
+        ``level * S + sample`` of each pair.
+    nodes : int64 array (R,)
+        Row of the table of each pair's node.
+    """
+    behaviours = np.ascontiguousarray(behaviours)
+    lows = range(0, len(users), _ROWS_PER_PART)
+    found = [(NO_MATCHES.rows, np.zeros((0, bounds.shape[1] - 1), np.float32))] * max(1, len(lows))
+
+    def find(part: int) -> None:
+        low = lows[part]
+        own = slice(low, low + _ROWS_PER_PART)
+        found[part] = _find(behaviours, bounds, users[own], nodes[own], low)
+
+    run_chunks(find, len(lows))
+    return _joined(found)
+
+
+@numba.njit(cache=True, nogil=True)
+def _match_part(asked: tuple[Ints, Ints], leaf_of_item: Ints, steps: int, candidates: Ints, low: int) -> tuple[Ints, Floats]:
+    """See :func:`match_candidates`; rows are counted from ``low``."""
+    items, bounds = asked
+    rows, shares = np.empty(candidates.size, np.int64), np.empty((candidates.size, bounds.shape[1] - 1), np.float32)
+    codes, count = np.empty((bounds[:, -1] - bounds[:, 0]).max(), np.int64), 0
+    for s in range(len(bounds)):
+        for t in range(bounds[s, 0], bounds[s, -1]):
+            codes[t - bounds[s, 0]] = ((leaf_of_item[items[t]] + 1) >> steps) - 1
+        edges = bounds[s] - bounds[s, 0]
+        for c in range(candidates.shape[1]):
+            if count_matches(codes, edges, candidates[s, c], shares[count]):
+                rows[count] = low + s * candidates.shape[1] + c
+                count += 1
+    return rows[:count], shares[:count].copy()
+
+
+def match_candidates(asked: tuple[Ints, Ints], leaf_of_item: Ints, steps: int, candidates: Ints) -> Matches:
+    """Look for the matches of each user with all of its candidates; a row is a pair, a user's pairs side by side.
+
+    Parameters
+    ----------
+    asked : int64 arrays (N,) and (S, W + 1)
+        Flat histories, and windows as positions in them.
+    leaf_of_item : int64 array (num_items,)
+    steps : int
+        Levels from the leaves up to the candidates.
+    candidates : int64 array (S, C)
+        Codes; -1, where there is none, matches nothing.
+    """
+    items, bounds = asked
+    size = max(1, _ROWS_PER_PART // max(1, candidates.shape[1]))
+    lows = range(0, len(bounds), size)
+    found = [(NO_MATCHES.rows, np.zeros((0, bounds.shape[1] - 1), np.float32))] * max(1, len(lows))
+
+    def match(part: int) -> None:
+        own = slice(lows[part], lows[part] + size)
+        found[part] = _match_part((items, bounds[own]), leaf_of_item, steps, candidates[own], lows[part] * candidates.shape[1])
+
+    run_chunks(match, len(lows))
+    return _joined(found)
+
+
+def _joined(found: list[tuple[Ints, Floats]]) -> Matches:
+    return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([shares for _, shares in found]))
+
+
+class Histories(NamedTuple):
+    """Behaviours of some users from the left to the right of a tree, for a walk or a scan, and scratch memory."""
+
+    sizes: Ints
+    """(S,): behaviours in the windows."""
+    leaves: Ints
+    """(S, most behaviours): codes of their items' leaves, ascending."""
+    windows: Ints
+    """(S, most behaviours): the window of each."""
+    window_sizes: Ints
+    """(S, W)."""
+    shares: Floats
+    """(W,): of the pair at hand."""
+    lift: Floats
+    """(H,)."""
+
+
+@numba.njit(cache=True, nogil=True)
+def empty_histories(num_users: int, weights: Floats, most_behaviours: int) -> Histories:
+    """Room for some users, none for a network without ``weights`` of matches."""
+    num_windows, num_units = weights.shape
+    num_users, width = (num_users, most_behaviours) if num_windows else (0, 0)
+    return Histories(
+        np.zeros(num_users, np.int64),
+        np.zeros((num_users, width), np.int64),
+        np.zeros((num_users, width), np.int64),
+        np.zeros((num_users, num_windows), np.int64),
+        np.zeros(num_windows, np.float32),
+        np.zeros(num_units, np.float32),
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histories, user: int) -> None:
+    """Sort a user's behaviours by leaf; ``edges`` (W + 1,) are the windows' in the flat ``items``."""
+    leaves, windows, count = histories.leaves[user], histories.windows[user], 0
+    for w in range(len(edges) - 1):
+        histories.window_sizes[user, w] = edges[w + 1] - edges[w]
+        for t in range(edges[w], edges[w + 1]):
+            leaf, place = leaf_of_item[items[t]], count
+            while place > 0 and leaves[place - 1] > leaf:
+                leaves[place], windows[place] = leaves[place - 1], windows[place - 1]
+                place -= 1
+            leaves[place], windows[place] = leaf, w
+            count += 1
+    histories.sizes[user] = count
+
+
+@numba.njit(cache=True, nogil=True)
+def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
+    """Find the next node that has matches, and fill in its shares.
+
+    Parameters
+    ----------
+    codes : int64 array (C,)
+        Of nodes of one level, ascending.
+    histories : Histories
+    place : (int, int)
+        Which of the histories is meant; levels from the leaves up to the nodes.
+    reached : (int, int)
+        Behaviour and node to go on with, at first 0 and 0.
+
+    Returns
+    -------
+    (int, int)
+        The behaviour behind those under the node, and the node's place; -1 if there is none any more.
+    """
+    (user, steps), (behaviour, node) = place, reached
+    leaves, windows, window_sizes, shares = histories.leaves[user], histories.windows[user], histories.window_sizes[user], histories.shares
+    size = histories.sizes[user]
+    while behaviour < size:
+        code = ((leaves[behaviour] + 1) >> steps) - 1
+        node += np.searchsorted(codes[node:], code)
+        if node == len(codes):
+            break
+        shares[:] = 0
+        while behaviour < size and ((leaves[behaviour] + 1) >> steps) - 1 == code:
+            shares[windows[behaviour]] += 1
+            behaviour += 1
+        if codes[node] == code:
+            for w in range(len(shares)):
+                shares[w] = share_of(shares[w], window_sizes[w])
+            return behaviour, node
+    return behaviour, -1
