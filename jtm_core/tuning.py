@@ -45,7 +45,13 @@ _ALS = (
     Range("counting.als_confidence", (1.0, 2.0, 5.0, 20.0, 40.0)),
     Range("counting.als_iterations", (5, 15, 30)),
 )
-_OWN: Mapping[str, tuple[Range, ...]] = {"popularity": (), "item-cf": _NEIGHBOURS, "item-cf-bm25": _NEIGHBOURS, "als": _ALS}
+_OWN: Mapping[str, tuple[Range, ...]] = {
+    "popularity": (),
+    "personal-popularity": (),
+    "item-cf": _NEIGHBOURS,
+    "item-cf-bm25": _NEIGHBOURS,
+    "als": _ALS,
+}
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
 """What is searched of each system; ``jtm-paper`` has the paper's target, draws and rate, no ties and no inner product, whatever is drawn
 for these; HSM has negatives of its own, and like DNN and product-DNN no levels to tie; product-DNN is nothing but an inner product."""

@@ -28,6 +28,7 @@ def compare_baselines(data: DataReferences, config: JtmConfig) -> ReportRef:
     import numpy as np
 
     from jtm_core.baselines.item_cf import ItemCF
+    from jtm_core.baselines.personal_popularity import PersonalPopularity
     from jtm_core.baselines.popularity import Popularity
     from jtm_core.behaviours import evaluation_histories, training_histories
 
@@ -37,6 +38,7 @@ def compare_baselines(data: DataReferences, config: JtmConfig) -> ReportRef:
     asked = np.concatenate([evaluation_histories(behaviours, users).values for users in (split.validation, split.test)])
     makers: dict[str, Callable[[], Recommender]] = {
         "popularity": lambda: Popularity.fit(histories, behaviours.num_items),
+        "personal-popularity": lambda: PersonalPopularity.fit(histories, behaviours.num_items),
         "item-cf": lambda: ItemCF.fit(histories, behaviours.num_items, wanted=asked),
         "item-cf-bm25": lambda: ItemCF.fit(histories, behaviours.num_items, wanted=asked, weighting="bm25"),
     }

@@ -4,6 +4,7 @@ from typing import Literal
 
 from jtm_core.baselines.als import ImplicitALS
 from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.personal_popularity import PersonalPopularity
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.config import JtmConfig
@@ -50,7 +51,7 @@ def fit_system(
         A :class:`~jtm_core.systems.fitted.TreeSystem` for TDM, JTM and its ablations. Equal lessons and settings give equal bits.
     """
     match name:
-        case "popularity" | "item-cf" | "item-cf-bm25" | "als":
+        case "popularity" | "personal-popularity" | "item-cf" | "item-cf-bm25" | "als":
             return PlainSystem(_fit_by_counts(name, lessons, config.seed, counting))
         case "product-dnn":
             return fit_product_dnn(lessons, config, report, keeper)
@@ -61,11 +62,16 @@ def fit_system(
 
 
 def _fit_by_counts(
-    name: Literal["popularity", "item-cf", "item-cf-bm25", "als"], lessons: Lessons, seed: int, counting: CountingConfig
+    name: Literal["popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als"],
+    lessons: Lessons,
+    seed: int,
+    counting: CountingConfig,
 ) -> Recommender:
     match name:
         case "popularity":
             return Popularity.fit(lessons.histories, lessons.num_items)
+        case "personal-popularity":
+            return PersonalPopularity.fit(lessons.histories, lessons.num_items)
         case "item-cf":
             return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours)
         case "item-cf-bm25":

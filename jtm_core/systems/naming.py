@@ -13,6 +13,7 @@ from jtm_core.presets import paper_config
 
 SystemName = Literal[
     "popularity",
+    "personal-popularity",
     "item-cf",
     "item-cf-bm25",
     "als",

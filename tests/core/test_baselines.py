@@ -14,6 +14,7 @@ from jtm_core.baselines import item_cf, popularity
 from jtm_core.baselines.blocks import blocks_by_length
 from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.personal_popularity import PersonalPopularity
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.behaviours import Ragged
@@ -52,6 +53,20 @@ histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=7), min_si
 def test_popularity_counts_repeats_and_breaks_ties_by_id() -> None:
     model = Popularity.fit(ragged([[3, 3, 1], [2]]), num_items=5)
     assert model.items_by_popularity.tolist() == [3, 1, 2, 0, 4]
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories, st.integers(1, 12), st.booleans(), st.data())
+def test_personal_popularity_lists_own_items_first(rows: list[list[int]], length: int, excludes: bool, data: st.DataObject) -> None:
+    excluded = [data.draw(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=12)) if excludes else [] for _ in rows]
+    model = PersonalPopularity.fit(ragged(rows), NUM_ITEMS)
+    lists = model.recommend(ragged(rows), length, ragged(excluded) if excludes else None)
+    for row, left_out, found in zip(rows, excluded, lists.tolist(), strict=True):
+        last = {item: place for place, item in enumerate(row)}
+        own = sorted(last, key=lambda item: (-row.count(item), -last[item]))
+        expected = [item for item in own + slow_popularity(rows, NUM_ITEMS) if item not in left_out]
+        expected = list(dict.fromkeys(expected))[:length]
+        assert found == expected + [-1] * (length - len(expected))
 
 
 @settings(max_examples=40, deadline=None)

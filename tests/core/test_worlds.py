@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jtm_core.baselines.popularity import Popularity
-from jtm_core.behaviours import item_weights, training_histories
+from jtm_core.behaviours import Behaviours, item_weights, training_histories
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import EvaluationConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
 from jtm_core.evaluation import evaluate, questions_of, validate
@@ -23,6 +23,8 @@ from jtm_core.tree_learning import TreeLearner, target_samples
 EVALUATION = EvaluationConfig(cutoffs=(20,), beam_width=20, small_beam_width=10)
 TRAINING = TrainingConfig(batch_samples=256, negatives=40, negative_draw="even", tied_levels=False, learning_rate=5e-3, patience=9)
 FIRST_LEVEL = 3
+PLAIN = ModelConfig(inner_product=False, window_matches=False)
+"""The paper's network."""
 
 
 @dataclass
@@ -35,12 +37,12 @@ class Outcome:
     popularity: float
 
 
-def run(world: World, iterations: int, epochs: int, training: TrainingConfig = TRAINING, inner_product: bool = False) -> Outcome:
+def run(world: World, iterations: int, epochs: int, training: TrainingConfig = TRAINING, model: ModelConfig = PLAIN) -> Outcome:
     behaviours = world.behaviours
     split = split_users(behaviours, SplitConfig(num_validation_users=100, num_test_users=100), seed=1)
     histories, rng = training_histories(behaviours, split), generator(1, "test")
     tree = tree_from_order(random_order(behaviours.num_items, rng), world.tree.height)
-    network = make_network(ModelConfig(inner_product=inner_product), behaviours.num_items, tree.height, rng)
+    network = make_network(model, behaviours.num_items, tree.height, rng)
     asked, judged = (questions_of(behaviours, users, network.config.window_sizes) for users in (split.validation, split.test))
     recalls = []
     for iteration in range(iterations + 1):
@@ -84,7 +86,7 @@ def test_an_inner_product_learns_more_of_a_planted_world_on_a_tree_that_knows_no
     """In a world of its own: in the other one the first step gains 0.3 points, which another processor's rounding might take."""
     world = planted_world(generator(8, "world"), num_users=700, num_items=256, num_groups=8)
     plain = run(world, iterations=0, epochs=6)
-    outcome = run(world, iterations=1, epochs=6, inner_product=True)
+    outcome = run(world, iterations=1, epochs=6, model=replace(PLAIN, inner_product=True))
     assert outcome.recalls[0] > 1.05 * plain.recalls[0]
     assert outcome.recalls[1] > 1.02 * outcome.recalls[0]
     assert outcome.recalls[1] > 0.8 * outcome.true_recall
@@ -103,9 +105,29 @@ def test_planted_groups_are_recovered_better_than_by_chance(planted: tuple[World
     assert group_purity(outcome.tree, world.groups, 3) > 1.3 * max(chance)
 
 
-@pytest.mark.parametrize("inner_product", [False, True])
-def test_noise_is_not_learnt(inner_product: bool) -> None:
+def returning_users(num_users: int = 500, num_items: int = 256) -> World:
+    """Everybody has 6 items drawn alike from all, and comes back to one of these 24 times: only the own history says which."""
+    rng = generator(7, "returning")
+    own = np.argsort(rng.random((num_users, num_items)), axis=1)[:, :6]
+    items = np.take_along_axis(own, rng.integers(0, 6, (num_users, 24)), axis=1).ravel()
+    behaviours = Behaviours(items, np.arange(0, len(items) + 1, 24), np.arange(len(items)), num_items)
+    return replace(noise_world(generator(7, "world"), num_users=num_users, num_items=num_items), behaviours=behaviours)
+
+
+def test_matches_know_again_what_users_had_where_vectors_do_not() -> None:
+    """20 of 256 items at random hold 8 % of the truth, the own items, of which the known half has almost all, nearly everything."""
+    world = returning_users()
+    plain, product, matches = (
+        run(world, iterations=0, epochs=3, model=replace(PLAIN, **inputs)).recalls[0]
+        for inputs in ({}, {"inner_product": True}, {"window_matches": True})
+    )
+    assert matches > 0.85
+    assert matches > 1.2 * max(plain, product)
+
+
+@pytest.mark.parametrize("model", [PLAIN, replace(PLAIN, inner_product=True), ModelConfig()], ids=["plain", "product", "default"])
+def test_noise_is_not_learnt(model: ModelConfig) -> None:
     world = noise_world(generator(7, "world"), num_users=500, num_items=256)
-    outcome = run(world, iterations=1, epochs=3, inner_product=inner_product)
+    outcome = run(world, iterations=1, epochs=3, model=model)
     margin = 0.03
     assert max(outcome.recalls) < outcome.true_recall + margin, "recall above the ceiling means that the answer leaks"
