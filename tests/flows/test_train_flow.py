@@ -51,7 +51,7 @@ def test_a_run_leaves_versions_results_and_links(trained: State[Any]) -> None:
         "JTM, iteration 0",
         "JTM, iteration 1",
     ]
-    assert rows[5]["system"].startswith("full scan")
+    assert rows[6]["system"].startswith("full scan")
     assert {"train-model-small-01", "learn-tree-small-01", "mlflow-small", "check-report-log"} <= set(artifacts)
     manifest = open_store().read_json(released(DATA_NAME).manifest)
     assert manifest["gate"]["is_accepted"]
