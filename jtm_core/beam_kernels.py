@@ -15,7 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.first_layer import activate_tile
+from jtm_core.first_layer import IN_ORDER, activate_tile
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
 from jtm_core.tiles import Buffers, Scoring, activate_matches, make_user_halves, multiply_halves, score_codes, score_tile
@@ -150,7 +150,7 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
         for s in range(len(user_halves)):
             activate_tile(halves, user_halves[s], head, buffers.layers.first)
             if len(head.match_1):
-                activate_matches(codes, (user_halves[s : s + 1], halves, False), head, histories, (s, 0), buffers.layers.first)
+                activate_matches(codes, (user_halves[s : s + 1], halves, IN_ORDER[:rows]), head, histories, (s, 0), buffers.layers.first)
             score_tile(head, buffers.layers, logits)
             make_keys(logits, keys)
             take_better((codes, logits, keys), count, s, best)

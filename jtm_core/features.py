@@ -42,6 +42,30 @@ def window_bounds(starts: Ints, cuts: Ints, window_sizes: tuple[int, ...]) -> In
     return bounds
 
 
+def last_positions(bounds: Ints, length: int) -> tuple[Ints, NDArray[np.bool_]]:
+    """Where the last behaviours of each sample stand, right-aligned, and whether there are as many.
+
+    Parameters
+    ----------
+    bounds : int64 array (S, W + 1)
+        Of windows, see :func:`window_bounds`.
+    length : int
+        Behaviours looked back on.
+
+    Returns
+    -------
+    int64 array (S, length), bool array (S, length)
+        0 or somebody else's position where there is no behaviour.
+
+    Examples
+    --------
+    >>> last_positions(np.array([[0, 1, 2]]), 3)
+    (array([[0, 0, 1]]), array([[False,  True,  True]]))
+    """
+    positions = bounds[:, -1:] - length + np.arange(length)
+    return np.maximum(positions, 0), positions >= bounds[:, :1]
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """(history, target) pairs over one flat array of items.

@@ -22,7 +22,8 @@ from jtm_core.window_matches import Matches, make_lift
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_IN_ORDER = np.arange(TILE_ROWS)
+IN_ORDER = np.arange(TILE_ROWS)
+"""Rows of a tile."""
 ROWS_AHEAD = 8
 """So far ahead rows of large tables are fetched: they lie anywhere in memory, but it is known early which come next."""
 _round: Any = round_bfloat16
@@ -174,7 +175,7 @@ def activate_kept(codes: Ints, halves: Floats, user_half: Floats, head: Any, out
 def activate_tile(halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """Activate the first layer of one user with a tile of nodes' halves, all of them; otherwise as :func:`activate_kept`."""
     if len(head.product_1):
-        _activate_products(_IN_ORDER[: len(halves)], halves, user_half, head, out)
+        _activate_products(IN_ORDER[: len(halves)], halves, user_half, head, out)
     else:
         _activate_in_order(halves, user_half, head.slope_1, out)
 

@@ -26,6 +26,7 @@ from jtm_core.behaviours import Ints
 from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
+from jtm_core.features import last_positions
 from jtm_core.kernels import train_rows
 from jtm_core.model import JtmNetwork, attended_scores, window_matches
 from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
@@ -125,7 +126,7 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        index, present = _positions(batch, network.config.history_length)
+        index, present = last_positions(batch.bounds, network.config.history_length)
         samples, levels = batch.rows.users % batch.num_samples, batch.rows.users // batch.num_samples
         lifted, own = batch.behaviours[levels[:, None], index[samples]], batch.nodes[batch.rows.nodes][:, None]
         behaviours, is_there, nodes_R1 = (torch.from_numpy(array).to(device) for array in (lifted, present[samples], own))
@@ -133,16 +134,10 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
 
 
-def _positions(batch: TrainingBatch, length: int) -> tuple[Ints, NDArray[np.bool_]]:
-    """Positions of each sample's last behaviours, right-aligned (S, length), and whether there is one."""
-    positions = batch.bounds[:, -1:] - length + np.arange(length)
-    return np.maximum(positions, 0), positions >= batch.bounds[:, :1]
-
-
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
     """Logits of all rows by the slow path, level by level; rows lie sample by sample, alike for all of them."""
     device, sizes = nodes_VD.device, network.config.window_sizes
-    index, present = (torch.from_numpy(array).to(device) for array in _positions(batch, network.config.history_length))
+    index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds, network.config.history_length))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
     behaviour_rows, node_rows = (torch.from_numpy(np.ascontiguousarray(rows)).to(device) for rows in (batch.behaviours, batch.nodes))

@@ -91,7 +91,9 @@ class JtmNetwork(nn.Module):
         if self.config.inner_product:
             first = first + self.product_layer((user_half[..., units:] * node_half[..., units:]).sum(-1, keepdim=True))
         if self.config.window_matches:
-            first = first + self.match_layer(matches)
+            if matches is None:
+                raise ValueError("the network reads matches of windows and nodes, and none were given")
+            first = first + self.match_layer(matches.to(self.match_layer.weight.dtype))
         second = self.second_layer(prelu(first.flatten(0, -2), self.slopes[0]))
         third = self.third_layer(prelu(second, self.slopes[1]))
         return cast(Tensor, self.output_layer(prelu(third, self.slopes[2]))).view(first.shape[:-1])

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
-from jtm_core.config import Precision
-from jtm_core.features import Samples, window_bounds
+from jtm_core.config import ModelConfig, Precision
+from jtm_core.features import Samples, last_positions, window_bounds
 from jtm_core.kernels import Index, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows, window_matches
 from jtm_core.network_arrays import half_weights, head_weights
@@ -25,7 +25,7 @@ from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
-from jtm_core.window_matches import NO_MATCHES, Matches, match_candidates
+from jtm_core.window_matches import NO_MATCHES, Matches, find_matches
 
 Floats = NDArray[np.float32]
 
@@ -58,6 +58,13 @@ def windows_of(histories: Ragged, window_sizes: tuple[int, ...]) -> Windows:
 def sample_windows(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> Windows:
     """Windows before each sample's cut."""
     return Windows(items, window_bounds(samples.starts, samples.cuts, window_sizes))
+
+
+def last_rows(windows: Windows, tree: TreeIndex, level: int, config: ModelConfig) -> tuple[Ints, NDArray[np.bool_]]:
+    """Rows of the table of each user's last behaviours on a level, int64 (S, history length), right-aligned, and whether there is one."""
+    positions, present = last_positions(windows.bounds, config.history_length)
+    items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
+    return behaviour_rows(tree, items[positions], level, config.features), present
 
 
 class Scorer(Protocol):
@@ -160,7 +167,6 @@ class FusedScorer:
             NodeTables(halves, nodes.network.vectors.detach().numpy(), item_of_leaf, node_weight),
             pack_head(head) if precision == "bfloat16" else head,
         )
-        self._leaf_of_item = np.ascontiguousarray(nodes.tree.leaf_of_item, dtype=np.int64)
         self._kept_levels: set[int] = set()
 
     def scoring(self, levels: range) -> Scoring:
@@ -174,12 +180,12 @@ class FusedScorer:
         users = self._user_halves(windows, level)
         halves, index = self._node_halves(level, codes)
         scores = np.empty((len(windows), codes.shape[-1]), dtype=np.float32)
-        step = max(1, _ROWS_PER_CALL // max(1, codes.shape[-1]))
+        step = max(1, _ROWS_PER_CALL // max(1, codes.shape[-1], self.network.config.history_length))
         for low in range(0, len(windows), step):
             part = slice(low, min(low + step, len(windows)))
             nodes = np.broadcast_to(index if codes.ndim == 1 else index[part], scores[part].shape)
             rows = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), codes.shape[-1])
-            matches = self._matches(windows.part(part.start, part.stop), level, codes if codes.ndim == 1 else codes[part])
+            matches = self._matches(windows.part(part.start, part.stop), level, np.broadcast_to(codes, scores.shape)[part])
             scores[part] = self._score_rows(users, halves, (rows, nodes.ravel()), matches).reshape(nodes.shape)
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores
@@ -191,13 +197,15 @@ class FusedScorer:
         return score_rows(users, halves, *pairs, head, matches)
 
     def _matches(self, windows: Windows, level: int, codes: Ints) -> Matches:
-        """Of every user with each of the candidates, those of one user after the other."""
-        steps = self.tree.height - level
-        if not self.network.config.window_matches or (steps and self._scoring.users.is_flat):
+        """Of every user with each of the candidates ``codes`` (S, C), those of one user after the other."""
+        config = self.network.config
+        if not config.window_matches:
             return NO_MATCHES
-        leaf_of_item = self._scoring.users.leaf_of_item if steps else self._leaf_of_item
-        candidates = np.broadcast_to(codes, (len(windows), codes.shape[-1]))
-        return match_candidates((windows.items, windows.bounds), leaf_of_item, steps, candidates)
+        behaviours, _ = last_rows(windows, self.tree, level, config)
+        ends = np.arange(1, len(windows) + 1)[:, None] * config.history_length
+        users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
+        nodes = self._table_rows(level, np.maximum(codes.ravel(), first_code(level)))
+        return find_matches(behaviours.reshape(1, -1), windows.bounds - windows.bounds[:, -1:] + ends, users, nodes)
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)
@@ -238,11 +246,17 @@ class FusedScorer:
         return True
 
     def _halves_of(self, level: int, codes: Ints) -> Floats:
-        nodes, first = self._scoring.nodes, first_code(level)
-        rows = codes if level < self.tree.height else first + np.maximum(nodes.item_of_leaf[codes - first], 0)
-        halves = np.empty((len(rows), nodes.weight.shape[1]), dtype=np.float32)
-        dot_rows(nodes.vectors[rows], nodes.weight, halves)
+        nodes = self._scoring.nodes
+        halves = np.empty((len(codes), nodes.weight.shape[1]), dtype=np.float32)
+        dot_rows(nodes.vectors[self._table_rows(level, codes)], nodes.weight, halves)
         return halves
+
+    def _table_rows(self, level: int, codes: Ints) -> Ints:
+        """Rows of the table of vectors that stand for nodes of a level, those of unused leaves anything."""
+        if level < self.tree.height:
+            return codes
+        first = first_code(level)
+        return first + np.maximum(self._scoring.nodes.item_of_leaf[codes - first], 0)
 
 
 def _kept_nodes(height: int, most: int) -> int:
@@ -262,10 +276,7 @@ class TorchScorer:
         """See :meth:`Scorer.score_level`."""
         config, vectors = self.network.config, self.network.vectors
         length, first = config.history_length, first_code(level)
-        positions = windows.bounds[:, -1:] - length + np.arange(length)
-        present = positions >= windows.bounds[:, :1]
-        items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
-        behaviours = behaviour_rows(self.tree, items[np.maximum(positions, 0)], level, config.features)
+        behaviours, present = last_rows(windows, self.tree, level, config)
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
         if level == self.tree.height:

@@ -13,11 +13,11 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
-from jtm_core.first_layer import ROWS_AHEAD, activate_kept, activate_lifted_row, activate_tile
+from jtm_core.first_layer import IN_ORDER, ROWS_AHEAD, activate_kept, activate_lifted_row, activate_tile
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
-from jtm_core.window_matches import Histories, empty_histories, make_lift, next_match
+from jtm_core.window_matches import Histories, empty_histories, first_behaviour, make_lift, next_match
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -175,7 +175,7 @@ def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def activate_matches(
-    codes: Ints, halves: tuple[Floats, Floats, bool], head: Any, histories: Histories, place: tuple[int, int], first: Any
+    codes: Ints, halves: tuple[Floats, Floats, Ints], head: Any, histories: Histories, place: tuple[int, int], first: Any
 ) -> None:
     """Activate the first layer of a tile's matched nodes anew.
 
@@ -183,23 +183,22 @@ def activate_matches(
     ----------
     codes : int64 array (C,)
         Of the tile's nodes, ascending.
-    halves : float32 arrays (1, H + F) and (V, H + F), and bool
-        Of the user and of nodes; whether a node's row is its code, else it is its place in the tile.
+    halves : float32 arrays (1, H + F) and (V, H + F), int64 array (C,)
+        Of the user and of nodes, and the rows of the tile's nodes among these.
     head : HeadWeights or PackedHead
     histories : Histories
     place : (int, int)
         Which of the histories is the user's; levels from the leaves up to the nodes.
     first : float32 or uint16 array (C or more, H or more)
     """
-    (user_half, node_halves, is_kept), lift = halves, histories.lift
-    behaviour, node = 0, 0
+    (user_half, node_halves, rows), lift = halves, histories.lift
+    behaviour, node = first_behaviour(codes[0], histories, place), 0
     while True:
         behaviour, node = next_match(codes, histories, place, (behaviour, node))
         if node < 0:
             break
         make_lift(histories.shares, head.match_1, lift)
-        row = codes[node] if is_kept else node
-        activate_lifted_row(user_half, node_halves, (head.slope_1, head.product_1, lift), first, (0, row, node))
+        activate_lifted_row(user_half, node_halves, (head.slope_1, head.product_1, lift), first, (0, rows[node], node))
         node += 1
 
 
@@ -214,13 +213,13 @@ def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffe
         low, high = count * k // num_tiles, count * (k + 1) // num_tiles
         if codes[high - 1] < len(nodes.halves):
             activate_kept(codes[low:high], nodes.halves, user_half, head, layers.first)
-            halves = nodes.halves
+            halves, rows = nodes.halves, codes[low:high]
         else:
             multiply_halves(codes[low:high], nodes, buffers.tile_vectors, tile_halves)
             activate_tile(tile_halves[: high - low], user_half, head, layers.first)
-            halves = tile_halves
+            halves, rows = tile_halves, IN_ORDER[: high - low]
         if reads_matches:
-            own = user_half.reshape(1, len(user_half)), halves, codes[high - 1] < len(nodes.halves)
+            own = user_half.reshape(1, len(user_half)), halves, rows
             activate_matches(codes[low:high], own, head, buffers.histories, (0, steps), layers.first)
         score_tile(head, layers, logits[low:high])
 

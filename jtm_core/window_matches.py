@@ -149,53 +149,6 @@ def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints) -> M
         found[part] = _find(behaviours, bounds, users[own], nodes[own], low)
 
     run_chunks(find, len(lows))
-    return _joined(found)
-
-
-@numba.njit(cache=True, nogil=True)
-def _match_part(asked: tuple[Ints, Ints], leaf_of_item: Ints, steps: int, candidates: Ints, low: int) -> tuple[Ints, Floats]:
-    """See :func:`match_candidates`; rows are counted from ``low``."""
-    items, bounds = asked
-    rows, shares = np.empty(candidates.size, np.int64), np.empty((candidates.size, bounds.shape[1] - 1), np.float32)
-    codes, count = np.empty((bounds[:, -1] - bounds[:, 0]).max(), np.int64), 0
-    for s in range(len(bounds)):
-        for t in range(bounds[s, 0], bounds[s, -1]):
-            codes[t - bounds[s, 0]] = ((leaf_of_item[items[t]] + 1) >> steps) - 1
-        edges = bounds[s] - bounds[s, 0]
-        for c in range(candidates.shape[1]):
-            if count_matches(codes, edges, candidates[s, c], shares[count]):
-                rows[count] = low + s * candidates.shape[1] + c
-                count += 1
-    return rows[:count], shares[:count].copy()
-
-
-def match_candidates(asked: tuple[Ints, Ints], leaf_of_item: Ints, steps: int, candidates: Ints) -> Matches:
-    """Look for the matches of each user with all of its candidates; a row is a pair, a user's pairs side by side.
-
-    Parameters
-    ----------
-    asked : int64 arrays (N,) and (S, W + 1)
-        Flat histories, and windows as positions in them.
-    leaf_of_item : int64 array (num_items,)
-    steps : int
-        Levels from the leaves up to the candidates.
-    candidates : int64 array (S, C)
-        Codes; -1, where there is none, matches nothing.
-    """
-    items, bounds = asked
-    size = max(1, _ROWS_PER_PART // max(1, candidates.shape[1]))
-    lows = range(0, len(bounds), size)
-    found = [(NO_MATCHES.rows, np.zeros((0, bounds.shape[1] - 1), np.float32))] * max(1, len(lows))
-
-    def match(part: int) -> None:
-        own = slice(lows[part], lows[part] + size)
-        found[part] = _match_part((items, bounds[own]), leaf_of_item, steps, candidates[own], lows[part] * candidates.shape[1])
-
-    run_chunks(match, len(lows))
-    return _joined(found)
-
-
-def _joined(found: list[tuple[Ints, Floats]]) -> Matches:
     return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([shares for _, shares in found]))
 
 
@@ -248,6 +201,13 @@ def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histor
 
 
 @numba.njit(cache=True, nogil=True)
+def first_behaviour(code: int, histories: Histories, place: tuple[int, int]) -> int:
+    """The first of a user's sorted behaviours that lies under node ``code`` or to the right of it; ``place`` as for :func:`next_match`."""
+    user, steps = place
+    return int(np.searchsorted(histories.leaves[user, : histories.sizes[user]], ((code + 1) << steps) - 1))
+
+
+@numba.njit(cache=True, nogil=True)
 def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
     """Find the next node that has matches, and fill in its shares.
 
@@ -259,7 +219,7 @@ def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reache
     place : (int, int)
         Which of the histories is meant; levels from the leaves up to the nodes.
     reached : (int, int)
-        Behaviour and node to go on with, at first 0 and 0.
+        Behaviour and node to go on with, at first :func:`first_behaviour` and 0.
 
     Returns
     -------

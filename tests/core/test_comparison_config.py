@@ -159,9 +159,10 @@ def test_all_learned_systems_share_the_gate_and_the_precision():
     assert settings_of("jtm-paper", shared).tree_learning.assignment == "greedy"
 
 
-def test_the_paper_s_network_has_no_inner_product_whatever_the_others_have():
-    shared = JtmConfig(model=replace(JtmConfig().model, inner_product=True, embedding_width=10))
+@pytest.mark.parametrize("dial", ["inner_product", "window_matches"])
+def test_the_paper_s_network_has_no_input_of_ours_whatever_the_others_have(dial: str):
+    shared = JtmConfig(model=replace(JtmConfig().model, embedding_width=10, **{dial: True}))
     networks = {system: settings_of(system, shared).model for system in ("tdm", "hsm", "dnn", "jtm", "jtm-otm", "jtm-paper")}
-    assert {system for system, model in networks.items() if model.inner_product} == set(networks) - {"jtm-paper"}
+    assert {system for system, model in networks.items() if getattr(model, dial)} == set(networks) - {"jtm-paper"}
     assert {model.embedding_width for model in networks.values()} == {10}
-    assert not paper_config().model.inner_product
+    assert not getattr(paper_config().model, dial)

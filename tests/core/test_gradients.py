@@ -10,9 +10,11 @@ from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
 from jtm_core.bfloat16 import has_bfloat16
+from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig
 from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradients
 from jtm_core.sampling import NegativeSampler, PopularitySampler
+from jtm_core.scoring import make_scorer, sample_windows
 from jtm_core.seeding import generator
 
 INNER_PRODUCT: dict[str, Any] = {"inner_product": True}
@@ -62,10 +64,28 @@ def test_fused_gradients_are_the_same_twice_over() -> None:
     assert all(torch.equal(one, other) for one, other in zip(first.dense, second.dense, strict=True))
 
 
-@pytest.mark.parametrize("inner_product", [False, True])
 @pytest.mark.parametrize("attention", [False, True])
-def test_gradients_are_the_slope_of_the_loss(attention: bool, inner_product: bool) -> None:
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, inner_product=inner_product))
+@pytest.mark.parametrize("features", ["hierarchical", "flat"])
+def test_the_loss_is_that_of_the_scorer_s_logits(attention: bool, features: str) -> None:
+    """Training and search see the same inputs, matches too, by whichever path they are made."""
+    inputs = {"attention": attention, "features": features, "inner_product": True, "window_matches": True}
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, **inputs))  # type: ignore[arg-type]
+    batch, samples, tree = make_batch(world, 4), all_samples(world.histories, 1.0, 1, 0, 0), world.tree
+    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
+    nodes, first = batch.nodes[batch.rows.nodes], first_code(tree.height)
+    codes = np.where(nodes < first, nodes, tree.leaf_of_item[np.maximum(nodes - first, 0)])
+    scorer, total = make_scorer(world.network, tree), 0.0
+    for user, code, label in zip(batch.rows.users.tolist(), codes.tolist(), batch.rows.labels.tolist(), strict=True):
+        level, sample = 1 + user // batch.num_samples, user % batch.num_samples
+        logit = float(scorer.score_level(windows.part(sample, sample + 1), level, np.array([code]))[0, 0])
+        total += (np.logaddexp(0, logit) - label * logit) if label >= 0 else 0
+    assert autograd_gradients(world.network, batch).loss == pytest.approx(total / batch.num_samples, rel=1e-5)
+
+
+@pytest.mark.parametrize("inputs", [{}, INNER_PRODUCT, MATCHES], ids=str)
+@pytest.mark.parametrize("attention", [False, True])
+def test_gradients_are_the_slope_of_the_loss(attention: bool, inputs: dict[str, Any]) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, **inputs))
     world.network.double()
     batch = make_batch(world, 4)
     gradients = autograd_gradients(world.network, batch)
@@ -75,6 +95,13 @@ def test_gradients_are_the_slope_of_the_loss(attention: bool, inner_product: boo
         world.network.vectors.data[row, 2] += shift
         losses.append(autograd_gradients(world.network, batch).loss)
     assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(float(gradients.row_gradients[3, 2]), rel=1e-3, abs=1e-6)
+
+
+def test_a_network_that_reads_matches_takes_no_pair_without() -> None:
+    network = small_world(config=dataclasses.replace(SMALL_MODEL, window_matches=True)).network
+    halves = network.user_half(torch.zeros(1, 4, 8)), network.node_half(torch.zeros(1, 8))
+    with pytest.raises(ValueError, match="reads matches of windows and nodes, and none were given"):
+        network.logits(*halves)
 
 
 def test_a_negative_that_is_the_positive_does_not_count() -> None:

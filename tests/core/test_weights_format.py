@@ -13,9 +13,9 @@ from jtm_core.formats.weights import read_weights, write_weights
 
 
 @pytest.mark.parametrize("attention", [False, True])
-@pytest.mark.parametrize("inner_product", [False, True])
-def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, attention: bool, inner_product: bool) -> None:
-    network = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, inner_product=inner_product)).network
+@pytest.mark.parametrize("inputs", [{}, {"inner_product": True}, {"window_matches": True}], ids=str)
+def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, attention: bool, inputs: dict[str, bool]) -> None:
+    network = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, **inputs)).network  # type: ignore[arg-type]
     write_weights(tmp_path / "one", network)
     back = read_weights(tmp_path / "one")
     assert back.config == network.config
@@ -24,12 +24,14 @@ def test_a_network_comes_back_and_equal_ones_give_equal_bytes(tmp_path: Path, at
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_a_network_of_before_the_inner_product_has_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dials", [["window_matches"], ["inner_product", "window_matches"]], ids=str)
+def test_a_network_of_before_an_input_has_none(tmp_path: Path, dials: list[str]) -> None:
     network = small_world(config=dataclasses.replace(SMALL_MODEL, inner_product=False)).network
     write_weights(tmp_path / "now", network)
     arrays, metadata = read_arrays(tmp_path / "now")
     build = json.loads(metadata["jtm_network"])
-    del build["config"]["inner_product"]
+    for dial in dials:
+        del build["config"][dial]
     write_arrays(tmp_path / "then", arrays, {"jtm_network": json.dumps(build)})
     assert read_weights(tmp_path / "then").config == network.config
 
