@@ -81,9 +81,10 @@ def test_scores_follow_the_concatenated_network_of_the_paper(inputs: dict[str, b
     assert score[0, 0] == pytest.approx(hidden.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("inputs", SHAPES, ids=str)
 @pytest.mark.parametrize("attention", [False, True])
-def test_a_beam_as_wide_as_the_tree_equals_the_full_scan(attention: bool) -> None:
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention))
+def test_a_beam_as_wide_as_the_tree_equals_the_full_scan(attention: bool, inputs: dict[str, Any]) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, **inputs))
     scorer = make_scorer(world.network, world.tree)
     searched = BeamSearch(scorer, 32, 1).rank(windows(world))
     scanned = full_scan(scorer, windows(world), world.tree.num_items)
