@@ -207,9 +207,7 @@ class FusedPass:
         nothing = np.zeros(len(pieces.items), dtype=np.int64)
         own = work.leaf_of_item if work.kind == "measure" else tree.leaf_of_item
         own_positions = level_positions(own[pieces.items], tree.height, level)
-        own_rows = own_positions
-        if level == tree.height:  # a leaf is its item, wherever that hangs now
-            own_rows, own_positions = pieces.items, level_positions(work.leaf_of_item[pieces.items], tree.height, level)
+        own_rows = pieces.items if level == tree.height else own_positions
         if work.kind == "measure":
             return PieceRows(pieces.firsts, pieces.sizes, nothing, nothing, own_rows, own_positions)
         parents = level_positions(work.leaf_of_item[pieces.items], tree.height, work.upper_level)

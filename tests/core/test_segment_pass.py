@@ -3,6 +3,7 @@
 import dataclasses
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from jtm_core.tree import tree_from_order
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 CONFIG = TreeLearningConfig(gap=2)
+LONG_WINDOWS: dict[str, Any] = {"window_matches": True, "window_sizes": (20, 20, 3, 2, 1, 1)}
+"""The oldest lies before all histories, and is left out."""
 PAIR_INPUTS = [{}, {"inner_product": True}, {"window_matches": True}, {"inner_product": True, "window_matches": True}]
 
 
@@ -63,12 +66,14 @@ def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, see
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize(("upper", "lower"), [(0, 2), (1, 5), (3, 5)])
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
-@pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
-def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inputs: dict[str, bool]) -> None:
+@pytest.mark.parametrize("inputs", [*PAIR_INPUTS, LONG_WINDOWS], ids=str)
+def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inputs: dict[str, Any]) -> None:
     config = dataclasses.replace(SMALL_MODEL, features=features, **inputs)  # type: ignore[arg-type]
     world = small_world(num_items=25, num_users=40, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
-    problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
+    shape = history_shape(config.window_sizes, samples)
+    assert (len(shape.window_ends) - 1 < len(config.window_sizes)) == (inputs == LONG_WINDOWS)
+    problem = Problem(world.network, world.tree, world.histories.values, samples, shape)
     for seed in (None, 3):
         leaves = world.tree.leaf_of_item if seed is None else np.random.default_rng(seed).permutation(world.tree.leaf_of_item)
         work = SegmentWork(kind, upper, lower, leaves, True, 100)  # type: ignore[arg-type]

@@ -1,0 +1,40 @@
+"""Matches of windows and nodes: a worked example, and a slow twin however the rows are cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jtm_core import window_matches
+from jtm_core.window_matches import find_matches
+
+
+def test_a_share_is_of_the_window_and_not_of_all_behaviours() -> None:
+    behaviours, bounds = np.array([[5, 7, 5, 5, 9]]), np.array([[0, 0, 2, 5], [1, 1, 1, 2]])
+    found = find_matches(behaviours, bounds, np.array([0, 0, 1, 0], dtype=np.int32), np.array([5, 8, 7, 9]))
+    assert found.rows.tolist() == [0, 2, 3]
+    np.testing.assert_allclose(found.shares, [[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3]], rtol=1e-6)
+    part = found.part(2, 4)
+    assert part.rows.tolist() == [0, 1]
+    assert part.shares.tolist() == found.shares[1:].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 70))
+def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_per_part: int) -> None:
+    rng = np.random.default_rng(seed)
+    levels, samples, windows = 3, 4, 2
+    behaviours = rng.integers(0, 5, (levels, 12))
+    bounds = np.sort(rng.integers(0, 13, (samples, windows + 1)), axis=1)
+    users, nodes = rng.integers(0, levels * samples, num_rows).astype(np.int32), rng.integers(0, 6, num_rows)
+    expected = np.zeros((num_rows, windows))
+    for row, (user, node) in enumerate(zip(users.tolist(), nodes.tolist(), strict=True)):
+        level, sample = divmod(user, samples)
+        for window in range(windows):
+            inside = behaviours[level, bounds[sample, window] : bounds[sample, window + 1]]
+            expected[row, window] = np.mean(inside == node) if len(inside) else 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window_matches, "_ROWS_PER_PART", rows_per_part)
+        found = find_matches(behaviours, bounds, users, nodes)
+    assert found.rows.tolist() == np.flatnonzero(expected.any(axis=1)).tolist()
+    np.testing.assert_allclose(found.shares, expected[found.rows], rtol=1e-6)
