@@ -142,7 +142,7 @@ def gap_to_optimum(weights: Weights, capacities: Codes, children: Codes) -> floa
     return shortfall / abs(optimum) if optimum else shortfall
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _assign_groups(weights: Weights, starts: Codes, capacities: Codes, old_children: Codes, method: int) -> Codes:
     """Assign each parent's rows ``starts[p]:starts[p + 1]`` by the method's number."""
     children = np.empty(len(weights), dtype=np.int64)

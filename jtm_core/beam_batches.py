@@ -49,7 +49,7 @@ _SAMPLES_PER_USER = 16
 """So many samples a user has in a batch, about; only decides how many halves are kept."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _draw_visited(visited: tuple[Ints, Ints], excluded: Ints, uniforms: NDArray[np.float64], out: Ints) -> None:
     """Fill each row of ``out`` with distinct visited nodes but the excluded one, every subset equally likely; -1 behind."""
     codes, searches = visited
@@ -68,14 +68,14 @@ def _draw_visited(visited: tuple[Ints, Ints], excluded: Ints, uniforms: NDArray[
         out[s, count:] = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _has(codes: Ints, code: int) -> bool:
     """Whether a code is among rising ones."""
     place = np.searchsorted(codes, code)
     return bool(place < len(codes) and codes[place] == code)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _log_rates(
     visited: tuple[Ints, Ints], excluded: Ints, codes: Ints, from_level: NDArray[np.float64], budget: tuple[float, float], out: Floats
 ) -> None:

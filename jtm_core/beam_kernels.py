@@ -48,7 +48,7 @@ class Found(NamedTuple):
     """(S, A, beam_width) codes kept per level, ascending, -1 behind; (S, 0, 0) keeps no record."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _expand(codes: Ints, is_used: NDArray[np.bool_], out: Ints) -> int:
     """Used children of ``codes``, ascending; returns how many there are."""
     count = 0
@@ -63,14 +63,14 @@ def _expand(codes: Ints, is_used: NDArray[np.bool_], out: Ints) -> int:
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _note_kept(codes: Ints, out: Ints) -> None:
     """Write down what a level kept."""
     out[: len(codes)] = codes
     out[len(codes) :] = -1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: Buffers, found: Found) -> None:
     """Beam search for users, one after the other (JTM, section 2.1; TDM, algorithm 1).
 
@@ -112,7 +112,7 @@ def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: 
             _note_kept(codes[:kept], found.kept[s, num_levels - 1])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers: Buffers, best: Best, found: Found) -> None:
     """Score all leaves for users, and keep the best of each as they come.
 

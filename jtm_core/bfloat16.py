@@ -128,7 +128,7 @@ def pack_head(weights: HeadWeights) -> PackedHead:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def dot_bfloat16(left: Bfloats, right: Bfloats, out: Floats) -> None:
     """``out[:] = left @ right`` for nopython code, summed in float32; nothing is checked.
 
@@ -143,7 +143,7 @@ def dot_bfloat16(left: Bfloats, right: Bfloats, out: Floats) -> None:
     product_by_blocks(left, right, out, (right.shape[0], 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def dot_pairs(left: Bfloats, right: Bfloats, out: Floats) -> None:
     """``out[:] = left.T @ right`` over rows that lie in pairs, as weight gradients need it; nothing is checked.
 
@@ -172,7 +172,7 @@ def _gather_with_products(halves: Halves, users: Index, nodes: Index, parameters
         activate_product_row(halves.users, halves.nodes, parameters, out, (np.intp(users[i]), np.intp(nodes[i]), i))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def tile_buffers(head: PackedHead) -> TileBuffers:
     """Buffers for :func:`head_tile`, zeroed; one set for each thread."""
     depth, second, third = 2 * len(head.matrix_2), len(head.bias_2), len(head.bias_3)
@@ -180,7 +180,7 @@ def tile_buffers(head: PackedHead) -> TileBuffers:
     return TileBuffers(np.zeros((TILE_ROWS, depth), np.uint16), sums_2, np.zeros((TILE_ROWS, second), np.uint16), sums_3)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def head_tile(head: PackedHead, buffers: TileBuffers, out: Floats) -> None:
     """Logits of the ``len(out)`` first rows of ``buffers.first``, at most :data:`TILE_ROWS`."""
     n, first, sums_2, second, sums_3 = len(out), buffers.first, buffers.sums_2, buffers.second, buffers.sums_3
@@ -194,7 +194,7 @@ def head_tile(head: PackedHead, buffers: TileBuffers, out: Floats) -> None:
         out[i] = output_row(sums_3, bias_3, slope_3, vector_4, i) + bias_4[0]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _score(halves: Halves, users: Index, nodes: Index, head: PackedHead, matches: Matches, out: Floats) -> None:
     buffers = tile_buffers(head)
     for start in range(0, len(users), TILE_ROWS):

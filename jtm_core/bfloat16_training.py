@@ -30,19 +30,19 @@ from jtm_core.vector_backward import BACK_LANES, activate_columns, back_columns,
 from jtm_core.vector_code import LANES
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _activate(values: Floats, bias: Floats, slopes: Floats, outs: tuple[Bfloats, Bfloats], rows: int) -> None:
     for column in range(0, values.shape[1], LANES):
         activate_columns((values, bias, slopes), outs, ((rows + 1) // 2, column))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _back(values: Floats, slopes: Floats, gradient: Floats, outs: tuple[Bfloats, Bfloats], sums: tuple[Floats, Floats], rows: int) -> None:
     for column in range(0, values.shape[1], LANES):
         back_columns_rounded((values, slopes, gradient), outs, sums, ((rows + 1) // 2, column))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _both_layouts(width: int) -> tuple[Bfloats, Bfloats]:
     return np.zeros((TILE_ROWS, width), np.uint16), np.zeros((TILE_ROWS // 2, width, 2), np.uint16)
 

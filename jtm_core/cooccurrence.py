@@ -117,7 +117,7 @@ def cap_for(totals: Ints, maximum_entries: int) -> int:
     return low
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _count_neighbours(values: Ints, offsets: Ints, totals: Ints) -> None:
     for user in range(len(offsets) - 1):
         for place in range(offsets[user], offsets[user + 1]):
@@ -152,7 +152,7 @@ def _even_edges(starts: Ints, num_chunks: int) -> Ints:
     return np.unique(np.append(edges, 0))
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _visit_neighbours(
     flat: tuple[Ints, Ints], rows: tuple[int, int], thinning: Thinning, places: Ints, neighbours: NDArray[np.int32]
 ) -> None:
@@ -170,7 +170,7 @@ def _visit_neighbours(
                         _note(other, item, rows, places, neighbours)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _note(item: int, other: int, rows: tuple[int, int], places: Ints, neighbours: NDArray[np.int32]) -> None:
     if rows[0] <= item < rows[1]:
         if len(neighbours):
@@ -178,7 +178,7 @@ def _note(item: int, other: int, rows: tuple[int, int], places: Ints, neighbours
         places[item] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _chance(number: int, seed: int) -> float:
     """A number in [0, 1) that depends on its arguments alone (splitmix64)."""
     mixed = np.uint64(seed) + np.uint64(number) * np.uint64(0x9E3779B97F4A7C15)
@@ -187,7 +187,7 @@ def _chance(number: int, seed: int) -> float:
     return (mixed ^ (mixed >> np.uint64(31))) / 2.0**64
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _weigh_rows(
     rows: tuple[int, int], thinning: Thinning, starts: Ints, columns: NDArray[np.int32], out: tuple[Ints, NDArray[np.float64]]
 ) -> None:

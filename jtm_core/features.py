@@ -196,7 +196,7 @@ def disordered(histories: Ragged, noise: float, rng: np.random.Generator) -> Rag
     return Ragged(values, histories.offsets)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _slip(values: Ints, offsets: Ints, noise: float, draws: NDArray[np.float32], out: Ints) -> None:
     for row in range(len(offsets) - 1):
         first, length = offsets[row], offsets[row + 1] - offsets[row]

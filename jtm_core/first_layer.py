@@ -70,7 +70,7 @@ def _activate_row_code(users: Any, nodes: Any, slopes: Any, out: Any, place: Any
     return rounded if out.dtype == types.uint16 else same
 
 
-@numba.njit(inline="always")
+@numba.njit(fastmath=False, inline="always")
 def activate_product_row(users: Any, nodes: Any, parameters: Any, out: Any, place: Any) -> None:
     """As :func:`activate_row`, with the inner product of the factors; ``parameters``: ``slope_1`` and ``product_1`` of the head."""
     (slopes, weights), (user, node, row) = parameters, place
@@ -80,7 +80,7 @@ def activate_product_row(users: Any, nodes: Any, parameters: Any, out: Any, plac
         out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def activate_lifted_row(users: Any, nodes: Any, parameters: Any, out: Any, place: Any) -> None:
     """As :func:`activate_row` or :func:`activate_product_row`, for a pair with matches.
 
@@ -96,7 +96,7 @@ def activate_lifted_row(users: Any, nodes: Any, parameters: Any, out: Any, place
         out[row, j] = _stored(value if value > 0 else value * slopes[j], out)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def activate_matched_rows(halves: Any, pairs: Any, head: Any, matches: tuple[Matches, int], out: Any) -> None:
     """Activate those rows of a tile anew that have matches.
 
@@ -150,7 +150,7 @@ def _activate_products(rows: Ints, halves: Floats, user_half: Floats, head: Any,
         activate_product_row(user, halves, parameters, out, (0, rows[i], i))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def activate_kept(codes: Ints, halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """Activate the first layer of one user with some nodes whose halves are kept.
 
@@ -171,7 +171,7 @@ def activate_kept(codes: Ints, halves: Floats, user_half: Floats, head: Any, out
         _activate_rows(codes, halves, user_half, head.slope_1, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def activate_tile(halves: Floats, user_half: Floats, head: Any, out: Any) -> None:
     """Activate the first layer of one user with a tile of nodes' halves, all of them; otherwise as :func:`activate_kept`."""
     if len(head.product_1):
@@ -200,7 +200,7 @@ def _fill_product_rows(
         activate_product_row(users, nodes, parameters, first, (sample, rows[low + k], row + k))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def activate_sample(
     halves: tuple[Floats, Floats], rows: Ints, parameters: tuple[Floats, Floats], out: Any, place: tuple[int, int, int, int]
 ) -> None:

@@ -90,7 +90,7 @@ def _anchors(positions: Ints, categories: Ints, num_old: int) -> tuple[Ints, Int
     return new[has_anchor], positions[old_order[(first + spread)[has_anchor]]]
 
 
-@njit(cache=True)
+@njit(fastmath=False, cache=True)
 def _claim_nearest(anchors: Ints, is_free: NDArray[np.bool_]) -> Ints:
     """Take for each anchor in turn the nearest free leaf (the right one of two), and mark it as taken."""
     num_leaves = len(is_free)
@@ -108,7 +108,7 @@ def _claim_nearest(anchors: Ints, is_free: NDArray[np.bool_]) -> Ints:
     return claimed
 
 
-@njit(cache=True)
+@njit(fastmath=False, cache=True)
 def _find(links: Ints, place: int) -> int:
     """Follow links to the first place that links to itself, shortening the way for the next search."""
     while links[place] != place:

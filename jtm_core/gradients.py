@@ -149,7 +149,7 @@ def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: 
     return torch.cat(logits, dim=1).flatten()
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _number_rows(rows: Ints, seen: NDArray[np.bool_], numbers: NDArray[np.int32], touched: Ints) -> int:
     """Collect the distinct ``rows`` and clear ``seen`` again; returns how many there are."""
     count = 0
@@ -165,7 +165,7 @@ def _number_rows(rows: Ints, seen: NDArray[np.bool_], numbers: NDArray[np.int32]
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _add_rows(rows: Ints, gradient: Floats, numbers: NDArray[np.int32], out: Floats) -> None:
     for i in range(len(rows)):
         place = numbers[rows[i]]

@@ -49,13 +49,13 @@ def multiply_columns(typing_context: Any, left: Any, right: Any, place: Any) -> 
     return types.float32(left, right, place), code
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def lifted(half: np.float32, product: np.float32, weight: np.float32) -> np.float32:
     """A unit of the first layer before its activation, with its share of the inner product; the same bits wherever it is compiled into."""
     return np.float32(half + product * weight)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def multiply_factors(halves: tuple[Floats, Floats], users: Index, nodes: Index, num_units: int, out: Floats) -> None:
     """Inner products of rows' factors.
 
@@ -73,7 +73,7 @@ def multiply_factors(halves: tuple[Floats, Floats], users: Index, nodes: Index, 
         out[i] = multiply_columns(halves[0], halves[1], (np.intp(users[i]), np.intp(nodes[i]), num_units))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def add_products(products: Floats, weights: Floats, first: Floats, rows: int) -> None:
     """Add each row's inner product to the units of the first layer; ``weights`` are the product layer's: float32 (H,)."""
     for i in range(rows):

@@ -25,7 +25,7 @@ _ROW_4, _ROW_3, _ROW_2, _ROW_1 = make_block(1, 4), make_block(1, 3), make_block(
 _Place = tuple[int, int, int, int]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def dot_rows(left: Floats, right: Floats, out: Floats) -> None:
     """``out[:] = left @ right`` for nopython code; other types do not compile, sizes are not checked.
 
@@ -43,7 +43,7 @@ def dot_rows(left: Floats, right: Floats, out: Floats) -> None:
         _product_of_few_columns(left, right, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def dot_transposed(left: Floats, right: Floats, out: Floats) -> None:
     """``out[:] = left.T @ right``, as weight gradients need it, for nopython code: float32 (N, K), (N, J), (K, J); as :func:`dot_rows`."""
     if out.shape[1] >= LANES:
@@ -52,7 +52,7 @@ def dot_transposed(left: Floats, right: Floats, out: Floats) -> None:
         _product_of_few_columns(left.T, right, out)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def product_by_blocks(left: Any, right: Any, out: Floats, strides: tuple[int, int]) -> None:
     """All blocks of a product of at least 16 columns; the last ones overlap those before, single rows are left only below a block's size.
 
@@ -78,7 +78,7 @@ def product_by_blocks(left: Any, right: Any, out: Floats, strides: tuple[int, in
                     _block(left, right, out, (min(row, num_rows - size), first, strides[0], strides[1]), vectors)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _block(left: Any, right: Any, out: Floats, place: _Place, vectors: int) -> None:
     """As many rows as keep the registers busy with so many vectors."""
     if not _IS_WIDE:
@@ -93,7 +93,7 @@ def _block(left: Any, right: Any, out: Floats, place: _Place, vectors: int) -> N
         _BLOCK_8_1(left, right, out, place)
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _row(left: Any, right: Any, out: Floats, place: _Place, vectors: int) -> None:
     if vectors == 4:
         _ROW_4(left, right, out, place)
@@ -105,7 +105,7 @@ def _row(left: Any, right: Any, out: Floats, place: _Place, vectors: int) -> Non
         _ROW_1(left, right, out, place)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _product_of_few_columns(left: Floats, right: Floats, out: Floats) -> None:
     out[:] = 0
     for i in range(len(out)):

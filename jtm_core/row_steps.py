@@ -56,7 +56,7 @@ def step_sizes(rate: float, num_steps: int) -> tuple[np.float32, np.float32]:
     return np.float32(rate / (1 - FIRST_DECAY**num_steps)), np.float32(1 / (1 - SECOND_DECAY**num_steps))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def adam_move(moments: Floats, place: tuple[int, int], gradient: np.float32, sizes: tuple[np.float32, np.float32]) -> np.float32:
     """Renew both moments of one number, place: (row, column); returns what is to be taken off its value."""
     row, d = place
@@ -67,7 +67,7 @@ def adam_move(moments: Floats, place: tuple[int, int], gradient: np.float32, siz
     return taken
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _update_rows(values: Floats, moments: Floats, rows: Ints, gradients: Floats, sizes: tuple[np.float32, np.float32]) -> None:
     """A step of Adam for some rows of the table: values (rows, D), moments (rows, 2, D), both in place."""
     for i in range(len(rows)):

@@ -51,7 +51,7 @@ def negatives_per_level(total: int, num_used: list[int]) -> list[int]:
     return [int(count) for count in counts]
 
 
-@numba.njit(cache=True)
+@numba.njit(fastmath=False, cache=True)
 def _floyd(uniforms: NDArray[np.float64], size: int, out: Ints) -> None:
     """Fill each row of ``out`` with distinct numbers below ``size`` (Floyd's sampling)."""
     rows, count = out.shape

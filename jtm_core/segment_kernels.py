@@ -57,7 +57,7 @@ class NodeSide(NamedTuple):
     """(D, H + F)."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _make_node_halves(rows: Ints, table: Floats, weight: Floats, tile: Floats, halves: Floats) -> None:
     """Halves of nodes, gathered into the tile in turns."""
     for low in range(0, len(rows), GATHERED_ROWS):
@@ -139,7 +139,7 @@ def _score_layers_code(head: Any, layers: Any, logits: Any) -> Any:
     return packed if head.instance_class is PackedHead else plain
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     first, second, third = layers
     _, matrix_2, bias_2, slope_2, matrix_3, bias_3, slope_3, vector_4, bias_4, _, _ = head
@@ -151,7 +151,7 @@ def _score_plain(head: HeadWeights, layers: Layers, logits: Floats) -> None:
     _outputs(third[:rows], vector_4, bias_4, logits)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Tile:
     return Tile(
         head,
@@ -164,7 +164,7 @@ def _make_tile(head: HeadWeights | PackedHead, sums: NDArray[np.float64]) -> Til
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _add_tile(tile: Tile, count: int) -> None:
     """Add the log-probabilities of the first ``count`` rows to their sums; those behind only fill the last group up."""
     head, layers, logits, logarithms, powers, targets, sums = tile
@@ -175,7 +175,7 @@ def _add_tile(tile: Tile, count: int) -> None:
         sums[targets[i]] += logarithms[i]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _fill(
     halves: tuple[Floats, Floats],
     bounds: tuple[int, int, int, int],
@@ -208,7 +208,7 @@ def _fill(
     return filled
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def add_chunk(
     pieces: PieceRows, terms: Terms, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
 ) -> None:

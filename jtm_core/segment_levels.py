@@ -125,7 +125,7 @@ def history_shape(window_sizes: tuple[int, ...], samples: Samples) -> HistorySha
     return HistoryShape(from_end[first:], total / max(1, len(samples)), len(samples))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _history_lengths(starts: Ints, cuts: Ints, limit: int) -> tuple[int, int]:
     """Longest history and the sum of all, each cut to ``limit``."""
     longest, total = 0, 0

@@ -39,7 +39,7 @@ class SampleMatches(NamedTuple):
     lift: Floats
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def sample_matches(terms: Terms, position_of_item: Positions, num_nodes: int, weights: Floats) -> SampleMatches:
     """Scratch memory for samples scored with at most ``num_nodes``; ``weights`` (W, H) are the match layer's, perhaps none."""
     num_windows, num_units = weights.shape
@@ -54,7 +54,7 @@ def sample_matches(terms: Terms, position_of_item: Positions, num_nodes: int, we
     )
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _touch(place: int, window: int, matches: SampleMatches, count: int) -> int:
     """Count a behaviour under a node; returns how many nodes are touched."""
     for k in range(count):
@@ -66,7 +66,7 @@ def _touch(place: int, window: int, matches: SampleMatches, count: int) -> int:
     return count + 1
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def find_sample_matches(sample: int, positions: Ints, num_ordered: int, matches: SampleMatches) -> int:
     """Count a sample's behaviours under the nodes chosen; returns how many nodes are touched.
 
@@ -88,7 +88,7 @@ def find_sample_matches(sample: int, positions: Ints, num_ordered: int, matches:
     return count
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def activate_sample_matches(
     halves: tuple[Floats, Floats], rows: Ints, head: Any, found: tuple[SampleMatches, int], out: Any, place: tuple[int, int, int, int]
 ) -> None:
@@ -107,7 +107,7 @@ def activate_sample_matches(
             activate_lifted_row(halves[0], halves[1], parameters, out, (sample, rows[node], row + node - low))
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def forget_sample(matches: SampleMatches, count: int) -> None:
     """Clear the counts of the nodes touched."""
     for k in range(count):

@@ -148,7 +148,7 @@ def _pool_one(sample: int, users: UserSide, pooled: Floats) -> None:
         low = high
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
     """User halves as products of pooled windows, :data:`POOLED_ROWS` at a time."""
     firsts, sizes, weight, bias = pieces.firsts, pieces.sizes, users.weight, users.bias
@@ -168,7 +168,7 @@ def _pool(pieces: PieceRows, users: UserSide, halves: Floats) -> None:
             halves[row, j] += bias[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def make_user_halves(pieces: PieceRows, terms: Terms, users: UserSide) -> Floats:
     """Halves of all the pieces' samples in order: float32 (that many, H + F); the terms are read if vectors are projected."""
     num_samples = pieces.sizes.sum()

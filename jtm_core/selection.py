@@ -38,7 +38,7 @@ def make_best(num_users: int, room: int) -> Best:
     return Best(codes, logits, keys, np.zeros(num_users, dtype=np.int64), np.full(num_users, LOWEST_KEY))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def make_keys(logits: Floats, keys: Keys) -> None:
     """Integers that are ordered as the logits are; any bits, NaN too, give some place in one order."""
     bits = logits.view(np.int32)
@@ -46,7 +46,7 @@ def make_keys(logits: Floats, keys: Keys) -> None:
         keys[i] = bits[i] ^ ((bits[i] >> 31) & np.int32(0x7FFFFFFF))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _threshold(keys: Keys, count: int) -> int:
     """The ``count``-th largest key, by bisection: 32 passes that only compare and add, whatever the keys are."""
     low, high = -(1 << 31), (1 << 31) - 1
@@ -62,7 +62,7 @@ def _threshold(keys: Keys, count: int) -> int:
     return low
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def keep_best(codes: Ints, logits: Floats, keys: Keys, count: int) -> int:
     """Move the ``count`` best to the front, in the order they stand; of equals the first. Returns how many there are."""
     if len(codes) <= count:
@@ -81,7 +81,7 @@ def keep_best(codes: Ints, logits: Floats, keys: Keys, count: int) -> int:
     return kept
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def write_ranked(leaves: tuple[Ints, Floats, Keys, Ints], item_of_leaf: Ints, items_out: Ints, logits_out: Floats) -> int:
     """Sort leaves by logit, of equals the smaller code first, and write as many as there is room for; returns how many."""
     codes, logits, keys, order = leaves
@@ -98,7 +98,7 @@ def write_ranked(leaves: tuple[Ints, Floats, Keys, Ints], item_of_leaf: Ints, it
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def take_better(leaves: tuple[Ints, Floats, Keys], count: int, user: int, best: Best) -> None:
     """Add those leaves of a tile that may be among the ``count`` best of a user.
 

@@ -70,7 +70,7 @@ def _blocks(histories: Ragged, order: SampleOrder, minimum_history: int, horizon
         yield draw_samples(histories, order, low, min(low + _SAMPLES_PER_BLOCK, order.num_samples), minimum_history, horizon)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _put(targets: Ints, values: Ints, out: Ints, items: tuple[Ints, Ints, Ints, Ints]) -> None:
     """Put every value behind those of its target that came before, if it is one of the evenly spaced ones."""
     counts, limits, places, seen = items

@@ -37,7 +37,7 @@ _CHUNK_CODES = 4096
 """Codes that a thread takes at a time."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _by_level(codes: Ints, firsts: Ints, places: Places) -> tuple[Ints, Ints]:
     """The distinct codes, level by level, and where every level begins among them; ``places`` of them become 0."""
     height, num_given = len(firsts) - 2, 0
@@ -59,7 +59,7 @@ def _by_level(codes: Ints, firsts: Ints, places: Places) -> tuple[Ints, Ints]:
     return ordered, starts
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _with_ancestors(codes: Ints, firsts: Ints, top: int, places: Places, out: Ints) -> Ints:
     """Fill the end of ``out`` with the distinct codes and their ancestors down from level ``top``, level by level.
 
@@ -87,7 +87,7 @@ def _with_ancestors(codes: Ints, firsts: Ints, top: int, places: Places, out: In
     return starts
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _collect(sums: Floats, codes: Ints, places: Places, part: tuple[int, int]) -> None:
     """Add to the gradients of ``codes[part[0] : part[1]]`` those of their children."""
     for k in range(part[0], part[1]):
@@ -98,7 +98,7 @@ def _collect(sums: Floats, codes: Ints, places: Places, part: tuple[int, int]) -
                     sums[k, d] += sums[below, d]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _step(moments: Floats, sums: Floats, codes: Ints, sizes: tuple[np.float32, np.float32], part: tuple[int, int]) -> None:
     """A step of Adam for the offsets of ``codes[part[0] : part[1]]``."""
     for k in range(part[0], part[1]):
@@ -106,7 +106,7 @@ def _step(moments: Floats, sums: Floats, codes: Ints, sizes: tuple[np.float32, n
             moments[codes[k], 2, d] -= adam_move(moments, (codes[k], d), sums[k, d], sizes)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _add_up(values: Floats, moments: Floats, codes: Ints, row_of_code: Ints, has_parent: bool, part: tuple[int, int]) -> None:
     """Vectors of ``codes[part[0] : part[1]]`` from those of their parents, which are inner nodes, and their offsets."""
     for code in codes[part[0] : part[1]]:

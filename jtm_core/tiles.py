@@ -122,7 +122,7 @@ def _activate(values: Floats, shift: Floats, slopes: Floats, out: Floats, rows: 
             out[i, j] = value if value > 0 else value * slopes[j]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def _row_of(code: int, item_of_leaf: Ints, first_leaf: int) -> int:
     """Row of the table that holds a used node's vector."""
     return code if code < first_leaf else first_leaf + max(item_of_leaf[code - first_leaf], 0)
@@ -173,7 +173,7 @@ def _score_tile(head: HeadWeights, layers: Activations, out: Floats) -> None:
         out[i] = total
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def activate_matches(
     codes: Ints, halves: tuple[Floats, Floats, Ints], head: Any, histories: Histories, place: tuple[int, int], first: Any
 ) -> None:
@@ -202,7 +202,7 @@ def activate_matches(
         node += 1
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffers, steps: int) -> None:
     """Logits of one level's candidates, ``steps`` levels above the leaves, into the buffer."""
     nodes, head, logits, layers = scoring.nodes, scoring.head, buffers.logits, buffers.layers
@@ -242,7 +242,7 @@ def _pool(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats)
             total[d] *= scale
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def pool_users(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats) -> None:
     """Pool the windows of users on one level.
 
@@ -262,7 +262,7 @@ def pool_users(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Fl
         _pool(users, items, bounds[s], steps, out[s])
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def make_user_halves(users: UserTables, items: Ints, bounds: Ints, buffers: Buffers) -> None:
     """One user's halves on the last levels of the tree, top level first, into the buffer."""
     pooled, halves, weight, bias = buffers.pooled, buffers.user_halves, users.weight, users.bias

@@ -23,7 +23,7 @@ BIDS_PER_ITEM = 100
 """An auction stops after this many bids an item on average; who is left then takes the best open child."""
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def greedy_children(weights: Weights, capacities: Codes, old_children: Codes) -> Codes:
     """The paper's greedy assignment with rebalance (JTM, Algorithm 2, line 5), as public ports do it.
 
@@ -50,7 +50,7 @@ def greedy_children(weights: Weights, capacities: Codes, old_children: Codes) ->
     return children
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _best_child(row: Weights, is_open: NDArray[np.bool_], old_child: np.int64) -> int:
     """Open child of largest weight; of equal ones the old child, then the lowest."""
     best = -1
@@ -60,7 +60,7 @@ def _best_child(row: Weights, is_open: NDArray[np.bool_], old_child: np.int64) -
     return best
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _keepers_first(weights: Weights, members: Codes, old_children: Codes, child: np.int64) -> Codes:
     """Members of a child in the order it keeps them: those of old before newcomers, then the heavier, then the lower id."""
     losses = np.empty(len(members))
@@ -76,7 +76,7 @@ def _keepers_first(weights: Weights, members: Codes, old_children: Codes, child:
     return ordered
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def auction_children(weights: Weights, capacities: Codes, old_children: Codes, precision: float) -> Codes:
     """Assign by regret: an overfull child lets go whom it costs least to sit elsewhere, at prices that rise with demand.
 
@@ -116,7 +116,7 @@ def auction_children(weights: Weights, capacities: Codes, old_children: Codes, p
     return children
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _stakes(weights: Weights, capacities: Codes) -> Weights:
     """What every item stands to lose: best weight minus mean weight over usable children; 0 if all are equal."""
     stakes = np.zeros(len(weights))
@@ -131,7 +131,7 @@ def _stakes(weights: Weights, capacities: Codes) -> Weights:
     return stakes
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _bid(row: Weights, prices: Weights, old_child: int) -> tuple[int, float]:
     """Child of largest weight minus price, and the price that would make the second best as good."""
     child, first, second = -1, -np.inf, -np.inf
@@ -144,7 +144,7 @@ def _bid(row: Weights, prices: Weights, old_child: int) -> tuple[int, float]:
     return child, prices[child] + (first - second if second > -np.inf else 0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _push(bids: Weights, bidders: Codes, size: int, bid: float, bidder: int) -> None:
     """Put a bid into the last place of a heap of ``size`` and let it rise."""
     place = size - 1
@@ -155,7 +155,7 @@ def _push(bids: Weights, bidders: Codes, size: int, bid: float, bidder: int) -> 
     bids[place], bidders[place] = bid, bidder
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _replace_lowest(bids: Weights, bidders: Codes, bid: float, bidder: int) -> None:
     """Put a bid in the place of the lowest one of a full heap and let it sink."""
     size, place = len(bids), 0
@@ -170,7 +170,7 @@ def _replace_lowest(bids: Weights, bidders: Codes, bid: float, bidder: int) -> N
     bids[place], bidders[place] = bid, bidder
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _fill_holes(weights: Weights, room: Codes, old_children: Codes, stakes: Weights, children: Codes) -> None:
     """Seat who has no child yet: those with something to lose on their best open child, then the others, on their old one first."""
     for item in range(len(weights)):
@@ -188,7 +188,7 @@ def _fill_holes(weights: Weights, room: Codes, old_children: Codes, stakes: Weig
             room[children[item]] -= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def cancel_cycles(weights: Weights, capacities: Codes, children: Codes) -> Codes:
     """Turn any feasible assignment into an optimal one by moving items round cycles of children that gain.
 
@@ -214,7 +214,7 @@ def cancel_cycles(weights: Weights, capacities: Codes, children: Codes) -> Codes
     return children
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _largest_at_stake(weights: Weights, stakes: Weights) -> float:
     """Largest absolute weight of the items whose weights are not all equal."""
     largest = 0.0
@@ -225,7 +225,7 @@ def _largest_at_stake(weights: Weights, stakes: Weights) -> float:
     return largest
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _forget_moves(capacities: Codes, children: Codes, is_stale: NDArray[np.bool_], losses: Weights, movers: Codes) -> None:
     """Leave stale children with no move out but that of an empty place, which costs nothing."""
     room = capacities.copy()
@@ -238,7 +238,7 @@ def _forget_moves(capacities: Codes, children: Codes, is_stale: NDArray[np.bool_
                 losses[child, other] = 0.0 if room[child] > 0 and capacities[other] > 0 else np.inf
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _find_moves(weights: Weights, capacities: Codes, children: Codes, is_stale: NDArray[np.bool_], losses: Weights, movers: Codes) -> None:
     """Find what it costs at least to move an item from stale children to every other, and which item that is."""
     for item in range(len(children)):
@@ -250,7 +250,7 @@ def _find_moves(weights: Weights, capacities: Codes, children: Codes, is_stale: 
                     losses[own, other], movers[own, other] = row[own] - row[other], item
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _gaining_cycles(losses: Weights, smallest_gain: float) -> Codes:
     """Cycles of negative loss without a common child (Bellman-Ford): for each child on one its predecessor, else -1."""
     num_children = len(losses)
@@ -271,7 +271,7 @@ def _gaining_cycles(losses: Weights, smallest_gain: float) -> Codes:
     return previous
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _keep_cycles(previous: Codes) -> bool:
     """Set the successor of every node off a cycle to -1, if there is a cycle at all; tells whether there is."""
     num_nodes = len(previous)

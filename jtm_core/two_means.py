@@ -73,7 +73,7 @@ def _split_level(before: tuple[Vectors, Ints], after: tuple[Vectors, Ints], bord
     run_chunks(split_chunk, len(edges) - 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _split_nodes(before: tuple[Vectors, Ints], after: tuple[Vectors, Ints], borders: Ints, middles: Ints, lines: Floats) -> None:
     (rows, order), (new_rows, new_order) = before, after
     largest = (borders[1:] - borders[:-1]).max()
@@ -92,7 +92,7 @@ def _split_nodes(before: tuple[Vectors, Ints], after: tuple[Vectors, Ints], bord
             right, left = right + is_right[place - first], left + (not is_right[place - first])
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _two_means(rows: Vectors, num_left: int, line: Floats, room: tuple[Floats, Floats, NDArray[np.bool_]]) -> None:
     """Say in ``room[2]`` which of a node's rows belong to the right half, as ``num_left`` do not; ``line`` is overwritten."""
     scores, ranked, is_right = room
@@ -128,7 +128,7 @@ def _project(rows: Vectors, line: Floats, scores: Floats) -> None:
         scores[row] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _smallest(values: Floats, rank: int) -> float:
     """The value that sorting would put at place ``rank``, by Hoare's selection; the values change places.
 

@@ -268,7 +268,7 @@ def _prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(address), code
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(fastmath=False, cache=True, nogil=True, inline="always")
 def prefetch_row(start: int, row: int, size: int) -> None:
     """Ask for all cache lines of a row of ``size`` bytes of the table at the address ``start``."""
     for offset in range(0, size, 64):

@@ -44,7 +44,7 @@ class Matches(NamedTuple):
 NO_MATCHES = Matches(np.zeros(0, np.int64), NO_WEIGHTS)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bool:
     """A node's share of each window; whether it has any.
 
@@ -72,13 +72,13 @@ def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bo
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def share_of(count: int, size: int) -> np.float32:
     """``count`` of a window's ``size`` behaviours, perhaps none of none, as float32."""
     return np.float32(count) * (np.float32(1) / np.float32(max(size, 1)))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def make_lift(shares: Floats, weights: Floats, lift: Floats) -> None:
     """What a pair's matches add to the first layer: float32 (H,); ``weights`` are the match layer's: float32 (W, H)."""
     lift[:] = 0
@@ -88,7 +88,7 @@ def make_lift(shares: Floats, weights: Floats, lift: Floats) -> None:
                 lift[j] += shares[w] * weights[w, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def add_lifts(matches: Matches, low: int, weights: Floats, first: Floats) -> None:
     """Add the lifts of a tile's rows, which are those from ``low`` on, to the first layer's units (rows of the tile, H)."""
     lift = np.empty(weights.shape[1], np.float32)
@@ -112,7 +112,7 @@ def lifts_back(matches: Matches, low: int, upper: Floats, weight_gradient: Float
                     weight_gradient[w, j] += share * upper[row, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def _find(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, low: int) -> tuple[Ints, Floats]:
     """See :func:`find_matches`; rows are counted from ``low``."""
     rows, shares = np.empty(len(users), np.int64), np.empty((len(users), bounds.shape[1] - 1), np.float32)
@@ -169,7 +169,7 @@ class Histories(NamedTuple):
     """(H,)."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def empty_histories(num_users: int, weights: Floats, most_behaviours: int) -> Histories:
     """Room for some users, none for a network without ``weights`` of matches."""
     num_windows, num_units = weights.shape
@@ -184,7 +184,7 @@ def empty_histories(num_users: int, weights: Floats, most_behaviours: int) -> Hi
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histories, user: int) -> None:
     """Sort a user's behaviours by leaf; ``edges`` (W + 1,) are the windows' in the flat ``items``."""
     leaves, windows, count = histories.leaves[user], histories.windows[user], 0
@@ -200,14 +200,14 @@ def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histor
     histories.sizes[user] = count
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def first_behaviour(code: int, histories: Histories, place: tuple[int, int]) -> int:
     """The first of a user's sorted behaviours that lies under node ``code`` or to the right of it; ``place`` as for :func:`next_match`."""
     user, steps = place
     return int(np.searchsorted(histories.leaves[user, : histories.sizes[user]], ((code + 1) << steps) - 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
     """Find the next node that has matches, and fill in its shares.
 

@@ -114,7 +114,7 @@ class ItemCF:
         return lists
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _keep_distinct(values: Ints, offsets: Ints, longest: int, out: Index, ends: Ints) -> None:
     end = 0
     for row in range(len(offsets) - 1):
@@ -149,7 +149,7 @@ def _bm25_weights(items: Index, offsets: Ints, num_items: int) -> tuple[Floats, 
     return users, factors / np.sqrt(own.max(initial=1e-300))
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _transpose(items: Index, offsets: Ints, num_items: int) -> tuple[Index, Ints]:
     """Users of each item, ascending, and where each item's begin."""
     starts = np.zeros(num_items + 1, dtype=np.int64)
@@ -164,7 +164,7 @@ def _transpose(items: Index, offsets: Ints, num_items: int) -> tuple[Index, Ints
     return users, starts
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _best(items: Index, values: Floats, num_best: int) -> tuple[Index, Floats]:
     """Items of the ``num_best`` largest values, largest first, the lower id first among equals; and the values."""
     if len(values) > num_best:
@@ -177,7 +177,7 @@ def _best(items: Index, values: Floats, num_best: int) -> tuple[Index, Floats]:
     return items[order], values[order]
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _count_neighbours(
     lists: tuple[Index, Ints, Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int, lengths: Ints
 ) -> tuple[Index, Floats]:
@@ -224,7 +224,7 @@ def _neighbours(
     return parts
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=False, cache=True, nogil=True)
 def _list_best(
     neighbours: Index, similarities: Floats, starts: Ints, seen: tuple[Ints, Ints], banned: tuple[Ints, Ints], lists: Ints
 ) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jtm_core import window_matches
-from jtm_core.window_matches import find_matches
+from jtm_core.window_matches import Matches, add_lifts, find_matches, make_lift
 
 
 def test_a_share_is_of_the_window_and_not_of_all_behaviours() -> None:
@@ -17,6 +17,21 @@ def test_a_share_is_of_the_window_and_not_of_all_behaviours() -> None:
     part = found.part(2, 4)
     assert part.rows.tolist() == [0, 1]
     assert part.shares.tolist() == found.shares[1:].tolist()
+
+
+def test_lifts_are_sums_in_the_windows_order_rounded_after_each_step() -> None:
+    """No product is fused with the addition behind it, whoever has the code compiled."""
+    rng = np.random.default_rng(0)
+    shares, weights = rng.random((50, 6), dtype=np.float32), rng.standard_normal((6, 40), dtype=np.float32)
+    expected = np.zeros((50, 40), dtype=np.float32)
+    for window in range(6):
+        expected += shares[:, window, None] * weights[window]
+    lifts, first = np.empty_like(expected), np.ones_like(expected)
+    for pair in range(50):
+        make_lift(shares[pair], weights, lifts[pair])
+    add_lifts(Matches(np.arange(50), shares), 0, weights, first)
+    np.testing.assert_array_equal(lifts, expected)
+    np.testing.assert_array_equal(first, 1 + expected)
 
 
 @settings(max_examples=40, deadline=None)
