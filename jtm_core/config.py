@@ -107,7 +107,7 @@ class ModelConfig:
 
     features: Literal["hierarchical", "flat"] = "hierarchical"
     """``hierarchical``: behaviours become their ancestors on the level (JTM, section 2.3); ``flat``: they stay items (TDM, JTM-J)."""
-    window_sizes: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (20, 20, 10, 10, 2, 2, 2, 1, 1, 1)
+    window_sizes: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (400, 100, 40, 20, 10, 4, 2, 1, 1, 1)
     """Behaviours per time window, oldest window first; their sum is the history's length."""
     embedding_width: PositiveInt = 24
     """Width of node and item vectors."""
@@ -118,7 +118,7 @@ class ModelConfig:
     inner_product: bool = True
     """Give the first layer the inner product of a linear map of the windows with the node's vector as well (the paper has none)."""
     window_matches: bool = True
-    """Give it each window's share of behaviours under the node too, so that it knows again what a user had (the paper has none)."""
+    """Tell it how much of each window lies under the node too, so that it knows again what a user had (the paper has none)."""
 
     def __post_init__(self) -> None:
         _require(min(self.window_sizes, default=0) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more")

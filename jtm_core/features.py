@@ -1,6 +1,6 @@
 """What the network sees of a user: the last behaviours before a cut, in time windows.
 
-The last 69 behaviours lie in 10 windows, oldest first (JTM, section 4.1; sizes in :class:`~jtm_core.config.ModelConfig`).
+The last behaviours lie in windows, oldest first (the last 69 in 10 in JTM, section 4.1; sizes in :class:`~jtm_core.config.ModelConfig`).
 Windows are contiguous in time, so a window is a pair of positions in the flat history array and the features of all
 positions of a user are differences of one prefix sum.
 
@@ -42,28 +42,41 @@ def window_bounds(starts: Ints, cuts: Ints, window_sizes: tuple[int, ...]) -> In
     return bounds
 
 
-def last_positions(bounds: Ints, length: int) -> tuple[Ints, NDArray[np.bool_]]:
-    """Where the last behaviours of each sample stand, right-aligned, and whether there are as many.
+def last_positions(bounds: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Where the behaviours in the windows of each sample stand, right-aligned, and whether there are as many.
 
     Parameters
     ----------
     bounds : int64 array (S, W + 1)
         Of windows, see :func:`window_bounds`.
-    length : int
-        Behaviours looked back on.
 
     Returns
     -------
-    int64 array (S, length), bool array (S, length)
-        0 or somebody else's position where there is no behaviour.
+    int64 array (S, T), bool array (S, T)
+        T is what the sample with the most has, at least 1; 0 or somebody else's position where there is no behaviour.
 
     Examples
     --------
-    >>> last_positions(np.array([[0, 1, 2]]), 3)
-    (array([[0, 0, 1]]), array([[False,  True,  True]]))
+    >>> last_positions(np.array([[0, 1, 3], [3, 3, 4]]))
+    (array([[0, 1, 2],
+           [1, 2, 3]]), array([[ True,  True,  True],
+           [False, False,  True]]))
     """
+    length = int((bounds[:, -1] - bounds[:, 0]).max(initial=1))
     positions = bounds[:, -1:] - length + np.arange(length)
     return np.maximum(positions, 0), positions >= bounds[:, :1]
+
+
+def last_sizes(window_sizes: tuple[int, ...], length: int) -> list[int]:
+    """How many of just the last ``length`` behaviours lie in each window.
+
+    Examples
+    --------
+    >>> last_sizes((20, 10, 1), 7), last_sizes((20, 10, 1), 31)
+    ([0, 6, 1], [20, 10, 1])
+    """
+    later = np.cumsum((0, *window_sizes[:0:-1]))[::-1]
+    return [int(size) for size in np.clip(length - later, 0, window_sizes)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def activate_matched_rows(halves: Any, pairs: Any, head: Any, matches: tuple[Mat
     lift = np.empty(len(head.slope_1), np.float32)
     for k in range(np.searchsorted(found.rows, start), np.searchsorted(found.rows, start + len(users))):
         row = found.rows[k] - start
-        make_lift(found.shares[k], head.match_1, lift)
+        make_lift(found.inputs[k], head.match_1, lift)
         place = np.intp(users[row]), np.intp(nodes[row]), row
         activate_lifted_row(halves[0], halves[1], (head.slope_1, head.product_1, lift), out, place)
 

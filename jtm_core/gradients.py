@@ -126,25 +126,28 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        index, present = last_positions(batch.bounds, network.config.history_length)
+        index, present = last_positions(batch.bounds)
         samples, levels = batch.rows.users % batch.num_samples, batch.rows.users // batch.num_samples
         lifted, own = batch.behaviours[levels[:, None], index[samples]], batch.nodes[batch.rows.nodes][:, None]
-        behaviours, is_there, nodes_R1 = (torch.from_numpy(array).to(device) for array in (lifted, present[samples], own))
-        matches = window_matches(behaviours, is_there, nodes_R1, network.config.window_sizes)[:, 0]
+        arrays = lifted, present[samples], own, (levels == batch.num_levels - 1)[:, None]
+        behaviours, is_there, nodes_R1, leaves_R1 = (torch.from_numpy(array).to(device) for array in arrays)
+        matches = window_matches(behaviours, is_there, nodes_R1, network.config.window_sizes, leaves_R1)[:, 0]
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
     """Logits of all rows by the slow path, level by level; rows lie sample by sample, alike for all of them."""
     device, sizes = nodes_VD.device, network.config.window_sizes
-    index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds, network.config.history_length))
+    index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
     behaviour_rows, node_rows = (torch.from_numpy(np.ascontiguousarray(rows)).to(device) for rows in (batch.behaviours, batch.nodes))
     logits = []
     for level in range(batch.num_levels):
         own = nodes[:, levels[0] == level]
-        matches = window_matches(behaviour_rows[level][index], present, node_rows[own], sizes) if network.config.window_matches else None
+        are_leaves, matches = torch.tensor(level == batch.num_levels - 1, device=device), None
+        if network.config.window_matches:
+            matches = window_matches(behaviour_rows[level][index], present, node_rows[own], sizes, are_leaves)
         logits.append(attended_scores(network, embedding(index, behaviours_LTD[level]), present, embedding(own, nodes_VD), matches))
     return torch.cat(logits, dim=1).flatten()
 
@@ -192,7 +195,8 @@ class FusedGradients:
         node_vectors = vectors[batch.nodes]
         rows = batch.rows
         if network.config.window_matches:
-            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, rows.users, batch.nodes[rows.nodes]))
+            leaves = len(batch.behaviours) - 1
+            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, rows.users, batch.nodes[rows.nodes], leaves))
         head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))

@@ -12,13 +12,13 @@ With ``inner_product`` the first layer has one input more, the inner product of 
 and the node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020). A half holds its
 factor behind its share of the first layer.
 
-With ``window_matches`` it has W inputs more, a pair's :mod:`jtm_core.window_matches`.
+With ``window_matches`` it has 2 W inputs more, a pair's :mod:`jtm_core.window_matches`.
 
 With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
 node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
 
 Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H units of the first hidden layer,
-F columns of factors: D with an inner product, else 0.
+F columns of factors: D with an inner product, else 0, M inputs of matches: 2 W with them.
 """
 
 from typing import cast
@@ -31,6 +31,7 @@ from torch.nn.functional import prelu
 from jtm_core.behaviours import Ints
 from jtm_core.codes import ancestors_up, first_code
 from jtm_core.config import ModelConfig
+from jtm_core.features import last_sizes
 from jtm_core.tree import TreeIndex
 
 ATTENTION_WIDTH = 36
@@ -68,7 +69,7 @@ class JtmNetwork(nn.Module):
             self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
             self.attention_output = nn.Linear(ATTENTION_WIDTH, 1)
         if config.window_matches:
-            self.match_layer = nn.Linear(len(config.window_sizes), first, bias=False)
+            self.match_layer = nn.Linear(2 * len(config.window_sizes), first, bias=False)
 
     def user_half(self, pooled_SWD: Tensor) -> Tensor:
         """First layer's share of the user, bias included, and its factor: (..., W, D) -> (..., H + F)."""
@@ -82,7 +83,7 @@ class JtmNetwork(nn.Module):
         return torch.cat([half, node_D], dim=-1) if self.config.inner_product else half
 
     def logits(self, user_half: Tensor, node_half: Tensor, matches: Tensor | None = None) -> Tensor:
-        """From both halves, and the pairs' matches (..., W) if the network reads them, to the logit: (..., H + F) -> (...).
+        """From both halves, and the pairs' matches (..., M) if the network reads them, to the logit: (..., H + F) -> (...).
 
         Leading axes are those that both halves broadcast to.
         """
@@ -140,8 +141,8 @@ def behaviour_rows(tree: TreeIndex, items: Ints, level: int, features: str) -> I
     return ancestors_up(tree.leaf_of_item[items], tree.height - level)
 
 
-def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, window_sizes: tuple[int, ...]) -> Tensor:
-    """Share of each window's behaviours that have the node's row of the table: float32 (S, C, W).
+def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, window_sizes: tuple[int, ...], leaves_SC: Tensor) -> Tensor:
+    """Roots of the shares of each window's behaviours that are the node's row of the table, and the same of leaves: float32 (S, C, M).
 
     Parameters
     ----------
@@ -152,28 +153,32 @@ def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, 
     nodes_SC : int64 tensor
         Rows of the table of the candidate nodes.
     window_sizes : tuple of int
-        Sum T.
+        Sum at least T.
+    leaves_SC : bool tensor
+        Whether the nodes are leaves, of any shape that fits; zeros stand in the second half where not.
     """
     is_same = (behaviours_ST[:, None] == nodes_SC[:, :, None]) & present_ST[:, None]
-    sizes = list(window_sizes)
+    sizes = last_sizes(window_sizes, behaviours_ST.shape[1])
     windows = zip(torch.split(is_same, sizes, -1), torch.split(present_ST, sizes, -1), strict=True)
-    return torch.stack([same.sum(-1) / present.sum(-1).clamp(min=1)[:, None] for same, present in windows], dim=-1)
+    shares = torch.stack([same.sum(-1) / present.sum(-1).clamp(min=1)[:, None] for same, present in windows], dim=-1)
+    matches = shares.sqrt()
+    return torch.cat([matches, matches * leaves_SC[..., None]], dim=-1)
 
 
 def attended_scores(
-    network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor, matches_SCW: Tensor | None = None
+    network: JtmNetwork, behaviours_STD: Tensor, present_ST: Tensor, nodes_SCD: Tensor, matches_SCM: Tensor | None = None
 ) -> Tensor:
     """Logits of nodes with behaviours weighted by TDM's attention unit (plain windows without it): (S, C).
 
     Parameters
     ----------
     behaviours_STD : float tensor
-        Vectors of the last ``history_length`` behaviours, oldest first, right-aligned; anything where there is none.
+        Vectors of the last behaviours, oldest first, right-aligned; anything where there is none.
     present_ST : bool tensor
         Whether there is a behaviour.
     nodes_SCD : float tensor
         Vectors of the candidate nodes.
-    matches_SCW : float tensor, optional
+    matches_SCM : float tensor, optional
         :func:`window_matches`, for a network that reads them.
     """
     weights_SCT = present_ST[:, None, :].to(behaviours_STD.dtype)  # without attention one column serves all candidates of a user
@@ -184,9 +189,9 @@ def attended_scores(
         attention = network.attention_output(prelu(hidden, network.attention_slope)).view(own.shape[:-1])
         weights_SCT = weights_SCT * attention
     pooled = []
-    sizes = list(network.config.window_sizes)
+    sizes = last_sizes(network.config.window_sizes, behaviours_STD.shape[1])
     parts = torch.split(behaviours_STD, sizes, 1), torch.split(weights_SCT, sizes, 2), torch.split(present_ST, sizes, 1)
     for behaviours, weights, present in zip(*parts, strict=True):
         counts = present.sum(1).clamp(min=1)[:, None, None]
         pooled.append(torch.einsum("sct,std->scd", weights, behaviours) / counts)
-    return network.logits(network.user_half(torch.stack(pooled, dim=2)), network.node_half(nodes_SCD), matches_SCW)
+    return network.logits(network.user_half(torch.stack(pooled, dim=2)), network.node_half(nodes_SCD), matches_SCM)

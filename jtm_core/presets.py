@@ -9,7 +9,7 @@ def paper_config() -> JtmConfig:
     That a sample has five behaviours before its target is not in the paper but in TDM's open code (``min_seq_len`` 6, target included).
     """
     return JtmConfig(
-        model=ModelConfig(inner_product=False, window_matches=False),
+        model=ModelConfig(window_sizes=(20, 20, 10, 10, 2, 2, 2, 1, 1, 1), inner_product=False, window_matches=False),
         training=TrainingConfig(
             target="next_item",
             minimum_history=5,

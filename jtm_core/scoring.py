@@ -61,8 +61,8 @@ def sample_windows(items: Ints, samples: Samples, window_sizes: tuple[int, ...])
 
 
 def last_rows(windows: Windows, tree: TreeIndex, level: int, config: ModelConfig) -> tuple[Ints, NDArray[np.bool_]]:
-    """Rows of the table of each user's last behaviours on a level, int64 (S, history length), right-aligned, and whether there is one."""
-    positions, present = last_positions(windows.bounds, config.history_length)
+    """Rows of the table of each user's last behaviours on a level, int64 (S, T), right-aligned, and whether there is one."""
+    positions, present = last_positions(windows.bounds)
     items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
     return behaviour_rows(tree, items[positions], level, config.features), present
 
@@ -202,10 +202,11 @@ class FusedScorer:
         if not config.window_matches:
             return NO_MATCHES
         behaviours, _ = last_rows(windows, self.tree, level, config)
-        ends = np.arange(1, len(windows) + 1)[:, None] * config.history_length
+        ends = np.arange(1, len(windows) + 1)[:, None] * behaviours.shape[1]
         users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
         nodes = self._table_rows(level, np.maximum(codes.ravel(), first_code(level)))
-        return find_matches(behaviours.reshape(1, -1), windows.bounds - windows.bounds[:, -1:] + ends, users, nodes)
+        bounds, leaf_level = windows.bounds - windows.bounds[:, -1:] + ends, 0 if level == self.tree.height else -1
+        return find_matches(behaviours.reshape(1, -1), bounds, users, nodes, leaf_level)
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)
@@ -275,20 +276,21 @@ class TorchScorer:
     def score_level(self, windows: Windows, level: int, codes: Ints) -> Floats:
         """See :meth:`Scorer.score_level`."""
         config, vectors = self.network.config, self.network.vectors
-        length, first = config.history_length, first_code(level)
         behaviours, present = last_rows(windows, self.tree, level, config)
+        length, first = behaviours.shape[1], first_code(level)
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
         if level == self.tree.height:
             nodes = first + np.maximum(self._leaf_items[nodes - first], 0)
         scores = np.empty(nodes.shape, dtype=np.float32)
         looks_back = config.attention or config.window_matches
+        are_leaves = torch.tensor(level == self.tree.height, device=vectors.device)
         step = max(1, (1 << 18) // max(1, nodes.shape[1] * (length if looks_back else 1)))
         for low in range(0, len(windows), step):
             part = slice(low, low + step)
-            inputs = [torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, present, nodes)]
-            matches = window_matches(inputs[0], inputs[1], inputs[2], config.window_sizes) if config.window_matches else None
-            logits = attended_scores(self.network, vectors[inputs[0]], inputs[1], self._node_vectors[inputs[2]], matches)
+            rows, there, own = (torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, present, nodes))
+            matches = window_matches(rows, there, own, config.window_sizes, are_leaves) if config.window_matches else None
+            logits = attended_scores(self.network, vectors[rows], there, self._node_vectors[own], matches)
             scores[part] = logits.cpu().numpy()
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores

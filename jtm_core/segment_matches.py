@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jtm_core.first_layer import activate_lifted_row
 from jtm_core.segment_users import Positions, Terms
-from jtm_core.window_matches import make_lift
+from jtm_core.window_matches import fill_inputs, make_lift
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -32,25 +32,32 @@ class SampleMatches(NamedTuple):
     counts: Floats
     """(C or more, W): behaviours under each node chosen; 0 but for the nodes touched."""
     factors: Floats
-    """(W,): 1 / behaviours in the window."""
+    """(W,): :func:`jtm_core.window_matches.factor_of` each window."""
     touched: Ints
     """(C or more,): places of the nodes that match."""
-    shares: Floats
+    inputs: Floats
+    """(2 * W,): of the pair at hand."""
     lift: Floats
+    is_leaf: bool
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def sample_matches(terms: Terms, position_of_item: Positions, num_nodes: int, weights: Floats) -> SampleMatches:
-    """Scratch memory for samples scored with at most ``num_nodes``; ``weights`` (W, H) are the match layer's, perhaps none."""
-    num_windows, num_units = weights.shape
+def sample_matches(terms: Terms, nodes: tuple[Positions, bool], num_nodes: int, weights: Floats) -> SampleMatches:
+    """Scratch memory for samples scored with at most ``num_nodes``.
+
+    ``nodes`` are the positions of items and whether the nodes are leaves; ``weights`` (2 * W, H) the match layer's, perhaps none.
+    """
+    (position_of_item, is_leaf), (num_inputs, num_units) = nodes, weights.shape
+    num_windows = num_inputs // 2
     return SampleMatches(
         terms,
-        position_of_item if num_windows else position_of_item[:0],
+        position_of_item if num_inputs else position_of_item[:0],
         np.zeros((num_nodes, num_windows), np.float32),
         np.zeros(num_windows, np.float32),
         np.zeros(num_nodes, np.int64),
-        np.zeros(num_windows, np.float32),
+        np.zeros(num_inputs, np.float32),
         np.zeros(num_units, np.float32),
+        is_leaf,
     )
 
 
@@ -100,9 +107,8 @@ def activate_sample_matches(
     for k in range(count):
         node = matches.touched[k]
         if low <= node < low + num_nodes:
-            for w in range(len(matches.shares)):
-                matches.shares[w] = matches.counts[node, w] * matches.factors[w]
-            make_lift(matches.shares, head.match_1, matches.lift)
+            fill_inputs(matches.counts[node], matches.factors, matches.is_leaf, matches.inputs)
+            make_lift(matches.inputs, head.match_1, matches.lift)
             parameters = head.slope_1, head.product_1, matches.lift
             activate_lifted_row(halves[0], halves[1], parameters, out, (sample, rows[node], row + node - low))
 

@@ -32,9 +32,9 @@ from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
-from jtm_core.window_matches import NO_WEIGHTS
 
 Sums = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 CHUNK_SAMPLES = 1024
 """Samples that a thread takes at a time, about."""
@@ -113,8 +113,8 @@ class FusedPass:
         self._problem, self._work = problem, work
         self._reads_matches = problem.network.config.window_matches
         head = head_weights(problem.network)
-        weights = head.match_1[len(head.match_1) - (len(problem.shape.window_ends) - 1) :] if self._reads_matches else NO_WEIGHTS
-        head = head._replace(match_1=weights)
+        if self._reads_matches:
+            head = head._replace(match_1=_last_windows(head.match_1, len(problem.shape.window_ends) - 1))
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._halves = half_weights(problem.network)
         self._vectors = problem.network.vectors.detach().numpy()
@@ -199,7 +199,7 @@ class FusedPass:
         first_own = first_item if level == tree.height else first_code(level)
         own_table = self._vectors[first_own:] if is_weighed else table
         position_of_item = matched.astype(np.int32) if self._reads_matches else NO_POSITIONS
-        return NodeSide(table, rows, columns, used, position_of_item, own_table, self._halves.nodes)
+        return NodeSide(table, rows, columns, used, position_of_item, level == tree.height, own_table, self._halves.nodes)
 
     def _piece_rows(self, pieces: Pieces, level: int) -> PieceRows:
         """Which nodes every piece is scored with."""
@@ -215,6 +215,12 @@ class FusedPass:
         firsts, lasts = (np.searchsorted(used, (parents + more) << (level - work.upper_level)) for more in (0, 1))
         scores_own = work.measures_old and not self._finds_own(level)
         return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1, own_positions)
+
+
+def _last_windows(weights: Floats, count: int) -> Floats:
+    """The match layer's weights by the inputs of the last ``count`` windows: float32 (2 * W, H) -> (2 * count, H)."""
+    own = weights.reshape(2, -1, weights.shape[1])
+    return np.ascontiguousarray(own[:, own.shape[1] - count :]).reshape(2 * count, -1)
 
 
 class ScorerPass:

@@ -197,7 +197,7 @@ def activate_matches(
         behaviour, node = next_match(codes, histories, place, (behaviour, node))
         if node < 0:
             break
-        make_lift(histories.shares, head.match_1, lift)
+        make_lift(histories.inputs, head.match_1, lift)
         activate_lifted_row(user_half, node_halves, (head.slope_1, head.product_1, lift), first, (0, rows[node], node))
         node += 1
 

@@ -1,11 +1,13 @@
 """Inputs of the first layer that say how much of each window lies under the node: its *matches*.
 
-The match of a node with a window is the share of the window's behaviours whose row of the table is the node's: those under it on inner
-levels, those of the item itself on the leaf level, and with flat features there alone. So a network knows again what a user had before,
-which vectors have to learn item by item. Few pairs have a match, and kernels touch no others.
+The match of a node with a window is the root of the share of the window's behaviours whose row of the table is the node's: those
+under it on inner levels, those of the item itself on the leaf level, and with flat features there alone. So a network knows again what a
+user had before, which vectors have to learn item by item. By the root one behaviour among hundreds is still heard. A pair has 2 W
+inputs: its matches, and the same once more if the node is a leaf, where a match says more than high up in the tree, else zeros.
+Few pairs have a match, and kernels touch no others.
 
-A pair's *lift* is what its matches add to the units of the first layer. Whoever needs one calls :func:`make_lift`, so a pair has the same
-bits in training's rows, in a walk, in a scan and in tree learning.
+A pair's *lift* is what its matches add to the units of the first layer. Whoever needs one calls :func:`fill_inputs` and
+:func:`make_lift`, so a pair has the same bits in training's rows, in a walk, in a scan and in tree learning.
 
 Shape letters: R rows, M rows with a match, S samples, T behaviours, L levels, W windows, H units of the first layer.
 """
@@ -32,21 +34,21 @@ class Matches(NamedTuple):
 
     rows: Ints
     """(M,), ascending."""
-    shares: Floats
-    """(M, W)."""
+    inputs: Floats
+    """(M, 2 * W)."""
 
     def part(self, low: int, high: int) -> "Matches":
         """Those of the rows ``low .. high - 1``, which are counted from ``low``."""
         first, last = np.searchsorted(self.rows, (low, high))
-        return Matches(self.rows[first:last] - low, self.shares[first:last])
+        return Matches(self.rows[first:last] - low, self.inputs[first:last])
 
 
 NO_MATCHES = Matches(np.zeros(0, np.int64), NO_WEIGHTS)
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bool:
-    """A node's share of each window; whether it has any.
+def count_matches(behaviours: Ints, edges: Ints, row: int, counts: Floats) -> bool:
+    """How many of each window's behaviours are a node's; whether any is.
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bo
         Where windows begin and end among them.
     row : int
         The node's.
-    shares : float32 array (W,)
+    counts : float32 array (W,)
         Filled if there is a match.
     """
     total = 0
@@ -64,28 +66,38 @@ def count_matches(behaviours: Ints, edges: Ints, row: int, shares: Floats) -> bo
         total += behaviours[t] == row
     if total == 0:
         return False
-    for w in range(len(shares)):
+    for w in range(len(counts)):
         count = 0
         for t in range(edges[w], edges[w + 1]):
             count += behaviours[t] == row
-        shares[w] = share_of(count, edges[w + 1] - edges[w])
+        counts[w] = count
     return True
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def share_of(count: int, size: int) -> np.float32:
-    """``count`` of a window's ``size`` behaviours, perhaps none of none, as float32."""
-    return np.float32(count) * (np.float32(1) / np.float32(max(size, 1)))
+def factor_of(size: int) -> np.float32:
+    """What a count among a window's ``size`` behaviours, perhaps none, is multiplied with to be a share."""
+    return np.float32(1) / np.float32(max(size, 1))
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def make_lift(shares: Floats, weights: Floats, lift: Floats) -> None:
-    """What a pair's matches add to the first layer: float32 (H,); ``weights`` are the match layer's: float32 (W, H)."""
+def fill_inputs(counts: Floats, factors: Floats, is_leaf: bool, inputs: Floats) -> None:
+    """A pair's inputs (2 * W,) from the behaviours of each window that are the node's, and the windows' :func:`factor_of`: float32 (W,)."""
+    num_windows = len(counts)
+    for w in range(num_windows):
+        match = np.sqrt(counts[w] * factors[w])
+        inputs[w] = match
+        inputs[num_windows + w] = match if is_leaf else np.float32(0)
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def make_lift(inputs: Floats, weights: Floats, lift: Floats) -> None:
+    """What a pair's matches add to the first layer: float32 (H,); ``weights`` are the match layer's: float32 (2 * W, H)."""
     lift[:] = 0
-    for w in range(len(shares)):
-        if shares[w] > 0:
+    for k in range(len(inputs)):
+        if inputs[k] > 0:
             for j in range(len(lift)):
-                lift[j] += shares[w] * weights[w, j]
+                lift[j] += inputs[k] * weights[k, j]
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
@@ -94,7 +106,7 @@ def add_lifts(matches: Matches, low: int, weights: Floats, first: Floats) -> Non
     lift = np.empty(weights.shape[1], np.float32)
     begin, end = np.searchsorted(matches.rows, low), np.searchsorted(matches.rows, low + len(first))
     for k in range(begin, end):
-        make_lift(matches.shares[k], weights, lift)
+        make_lift(matches.inputs[k], weights, lift)
         for j in range(len(lift)):
             first[matches.rows[k] - low, j] += lift[j]
 
@@ -105,27 +117,32 @@ def lifts_back(matches: Matches, low: int, upper: Floats, weight_gradient: Float
     begin, end = np.searchsorted(matches.rows, low), np.searchsorted(matches.rows, low + len(upper))
     for k in range(begin, end):
         row = matches.rows[k] - low
-        for w in range(matches.shares.shape[1]):
-            share = matches.shares[k, w]
-            if share > 0:
+        for i in range(matches.inputs.shape[1]):
+            value = matches.inputs[k, i]
+            if value > 0:
                 for j in range(weight_gradient.shape[1]):
-                    weight_gradient[w, j] += share * upper[row, j]
+                    weight_gradient[i, j] += value * upper[row, j]
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def _find(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, low: int) -> tuple[Ints, Floats]:
-    """See :func:`find_matches`; rows are counted from ``low``."""
-    rows, shares = np.empty(len(users), np.int64), np.empty((len(users), bounds.shape[1] - 1), np.float32)
-    count, num_samples = 0, len(bounds)
+def _find(sides: tuple[Ints, Ints], users: Index, nodes: Ints, leaf_level: int, low: int) -> tuple[Ints, Floats]:
+    """See :func:`find_matches`; ``sides`` are behaviours and bounds, rows are counted from ``low``."""
+    behaviours, bounds = sides
+    num_samples, num_windows = len(bounds), bounds.shape[1] - 1
+    rows, inputs = np.empty(len(users), np.int64), np.empty((len(users), 2 * num_windows), np.float32)
+    counts, factors, count = np.empty(num_windows, np.float32), np.empty(num_windows, np.float32), 0
     for r in range(len(users)):
-        level, sample = users[r] // num_samples, users[r] % num_samples
-        if count_matches(behaviours[level], bounds[sample], nodes[r], shares[count]):
+        level, edges = users[r] // num_samples, bounds[users[r] % num_samples]
+        if count_matches(behaviours[level], edges, nodes[r], counts):
+            for w in range(num_windows):
+                factors[w] = factor_of(edges[w + 1] - edges[w])
+            fill_inputs(counts, factors, level == leaf_level, inputs[count])
             rows[count] = low + r
             count += 1
-    return rows[:count], shares[:count].copy()
+    return rows[:count], inputs[:count].copy()
 
 
-def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints) -> Matches:
+def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, leaf_level: int) -> Matches:
     """Look for the matches of pairs.
 
     Parameters
@@ -138,18 +155,20 @@ def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints) -> M
         ``level * S + sample`` of each pair.
     nodes : int64 array (R,)
         Row of the table of each pair's node.
+    leaf_level : int
+        Which of the L levels is that of the leaves; -1 if none is.
     """
-    behaviours = np.ascontiguousarray(behaviours)
+    sides = np.ascontiguousarray(behaviours), bounds
     lows = range(0, len(users), _ROWS_PER_PART)
-    found = [(NO_MATCHES.rows, np.zeros((0, bounds.shape[1] - 1), np.float32))] * max(1, len(lows))
+    found = [(NO_MATCHES.rows, np.zeros((0, 2 * (bounds.shape[1] - 1)), np.float32))] * max(1, len(lows))
 
     def find(part: int) -> None:
         low = lows[part]
         own = slice(low, low + _ROWS_PER_PART)
-        found[part] = _find(behaviours, bounds, users[own], nodes[own], low)
+        found[part] = _find(sides, users[own], nodes[own], leaf_level, low)
 
     run_chunks(find, len(lows))
-    return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([shares for _, shares in found]))
+    return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([inputs for _, inputs in found]))
 
 
 class Histories(NamedTuple):
@@ -161,10 +180,12 @@ class Histories(NamedTuple):
     """(S, most behaviours): codes of their items' leaves, ascending."""
     windows: Ints
     """(S, most behaviours): the window of each."""
-    window_sizes: Ints
-    """(S, W)."""
-    shares: Floats
+    factors: Floats
+    """(S, W): :func:`factor_of` each window."""
+    counts: Floats
     """(W,): of the pair at hand."""
+    inputs: Floats
+    """(2 * W,): of the pair at hand."""
     lift: Floats
     """(H,)."""
 
@@ -172,14 +193,15 @@ class Histories(NamedTuple):
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def empty_histories(num_users: int, weights: Floats, most_behaviours: int) -> Histories:
     """Room for some users, none for a network without ``weights`` of matches."""
-    num_windows, num_units = weights.shape
-    num_users, width = (num_users, most_behaviours) if num_windows else (0, 0)
+    num_inputs, num_units = weights.shape
+    num_users, width = (num_users, most_behaviours) if num_inputs else (0, 0)
     return Histories(
         np.zeros(num_users, np.int64),
         np.zeros((num_users, width), np.int64),
         np.zeros((num_users, width), np.int64),
-        np.zeros((num_users, num_windows), np.int64),
-        np.zeros(num_windows, np.float32),
+        np.zeros((num_users, num_inputs // 2), np.float32),
+        np.zeros(num_inputs // 2, np.float32),
+        np.zeros(num_inputs, np.float32),
         np.zeros(num_units, np.float32),
     )
 
@@ -189,7 +211,7 @@ def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histor
     """Sort a user's behaviours by leaf; ``edges`` (W + 1,) are the windows' in the flat ``items``."""
     leaves, windows, count = histories.leaves[user], histories.windows[user], 0
     for w in range(len(edges) - 1):
-        histories.window_sizes[user, w] = edges[w + 1] - edges[w]
+        histories.factors[user, w] = factor_of(edges[w + 1] - edges[w])
         for t in range(edges[w], edges[w + 1]):
             leaf, place = leaf_of_item[items[t]], count
             while place > 0 and leaves[place - 1] > leaf:
@@ -209,7 +231,7 @@ def first_behaviour(code: int, histories: Histories, place: tuple[int, int]) -> 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
-    """Find the next node that has matches, and fill in its shares.
+    """Find the next node that has matches, and fill in its inputs.
 
     Parameters
     ----------
@@ -227,19 +249,17 @@ def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reache
         The behaviour behind those under the node, and the node's place; -1 if there is none any more.
     """
     (user, steps), (behaviour, node) = place, reached
-    leaves, windows, window_sizes, shares = histories.leaves[user], histories.windows[user], histories.window_sizes[user], histories.shares
-    size = histories.sizes[user]
+    leaves, windows, counts, size = histories.leaves[user], histories.windows[user], histories.counts, histories.sizes[user]
     while behaviour < size:
         code = ((leaves[behaviour] + 1) >> steps) - 1
         node += np.searchsorted(codes[node:], code)
         if node == len(codes):
             break
-        shares[:] = 0
+        counts[:] = 0
         while behaviour < size and ((leaves[behaviour] + 1) >> steps) - 1 == code:
-            shares[windows[behaviour]] += 1
+            counts[windows[behaviour]] += 1
             behaviour += 1
         if codes[node] == code:
-            for w in range(len(shares)):
-                shares[w] = share_of(shares[w], window_sizes[w])
+            fill_inputs(counts, histories.factors[user], steps == 0, histories.inputs)
             return behaviour, node
     return behaviour, -1

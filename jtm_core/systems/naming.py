@@ -86,7 +86,7 @@ def settings_of(name: SystemName, shared: JtmConfig) -> JtmConfig:
     learning, model = shared.tree_learning, replace(shared.model, features=making.features)
     if making.training == "paper":
         paper = paper_config().model
-        model = replace(model, inner_product=paper.inner_product, window_matches=paper.window_matches)
+        model = replace(paper, features=model.features, embedding_width=model.embedding_width, hidden_widths=model.hidden_widths)
         learning = replace(paper_config().tree_learning, precision=learning.precision, validation_tolerance=learning.validation_tolerance)
     if name == "hsm" and shared.model.attention:
         raise ValueError("model.attention is set, which HSM cannot have; leave hsm out of the systems, or attention unset")

@@ -53,32 +53,48 @@ def test_fused_scores_equal_torch(features: str, shape: dict[str, Any]) -> None:
 @pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
 @pytest.mark.parametrize("item", [7, 2])
 def test_scores_follow_the_concatenated_network_of_the_paper(inputs: dict[str, bool], item: int) -> None:
-    """An inner product is one input more, of a fresh network of node and sum of windows. Matches are one per window."""
+    """An inner product is one input more, of a fresh network of node and sum of windows. A leaf has its matches twice."""
     world = small_world(config=dataclasses.replace(SMALL_MODEL, **inputs))  # type: ignore[arg-type]
     network, tree = world.network, world.tree
     user, leaf = 3, int(tree.leaf_of_item[item])
     sizes, items = network.config.window_sizes, world.histories.row(user)
     vectors, first_item_row = network.vectors.detach(), (1 << tree.height) - 1
-    pooled, shares, end = [], [], len(items)
+    pooled, matches, end = [], [], len(items)
     items[end - 3] = items[end - 2] = 2
     for size in reversed(sizes):
         window = items[max(0, end - size) : max(0, end)]
         rows = torch.from_numpy(first_item_row + window)
-        shares.insert(0, float(np.mean(window == item)) if len(window) else 0.0)
+        matches.insert(0, float(np.mean(window == item)) ** 0.5 if len(window) else 0.0)
         pooled.insert(0, vectors[rows].mean(0) if len(window) else torch.zeros(vectors.shape[1]))
         end -= size
-    assert any(0 < share < 1 for share in shares) == (item == 2)
+    assert any(0 < match < 1 for match in matches) == (item == 2)
     joined = torch.cat([*pooled, vectors[first_item_row + item]])
     weight = torch.cat([network.user_layer.weight, network.node_layer.weight], dim=1)
     hidden = weight @ joined + network.user_layer.bias
     if inputs.get("window_matches"):
-        hidden = hidden + network.match_layer.weight @ torch.tensor(shares)
+        hidden = hidden + network.match_layer.weight @ torch.tensor(matches + matches)
     if inputs.get("inner_product"):
         hidden = hidden + network.product_layer.weight[:, 0] * (torch.stack(pooled).sum(0) @ joined[-vectors.shape[1] :])
     for slope, layer in zip(network.slopes, (network.second_layer, network.third_layer, network.output_layer), strict=True):
         hidden = layer(torch.where(hidden > 0, hidden, slope * hidden))
     score = make_scorer(network, tree).score_level(windows(world).part(user, user + 1), tree.height, np.array([leaf]))
     assert score[0, 0] == pytest.approx(hidden.item(), rel=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", [False, True])
+def test_only_leaves_have_the_second_half_of_the_inputs_of_matches(attention: bool) -> None:
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, window_matches=True, attention=attention))
+    network, asked, levels = world.network, windows(world), (2, world.tree.height)
+    nodes = [world.tree.used_nodes(level) for level in levels]
+    before = [make_scorer(network, world.tree).score_level(asked, level, codes) for level, codes in zip(levels, nodes, strict=True)]
+    network.match_layer.weight[:, len(SMALL_MODEL.window_sizes) :] += 5
+    inner, leaves = (make_scorer(network, world.tree).score_level(asked, level, codes) for level, codes in zip(levels, nodes, strict=True))
+    np.testing.assert_array_equal(inner, before[0])
+    is_own = np.array(
+        [np.isin(world.tree.item_of_leaf()[nodes[1] - nodes[1][0]], items[-7:]) for items in map(world.histories.row, range(len(asked)))]
+    )
+    np.testing.assert_array_equal(leaves != before[1], is_own)
 
 
 @pytest.mark.parametrize("inputs", SHAPES, ids=str)

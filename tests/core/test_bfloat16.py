@@ -38,7 +38,7 @@ def rounded(values: NDArray[np.float32]) -> Doubles:
     return widen_array(round_array(values)).astype(np.float64)
 
 
-def make_head(widths: tuple[int, int, int], rng: np.random.Generator, inner_product: bool = False, num_windows: int = 0) -> HeadWeights:
+def make_head(widths: tuple[int, int, int], rng: np.random.Generator, inner_product: bool = False, num_inputs: int = 0) -> HeadWeights:
     first, second, third = widths
 
     def draw(*shape: int, scale: float = 1.0) -> NDArray[np.float32]:
@@ -55,16 +55,16 @@ def make_head(widths: tuple[int, int, int], rng: np.random.Generator, inner_prod
         vector_4=draw(third),
         bias_4=draw(1),
         product_1=draw(first if inner_product else 0, scale=0.3),
-        match_1=draw(num_windows, first if num_windows else 0, scale=0.3),
+        match_1=draw(num_inputs, first if num_inputs else 0, scale=0.3),
     )
 
 
-def with_matches(rows: Rows, num_windows: int) -> Rows:
-    """A third of the rows have matches, in some of the windows."""
+def with_matches(rows: Rows, num_inputs: int) -> Rows:
+    """A third of the rows have matches, some of their inputs 0."""
     rng = np.random.default_rng(7)
     matched = np.flatnonzero(rng.random(len(rows.users)) < 1 / 3)
-    shares = rng.random((len(matched), num_windows), dtype=np.float32) * (rng.random((len(matched), num_windows)) < 0.5)
-    return rows._replace(matches=Matches(matched, shares.astype(np.float32)))
+    inputs = rng.random((len(matched), num_inputs), dtype=np.float32) * (rng.random((len(matched), num_inputs)) < 0.5)
+    return rows._replace(matches=Matches(matched, inputs.astype(np.float32)))
 
 
 def make_rows(num_users: int, num_nodes: int, num_rows: int, rng: np.random.Generator) -> Rows:
@@ -85,10 +85,10 @@ def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows
     value_1, products = own[:, :units] + other[:, :units], (own[:, units:] * other[:, units:]).sum(1)
     if len(head.product_1):
         value_1 += products[:, None] * head.product_1
-    shares = np.zeros((len(own), len(head.match_1)))
+    inputs = np.zeros((len(own), len(head.match_1)))
     if len(head.match_1):
-        shares[rows.matches.rows] = rows.matches.shares
-        value_1 += shares @ head.match_1
+        inputs[rows.matches.rows] = rows.matches.inputs
+        value_1 += inputs @ head.match_1
     active_1 = rounded(prelu(value_1, head.slope_1))
     value_2 = active_1 @ rounded(head.matrix_2) + head.bias_2
     active_2 = rounded(prelu(value_2, head.slope_2))
@@ -120,7 +120,7 @@ def slow_pass(users: NDArray[np.float32], nodes: NDArray[np.float32], rows: Rows
         vector_4=active_3.T @ upper,
         bias_4=upper.sum(keepdims=True),
         product_1=products @ passed_1 if len(head.product_1) else np.zeros(0),
-        match_1=shares.T @ passed_1 if len(head.match_1) else np.zeros((0, 0)),
+        match_1=inputs.T @ passed_1 if len(head.match_1) else np.zeros((0, 0)),
     )
     return HeadPass(loss, logits, user_gradients, node_gradients, sums)  # type: ignore[arg-type]
 
@@ -193,10 +193,10 @@ def test_products_over_pairs_of_rows_are_exact_up_to_float32_sums(depth: int) ->
 
 @needs_bfloat16
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-@pytest.mark.parametrize(("num_factors", "num_windows"), [(0, 0), (8, 0), (24, 0), (0, 3), (8, 4)])
-def test_scores_equal_the_twin_and_lie_near_float32(widths: tuple[int, int, int], num_factors: int, num_windows: int) -> None:
+@pytest.mark.parametrize(("num_factors", "num_inputs"), [(0, 0), (8, 0), (24, 0), (0, 3), (8, 4)])
+def test_scores_equal_the_twin_and_lie_near_float32(widths: tuple[int, int, int], num_factors: int, num_inputs: int) -> None:
     rng = np.random.default_rng(3)
-    head, rows = make_head(widths, rng, num_factors > 0, num_windows), with_matches(make_rows(40, 30, 700, rng), num_windows)
+    head, rows = make_head(widths, rng, num_factors > 0, num_inputs), with_matches(make_rows(40, 30, 700, rng), num_inputs)
     users, nodes = (rng.standard_normal((count, widths[0] + num_factors), dtype=np.float32) for count in (40, 30))
     scores = score_rows_bfloat16(users, nodes, rows.users, rows.nodes, pack_head(head), rows.matches)
     spread = float(scores.std())
@@ -208,7 +208,7 @@ def test_scores_equal_the_twin_and_lie_near_float32(widths: tuple[int, int, int]
 @needs_bfloat16
 def test_a_score_depends_on_its_row_alone() -> None:
     rng = np.random.default_rng(4)
-    head, rows = make_head((128, 64, 24), rng, num_windows=3), with_matches(make_rows(40, 30, 1000, rng), 3)
+    head, rows = make_head((128, 64, 24), rng, num_inputs=3), with_matches(make_rows(40, 30, 1000, rng), 3)
     users, nodes = (rng.standard_normal((count, 128), dtype=np.float32) for count in (40, 30))
     packed, before = pack_head(head), num_threads()
     whole = score_rows_bfloat16(users, nodes, rows.users, rows.nodes, packed, rows.matches)
@@ -226,10 +226,10 @@ def test_a_score_depends_on_its_row_alone() -> None:
 @needs_bfloat16
 @pytest.mark.parametrize("num_rows", [1, 255, 700, 1025])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
-@pytest.mark.parametrize(("num_factors", "num_windows"), [(0, 0), (8, 0), (24, 0), (0, 3), (8, 4)])
-def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int, num_factors: int, num_windows: int) -> None:
+@pytest.mark.parametrize(("num_factors", "num_inputs"), [(0, 0), (8, 0), (24, 0), (0, 3), (8, 4)])
+def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int, num_factors: int, num_inputs: int) -> None:
     rng = np.random.default_rng(5)
-    head, rows = make_head(widths, rng, num_factors > 0, num_windows), with_matches(make_rows(40, 30, num_rows, rng), num_windows)
+    head, rows = make_head(widths, rng, num_factors > 0, num_inputs), with_matches(make_rows(40, 30, num_rows, rng), num_inputs)
     users, nodes = (rng.standard_normal((count, widths[0] + num_factors), dtype=np.float32) for count in (40, 30))
     fast, slow = train_rows_bfloat16(users, nodes, rows, head), slow_pass(users, nodes, rows, head)
     assert fast.loss == pytest.approx(slow.loss, rel=2e-3)
@@ -243,7 +243,7 @@ def test_training_equals_the_twin(widths: tuple[int, int, int], num_rows: int, n
 @needs_bfloat16
 def test_training_points_where_float32_does() -> None:
     rng = np.random.default_rng(6)
-    head, rows = make_head((128, 64, 24), rng, inner_product=True, num_windows=3), with_matches(make_rows(200, 150, 5000, rng), 3)
+    head, rows = make_head((128, 64, 24), rng, inner_product=True, num_inputs=3), with_matches(make_rows(200, 150, 5000, rng), 3)
     users, nodes = (rng.standard_normal((count, 152), dtype=np.float32) for count in (200, 150))
     rough, plain = train_rows_bfloat16(users, nodes, rows, head), train_rows(users, nodes, rows, head)
     assert rough.loss == pytest.approx(plain.loss, rel=5e-3)

@@ -2,34 +2,55 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jtm_core import window_matches
+from jtm_core.model import window_matches as network_matches
 from jtm_core.window_matches import Matches, add_lifts, find_matches, make_lift
 
 
-def test_a_share_is_of_the_window_and_not_of_all_behaviours() -> None:
+def test_a_match_is_the_root_of_the_share_of_the_window_and_of_a_leaf_stands_twice() -> None:
     behaviours, bounds = np.array([[5, 7, 5, 5, 9]]), np.array([[0, 0, 2, 5], [1, 1, 1, 2]])
-    found = find_matches(behaviours, bounds, np.array([0, 0, 1, 0], dtype=np.int32), np.array([5, 8, 7, 9]))
-    assert found.rows.tolist() == [0, 2, 3]
-    np.testing.assert_allclose(found.shares, [[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3]], rtol=1e-6)
-    part = found.part(2, 4)
-    assert part.rows.tolist() == [0, 1]
-    assert part.shares.tolist() == found.shares[1:].tolist()
+    pairs = np.array([0, 0, 1, 0], dtype=np.int32), np.array([5, 8, 7, 9])
+    expected = np.sqrt([[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3]])
+    for leaf_level, again in ((0, expected), (-1, np.zeros((3, 3)))):
+        found = find_matches(behaviours, bounds, *pairs, leaf_level)
+        assert found.rows.tolist() == [0, 2, 3]
+        np.testing.assert_allclose(found.inputs, np.concatenate([expected, again], axis=1), rtol=1e-6)
+        part = found.part(2, 4)
+        assert part.rows.tolist() == [0, 1]
+        assert part.inputs.tolist() == found.inputs[1:].tolist()
 
 
-def test_lifts_are_sums_in_the_windows_order_rounded_after_each_step() -> None:
+def test_windows_may_be_cut_to_the_longest_history() -> None:
+    """What nobody has need not be looked at, and changes nothing."""
+    rng, sizes = np.random.default_rng(0), (6, 3, 2)
+    behaviours, present, nodes = (
+        rng.integers(0, 4, (5, 11)),
+        np.arange(11) >= np.array([[4], [6], [10], [11], [7]]),
+        rng.integers(0, 4, (5, 3)),
+    )
+    whole, cut = (
+        network_matches(*map(torch.from_numpy, (behaviours[:, low:], present[:, low:], nodes)), sizes, torch.tensor(True)) for low in (0, 4)
+    )
+    assert whole.shape == (5, 3, 6)
+    assert whole.any()
+    assert torch.equal(whole, cut)
+
+
+def test_lifts_are_sums_in_the_inputs_order_rounded_after_each_step() -> None:
     """No product is fused with the addition behind it, whoever has the code compiled."""
     rng = np.random.default_rng(0)
-    shares, weights = rng.random((50, 6), dtype=np.float32), rng.standard_normal((6, 40), dtype=np.float32)
+    inputs, weights = rng.random((50, 6), dtype=np.float32), rng.standard_normal((6, 40), dtype=np.float32)
     expected = np.zeros((50, 40), dtype=np.float32)
     for window in range(6):
-        expected += shares[:, window, None] * weights[window]
+        expected += inputs[:, window, None] * weights[window]
     lifts, first = np.empty_like(expected), np.ones_like(expected)
     for pair in range(50):
-        make_lift(shares[pair], weights, lifts[pair])
-    add_lifts(Matches(np.arange(50), shares), 0, weights, first)
+        make_lift(inputs[pair], weights, lifts[pair])
+    add_lifts(Matches(np.arange(50), inputs), 0, weights, first)
     np.testing.assert_array_equal(lifts, expected)
     np.testing.assert_array_equal(first, 1 + expected)
 
@@ -42,14 +63,15 @@ def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_
     behaviours = rng.integers(0, 5, (levels, 12))
     bounds = np.sort(rng.integers(0, 13, (samples, windows + 1)), axis=1)
     users, nodes = rng.integers(0, levels * samples, num_rows).astype(np.int32), rng.integers(0, 6, num_rows)
-    expected = np.zeros((num_rows, windows))
+    expected, leaf_level = np.zeros((num_rows, 2 * windows)), int(rng.integers(-1, levels))
     for row, (user, node) in enumerate(zip(users.tolist(), nodes.tolist(), strict=True)):
         level, sample = divmod(user, samples)
         for window in range(windows):
             inside = behaviours[level, bounds[sample, window] : bounds[sample, window + 1]]
-            expected[row, window] = np.mean(inside == node) if len(inside) else 0
+            expected[row, window] = np.sqrt(np.mean(inside == node)) if len(inside) else 0
+        expected[row, windows:] = expected[row, :windows] if level == leaf_level else 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(window_matches, "_ROWS_PER_PART", rows_per_part)
-        found = find_matches(behaviours, bounds, users, nodes)
+        found = find_matches(behaviours, bounds, users, nodes, leaf_level)
     assert found.rows.tolist() == np.flatnonzero(expected.any(axis=1)).tolist()
-    np.testing.assert_allclose(found.shares, expected[found.rows], rtol=1e-6)
+    np.testing.assert_allclose(found.inputs, expected[found.rows], rtol=1e-6)
