@@ -35,13 +35,13 @@ def best_config() -> JtmConfig:
     Against the paper the defaults have a random horizon, regret, levels tied to each other, negatives drawn by popularity and corrected in
     the loss; each lifted recall of validation users at every cut-off on Globo and Amazon Beauty, tied levels on MovieLens-100K as well
     (``docs/LOG.md``). They have an inner product in the first layer besides, which did so with the nodes of the beam; without these it
-    lifted no cut-off of 10 on Amazon Beauty with users of ten behaviours. And the first layer is told which behaviours lie under a node,
-    which multiplies recall where users come back to their items. The nodes of the beam (OTM) beside them lift recall further down the lists
-    on all three, at two to three times the time, so they are no default; in a comparison this is ``jtm-otm``. Worth a try on validation
-    users: a first tree by 2-means, which lifted most on a tree on Amazon Beauty and was level with the categories on Globo; how much of the
-    past a horizon reaches (``training.horizon_share``); longer windows (``model.window_sizes``) where long histories repeat themselves; for
-    logs whose order says little, such as ratings given in one sitting, ``training.order_noise``; smaller batches and more epochs where
-    samples are few, with a falling rate; no ties where features are flat.
+    lifted no cut-off of 10 on Amazon Beauty with users of ten behaviours. The first layer is told which behaviours lie under a node, which
+    multiplies recall where users come back to their items and lifts MovieLens-100K too, and the windows reach back further. The nodes of
+    the beam (OTM) beside them lift recall further down the lists on all three, at two to three times the time, so they are no default; in
+    a comparison this is ``jtm-otm``. Worth a try on validation users: a first tree by 2-means, which lifted most on a tree on Amazon
+    Beauty and was level with the categories on Globo; how much of the past a horizon reaches (``training.horizon_share``); other windows
+    (``model.window_sizes``); for logs whose order says little, such as ratings given in one sitting, ``training.order_noise``; smaller
+    batches and more epochs where samples are few, with a falling rate; no ties where features are flat.
     """
     return JtmConfig(training=TrainingConfig(nodes="beam"))
 
