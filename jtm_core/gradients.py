@@ -126,12 +126,11 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        index, present = last_positions(batch.bounds)
-        samples, levels = batch.rows.users % batch.num_samples, batch.rows.users // batch.num_samples
-        lifted, own = batch.behaviours[levels[:, None], index[samples]], batch.nodes[batch.rows.nodes][:, None]
-        arrays = lifted, present[samples], own, (levels == batch.num_levels - 1)[:, None]
-        behaviours, is_there, nodes_R1, leaves_R1 = (torch.from_numpy(array).to(device) for array in arrays)
-        matches = window_matches(behaviours, is_there, nodes_R1, network.config.window_sizes, leaves_R1)[:, 0]
+        arrays = *last_positions(batch.bounds), np.ascontiguousarray(batch.behaviours), batch.nodes
+        index, present, behaviours, table_rows = (torch.from_numpy(array).to(device) for array in arrays)
+        samples, levels = users % batch.num_samples, users // batch.num_samples
+        lifted, own, are_leaves = behaviours[levels[:, None], index[samples]], table_rows[nodes], levels == batch.num_levels - 1
+        matches = window_matches(lifted, present[samples], own[:, None], network.config.window_sizes, are_leaves[:, None])[:, 0]
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
 
 
