@@ -166,3 +166,10 @@ def test_the_paper_s_network_has_no_input_of_ours_whatever_the_others_have(dial:
     assert {system for system, model in networks.items() if getattr(model, dial)} == set(networks) - {"jtm-paper"}
     assert {model.embedding_width for model in networks.values()} == {10}
     assert not getattr(paper_config().model, dial)
+
+
+def test_the_paper_s_network_looks_back_on_69_behaviours_however_far_the_others_do():
+    shared = JtmConfig(model=replace(JtmConfig().model, window_sizes=(30, 5)))
+    lengths = {system: settings_of(system, shared).model.history_length for system in ("jtm-paper", "jtm", "tdm", "product-dnn")}
+    assert lengths == {"jtm-paper": 69, "jtm": 35, "tdm": 35, "product-dnn": 35}
+    assert paper_config().model == settings_of("jtm-paper", JtmConfig()).model
