@@ -45,15 +45,16 @@ class Column:
 OVERVIEW = (
     Column("Globo", ("globo-product", "globo-best", "globo-systems"), (10, 50, 200)),
     Column("Globo, all items", ("globo-all-items-best", "globo-all-items-carried"), (10, 50, 200)),
-    Column("Amazon Beauty", ("amazon-beauty-product", "amazon-beauty-best", "amazon-beauty-popularity"), (10, 50, 200)),
+    Column("Amazon Beauty", ("amazon-beauty-matches", "amazon-beauty-best", "amazon-beauty-popularity"), (10, 50, 200)),
     Column(
         "Amazon Beauty, users >= 5, by the defaults",
         ("beauty-5-product", "beauty-5-seeds", "beauty-5-defaults", "amazon-beauty-5-longer"),
         (10, 50, 200),
     ),
     Column("MovieLens-1M, by the defaults", ("ml-1m-als", "ml-1m-defaults"), (10, 50, 200)),
+    Column("MovieLens-100K by users, by the defaults", ("ml-100k-matches",), (10, 50, 200)),
     Column("MovieLens-100K by users, unseen", ("ml-100k-users",), (10, 50), "filtered/"),
-    Column("MovieLens-100K in time, unseen", ("ml-100k-time-als", "ml-100k-time-best"), (10, 50), "filtered/"),
+    Column("MovieLens-100K in time, unseen", ("ml-100k-time-matches", "ml-100k-time-als", "ml-100k-time-best"), (10, 50), "filtered/"),
 )
 
 
