@@ -126,7 +126,7 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        arrays = *last_positions(batch.bounds), np.ascontiguousarray(batch.behaviours), batch.nodes
+        arrays = *last_positions(batch.bounds), np.require(batch.behaviours, requirements=["C", "W"]), batch.nodes
         index, present, behaviours, table_rows = (torch.from_numpy(array).to(device) for array in arrays)
         samples, levels = users % batch.num_samples, users // batch.num_samples
         lifted, own, are_leaves = behaviours[levels[:, None], index[samples]], table_rows[nodes], levels == batch.num_levels - 1
