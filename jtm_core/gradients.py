@@ -194,8 +194,8 @@ class FusedGradients:
         node_vectors = vectors[batch.nodes]
         rows = batch.rows
         if network.config.window_matches:
-            leaves = len(batch.behaviours) - 1
-            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, rows.users, batch.nodes[rows.nodes], leaves))
+            pairs = rows.users, batch.nodes[rows.nodes]
+            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, *pairs, batch.num_levels - 1))
         head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from jtm_core.kernels import Floats
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import LANES, make_row_sum, prefetch_row
+from jtm_core.window_matches import factor_of
 
 Ints = NDArray[np.int64]
 Positions = NDArray[np.int32]
@@ -70,7 +71,7 @@ class Terms(NamedTuple):
     items: Ints
     windows: Ints
     factors: Floats
-    """(terms,): 1 / behaviours in the window."""
+    """(terms,): :func:`jtm_core.window_matches.factor_of` the window."""
 
 
 NO_TERMS = Terms(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
@@ -93,7 +94,7 @@ def list_terms(pieces: PieceRows, users: UserSide) -> Terms:
             low = max(np.int64(starts[sample]), cut - window_ends[0])
             for window in range(num_windows):
                 high = max(low, cut - window_ends[window + 1])
-                factor = np.float32(1) / np.float32(max(high - low, 1))
+                factor = factor_of(high - low)
                 for t in range(low, high):
                     listed[count], windows[count], factors[count] = items[t], window, factor
                     count += 1
