@@ -21,7 +21,7 @@ class Retriever:
     """Finds items for histories by beam search.
 
     The network must not change afterwards. Each thread that asks gets scratch memory of its own once (less than a megabyte at
-    a beam of 400); a call allocates little more than what it returns.
+    a beam of 400); a call allocates little more than what it returns. It may be pickled, for worker processes.
 
     Parameters
     ----------
@@ -61,10 +61,15 @@ class Retriever:
                 f"the network is for {network.num_items} items at height {network.height}, the tree has {tree.num_items} at {tree.height}; "
                 "they must agree"
             )
+        self._parts = (network, tree, beam_width, first_level, cache_bytes, precision)
         self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
         self._widening = widening_of(self._search)
         self.num_items, self.beam_width = tree.num_items, beam_width
         self._window_sizes = network.config.window_sizes
+
+    def __reduce__(self) -> tuple[type["Retriever"], tuple[object, ...]]:
+        """Pickled as what it was built from and built anew by the process that reads it: its threads' scratch memory cannot go along."""
+        return type(self), self._parts
 
     def recommend(self, history: ArrayLike, count: int, exclude: ArrayLike = ()) -> tuple[Ints, Floats]:
         """The best items for one user, in the thread that asks.

@@ -1,5 +1,6 @@
 """Serving in own ids: what is unknown is passed over, nobody goes without, lists hold no places without an item."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ def keyed(plain: Retriever) -> KeyedRetriever:
 
 def named(items: Any) -> list[Any]:
     return [f"i{item}" for item in items]
+
+
+def test_a_pickled_retriever_gives_the_same_lists(world: SmallWorld, keyed: KeyedRetriever) -> None:
+    rows = [named(world.histories.row(0)), ["of whom nothing is known"]]
+    copies, kept = pickle.loads(pickle.dumps(keyed)).recommend_batch(rows, 10), keyed.recommend_batch(rows, 10)
+    for copy, own in zip(copies, kept, strict=True):
+        assert (copy.items, copy.is_personal) == (own.items, own.is_personal)
+        np.testing.assert_array_equal(copy.logits, own.logits)
 
 
 def test_lists_are_the_retriever_s_in_own_ids(world: SmallWorld, plain: Retriever, keyed: KeyedRetriever) -> None:

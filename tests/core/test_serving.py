@@ -3,6 +3,7 @@
 import dataclasses
 import multiprocessing
 import os
+import pickle
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,9 +13,13 @@ from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.beam import BeamSearch, without_items
 from jtm_core.behaviours import Ragged
+from jtm_core.bfloat16 import has_bfloat16
+from jtm_core.config import Precision
 from jtm_core.scoring import make_scorer, windows_of
 from jtm_core.serving import Retriever
 from jtm_core.widening import widening_of
+
+needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this CPU multiplies no bfloat16 numbers")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,17 @@ def test_many_threads_get_what_one_gets(attention: bool) -> None:
     for user, (items, logits) in zip(order, got, strict=True):
         assert np.array_equal(items, expected[user][0])
         assert np.array_equal(logits, expected[user][1])
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
+def test_a_pickled_retriever_gives_the_same_bits_and_widens_its_beam_alike(world: SmallWorld, precision: Precision) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1, cache_bytes=4096, precision=precision)
+    copy = pickle.loads(pickle.dumps(retriever))
+    known = world.histories
+    for given, expected in zip(copy.recommend_batch(known, 12, known), retriever.recommend_batch(known, 12, known), strict=True):
+        assert np.array_equal(given, expected)
+    with pytest.raises(ValueError, match=r"count is 17; allowed are 1 \.\. 16"):
+        copy.recommend([0], 17)
 
 
 def test_what_is_excluded_does_not_come_and_the_rest_moves_up(world: SmallWorld) -> None:
