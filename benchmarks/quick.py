@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from benchmarks import measures
 from benchmarks.records import emit
 from benchmarks.worlds import make_world
 from jtm_core.config import ModelConfig
+from jtm_core.presets import paper_config
 
 
 def main(arguments: list[str]) -> None:
@@ -16,10 +18,13 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-product", action="store_true", help="without model.inner_product")
     parser.add_argument("--without-matches", action="store_true", help="without model.window_matches")
+    parser.add_argument("--paper-windows", action="store_true", help="with the paper's model.window_sizes, which reach back over 69")
+    parser.add_argument("--behaviours", type=int, nargs=2, default=(10, 60), metavar=("LOW", "BELOW"), help="of a user")
     asked = parser.parse_args(arguments)
-    config = ModelConfig(inner_product=not asked.without_product, window_matches=not asked.without_matches)
+    given = paper_config().model if asked.paper_windows else ModelConfig()
+    config = replace(given, inner_product=not asked.without_product, window_matches=not asked.without_matches)
     peak = measures.sgemm_peak()
-    world = make_world(10_000, np.random.default_rng(0).integers(10, 60, 2000), config=config)
+    world = make_world(10_000, np.random.default_rng(0).integers(*asked.behaviours, 2000), config=config)
     for records in (
         peak,
         measures.forward(world, peak[0].value or np.nan),
