@@ -52,7 +52,7 @@ OVERVIEW = (
     Column("MovieLens-100K in time, unseen", ("ml-100k-time-matches",), (10, 50), "filtered/"),
     Column("Groceries with repeats", ("journey-repeats",), (10, 50, 200)),
 )
-"""Of systems that the first source lacks, others have those alone that the form of the first layer does not concern."""
+"""A column's first source has all systems that the form of the first layer concerns; a test holds the others to those it does not."""
 
 
 def read_records(data_name: str) -> list[Record]:

@@ -77,6 +77,13 @@ def test_every_comparison_named_was_collected() -> None:
     assert [name for name in marked + sources if not result_tables.has_records(name)] == []
 
 
+def test_no_column_mixes_networks_of_different_first_layers() -> None:
+    without_first_layer = {"popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als", "jtm-paper"}  # the paper's is its own
+    for column in result_tables.OVERVIEW:
+        first, *others = (set(result_tables.systems_in(result_tables.read_records(source))) for source in column.sources)
+        assert set().union(*others) - first <= without_first_layer, column.title
+
+
 @pytest.mark.parametrize("path", result_tables.PAGES, ids=lambda path: str(path.relative_to(result_tables.ROOT)))
 def test_pages_say_what_the_records_say(path: Path) -> None:
     page = path.read_text(encoding="utf-8")
