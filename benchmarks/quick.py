@@ -21,8 +21,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--paper-windows", action="store_true", help="with the paper's model.window_sizes, which reach back over 69")
     parser.add_argument("--behaviours", type=int, nargs=2, default=(10, 60), metavar=("LOW", "BELOW"), help="of a user")
     asked = parser.parse_args(arguments)
-    given = paper_config().model if asked.paper_windows else ModelConfig()
-    config = replace(given, inner_product=not asked.without_product, window_matches=not asked.without_matches)
+    config = ModelConfig(inner_product=not asked.without_product, window_matches=not asked.without_matches)
+    if asked.paper_windows:
+        config = replace(config, window_sizes=paper_config().model.window_sizes)
     peak = measures.sgemm_peak()
     world = make_world(10_000, np.random.default_rng(0).integers(*asked.behaviours, 2000), config=config)
     for records in (
