@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jtm_core.beam_batches import make_maker
 from jtm_core.behaviours import Ragged
@@ -19,6 +18,7 @@ from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import require_finite, undertraining_signs
 from jtm_core.features import SampleOrder, disordered, draw_samples, make_horizon, sample_order
 from jtm_core.gradients import Gradients, make_gradients
+from jtm_core.keeping import State, part, prefixed
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import linear_share, make_adam
 from jtm_core.peers import Alone, Peers, no_gradients
@@ -134,7 +134,7 @@ class Training:
         validate: Callable[[JtmNetwork], Validation],
     ) -> None:
         self._network, self._histories, self._config, self._plan, self._validate = copy.deepcopy(network), histories, config, plan, validate
-        self._best: dict[str, Tensor] = {}  # empty as long as the network itself is the best
+        self._best: State = {}  # empty as long as the network itself is the best
         self._peers: Peers = Alone()
         trained = self._network, tree, config, min(plan.first_level, tree.height)
         self._optimiser, self._maker = make_adam(*trained), make_maker(*trained, histories)
@@ -182,7 +182,7 @@ class Training:
                 yield TrainingProgress(self._epoch + 1, self._batch, self._num_batches, self._rows_done(), gradients.loss)
             self._end_epoch()
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> State:
         """Everything needed to go on, as tensors that :meth:`restore` takes; the large ones are not copied."""
         numbers = {
             "position": torch.tensor([self._epoch, self._batch]),
@@ -194,9 +194,9 @@ class Training:
             ).reshape(-1, 3),
         }
         self._optimiser.refresh()
-        return numbers | self._large_state() | {f"best.{name}": tensor for name, tensor in self._best.items()}
+        return numbers | self._large_state() | prefixed(self._best, "best.")
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: State) -> None:
         """Go on from a :meth:`state` of a training set up with the same arguments.
 
         Raises
@@ -215,12 +215,9 @@ class Training:
         self._losses = state["losses"].tolist()
         self._validations = [Validation(*row) for row in state["validations"].tolist()]
 
-        def part(name: str) -> dict[str, Tensor]:
-            return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
-
-        self._network.load_state_dict(part("network."))
-        self._best = part("best.")
-        self._optimiser.restore(part("adam."))
+        self._network.load_state_dict(part(state, "network."))
+        self._best = part(state, "best.")
+        self._optimiser.restore(part(state, "adam."))
 
     def digest(self) -> bytes:
         """sha256 of the weights as they are now."""
@@ -255,18 +252,17 @@ class Training:
         horizon = make_horizon(self._config.reach, self._generator("horizon", self._batch))
         samples = draw_samples(histories, order, first, last, self._config.minimum_history, horizon)
         share = self._maker.share(len(samples), self._peers.rank, self._peers.size)
-        part = (share.stop - share.start) / len(samples)
-        if not part:
+        weight = (share.stop - share.start) / len(samples)
+        if not weight:
             return self._peers.add(no_gradients(self._network), 0.0)
         if self._maker.reads_network:
             self._optimiser.refresh()
         batch = self._maker.make(histories.values, samples, self._generator("negatives", self._batch), share)
         self._optimiser.refresh(batch.table_rows)
-        return self._peers.add(self._gradients(self._network, batch), part)
+        return self._peers.add(self._gradients(self._network, batch), weight)
 
-    def _large_state(self) -> dict[str, Tensor]:
-        parts = {"network": self._network.state_dict(), "adam": self._optimiser.state()}
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+    def _large_state(self) -> State:
+        return prefixed(self._network.state_dict(), "network.") | prefixed(self._optimiser.state(), "adam.")
 
     def _generator(self, purpose: str, *counters: int) -> np.random.Generator:
         return generator(self._plan.seed, purpose, self._plan.iteration, self._epoch, *counters)
@@ -286,7 +282,7 @@ class Training:
         is_best = not self._validations or validation.recall > max(v.recall for v in self._validations)
         self._validations.append(validation)
         self._losses.append(loss)
-        self._loss_curve += [float(part.mean()) for part in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
+        self._loss_curve += [float(losses.mean()) for losses in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
         self._epoch, self._batch, self._batch_losses = self._epoch + 1, 0, []
         if is_best:
             self._best = {} if self._is_done() else copy.deepcopy(self._network.state_dict())

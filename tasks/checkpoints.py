@@ -15,7 +15,7 @@ from tasks.caching import checkpoint_path, step_logger
 from tasks.settings import checkpoint_seconds
 
 if TYPE_CHECKING:
-    from jtm_core.systems.keeping import State
+    from jtm_core.keeping import State
 
 SAVING_SHARE = 0.05
 """Share of the time that may go into checkpoints."""
@@ -42,7 +42,7 @@ class Pace:
 
 
 class FitFolder:
-    """Keeps a fit's states (:class:`jtm_core.systems.keeping.Keeper`) as safetensors files in a folder.
+    """Keeps a fit's states (:class:`jtm_core.keeping.Keeper`) as safetensors files in a folder.
 
     Parameters
     ----------

@@ -14,7 +14,6 @@ Shape letters: S samples or users, L levels, C nodes kept.
 """
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
+from jtm_core.baselines.epochs import Curve, Oversight, sample_batches, train_patiently
 from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import NodeRows, TrainingBatch, gather_runs
 from jtm_core.beam import Ranking
@@ -31,6 +30,7 @@ from jtm_core.codes import children_of, first_code
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples
 from jtm_core.gradients import autograd_gradients
+from jtm_core.keeping import State
 from jtm_core.kernels import Rows
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import Adam
@@ -41,6 +41,8 @@ from jtm_core.tree import TreeIndex
 from jtm_core.widening import Widening
 
 Floats = NDArray[np.float32]
+
+_UNSEEN: Oversight[JtmNetwork] = Oversight()
 
 
 class PathMaker:
@@ -82,7 +84,7 @@ def train_hsm(
     histories: Ragged,
     training: TrainingConfig,
     plan: TrainingPlan,
-    judge: Callable[[JtmNetwork], float] | None = None,
+    oversight: Oversight[JtmNetwork] = _UNSEEN,
 ) -> tuple[JtmNetwork, Curve]:
     """Train a copy of the network on the paths of a tree, from the root down.
 
@@ -99,8 +101,8 @@ def train_hsm(
     training : TrainingConfig
     plan : TrainingPlan
         Its ``first_level`` plays no part: products begin at the root.
-    judge : callable, optional
-        Validation recall of a network, for early stopping; without it all epochs are run.
+    oversight : Oversight
+        Who judges, for early stopping, and what keeps the state; by default nobody and nothing.
 
     Raises
     ------
@@ -109,19 +111,31 @@ def train_hsm(
     """
     if network.config.features != "flat" or network.config.attention:
         raise ValueError(f"features are {network.config.features!r}, attention {network.config.attention}; HSM has flat ones and none")
-    trained = copy.deepcopy(network)
-    maker, optimiser = PathMaker(tree, network.config.window_sizes), Adam(trained, training.learning_rate)
+    trainer = _PathTrainer(copy.deepcopy(network), PathMaker(tree, network.config.window_sizes), histories, training, plan)
+    return train_patiently(trainer, plan, training.patience, oversight)
 
-    def train_epoch(epoch: int) -> float:
-        rng, losses = generator(plan.seed, "hsm-epoch", plan.iteration, epoch), []
-        for batch in sample_batches(histories, training, rng, epoch, plan.num_epochs):
-            gradients = autograd_gradients(trained, maker.make(batch.items, batch.samples), loss_of=path_loss)
-            optimiser.step(gradients, batch.rate_share)
+
+class _PathTrainer:
+    """The epochs of a network, which is trained in place."""
+
+    def __init__(self, network: JtmNetwork, maker: PathMaker, histories: Ragged, training: TrainingConfig, plan: TrainingPlan) -> None:
+        self.network = network
+        self._maker, self._histories, self._training, self._plan = maker, histories, training, plan
+        self._optimiser = Adam(network, training.learning_rate)
+
+    def train_epoch(self, epoch: int) -> float:
+        rng, losses = generator(self._plan.seed, "hsm-epoch", self._plan.iteration, epoch), []
+        for batch in sample_batches(self._histories, self._training, rng, epoch, self._plan.num_epochs):
+            gradients = autograd_gradients(self.network, self._maker.make(batch.items, batch.samples), loss_of=path_loss)
+            self._optimiser.step(gradients, batch.rate_share)
             losses.append(gradients.loss)
         return float(np.mean(losses))
 
-    judged = None if judge is None else (lambda: judge(trained))
-    return trained, train_patiently(trained, plan.num_epochs, training.patience, train_epoch, judged)
+    def moments(self) -> State:
+        return self._optimiser.state()
+
+    def restore_moments(self, state: State) -> None:
+        self._optimiser.restore(state)
 
 
 class HierarchicalSoftmax:

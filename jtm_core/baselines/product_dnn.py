@@ -15,9 +15,8 @@ Shape letters: S samples, T behaviours, W windows, D vector width, N negatives, 
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -26,17 +25,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, embedding
 
-from jtm_core.baselines.epochs import Curve, sample_batches, train_patiently
+from jtm_core.baselines.epochs import Curve, Oversight, moments_of, restore_moments_of, sample_batches, train_patiently
 from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import gather_runs
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import ModelConfig, TrainingConfig
 from jtm_core.features import Samples, window_bounds
+from jtm_core.keeping import State, part, prefixed
 from jtm_core.seeding import generator
 from jtm_core.training import TrainingPlan
 
 Floats = NDArray[np.float32]
+
+_UNSEEN: Oversight["ProductNetwork"] = Oversight()
 
 
 class ProductNetwork(nn.Module):
@@ -143,7 +145,7 @@ def train_product_dnn(
     histories: Ragged,
     training: TrainingConfig,
     plan: TrainingPlan,
-    judge: Callable[[ProductNetwork], float] | None = None,
+    oversight: Oversight[ProductNetwork] = _UNSEEN,
 ) -> tuple[ProductNetwork, Curve]:
     """Train a copy of the network.
 
@@ -161,35 +163,49 @@ def train_product_dnn(
     training : TrainingConfig
     plan : TrainingPlan
         Its ``first_level`` plays no part.
-    judge : callable, optional
-        Validation recall of a network, for early stopping; without it all epochs are run.
+    oversight : Oversight
+        Who judges, for early stopping, and what keeps the state; by default nobody and nothing.
 
     Raises
     ------
     ValueError
         If no behaviour has enough behaviours before it.
     """
-    trained = copy.deepcopy(network)
-    law = ItemDraw.fit(histories, len(trained.items.weight), training.negative_draw)
-    sparse = torch.optim.SparseAdam([trained.behaviours.weight, trained.items.weight], lr=training.learning_rate)
-    dense = torch.optim.Adam(trained.tower.parameters(), lr=training.learning_rate)
+    return train_patiently(_ProductTrainer(copy.deepcopy(network), histories, training, plan), plan, training.patience, oversight)
 
-    def train_epoch(epoch: int) -> float:
-        rng, losses = generator(plan.seed, "product-dnn-epoch", plan.iteration, epoch), []
-        for batch in sample_batches(histories, training, rng, epoch, plan.num_epochs):
-            loss = _batch_loss(trained, batch.items, batch.samples, law, training, rng)
-            for optimiser in (sparse, dense):
-                optimiser.param_groups[0]["lr"] = batch.rate_share * training.learning_rate
-            sparse.zero_grad()
-            dense.zero_grad()
+
+class _ProductTrainer:
+    """The epochs of a network, which is trained in place."""
+
+    def __init__(self, network: ProductNetwork, histories: Ragged, training: TrainingConfig, plan: TrainingPlan) -> None:
+        self.network = network
+        self._histories, self._training, self._plan = histories, training, plan
+        self._law = ItemDraw.fit(histories, len(network.items.weight), training.negative_draw)
+        self._optimisers: dict[str, torch.optim.Optimizer] = {
+            "sparse": torch.optim.SparseAdam([network.behaviours.weight, network.items.weight], lr=training.learning_rate),
+            "dense": torch.optim.Adam(network.tower.parameters(), lr=training.learning_rate),
+        }
+
+    def train_epoch(self, epoch: int) -> float:
+        rng, losses = generator(self._plan.seed, "product-dnn-epoch", self._plan.iteration, epoch), []
+        for batch in sample_batches(self._histories, self._training, rng, epoch, self._plan.num_epochs):
+            loss = _batch_loss(self.network, batch.items, batch.samples, self._law, self._training, rng)
+            for optimiser in self._optimisers.values():
+                optimiser.param_groups[0]["lr"] = batch.rate_share * self._training.learning_rate
+                optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            sparse.step()  # type: ignore[no-untyped-call]
-            dense.step()
+            for optimiser in self._optimisers.values():
+                optimiser.step()
             losses.append(float(loss.detach()))
         return float(np.mean(losses))
 
-    judged = None if judge is None else partial(judge, trained)
-    return trained, train_patiently(trained, plan.num_epochs, training.patience, train_epoch, judged)
+    def moments(self) -> State:
+        held = [prefixed(moments_of(optimiser), f"{name}.") for name, optimiser in self._optimisers.items()]
+        return {name: tensor for state in held for name, tensor in state.items()}
+
+    def restore_moments(self, state: State) -> None:
+        for name, optimiser in self._optimisers.items():
+            restore_moments_of(optimiser, part(state, f"{name}."))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.config import JtmConfig
 from jtm_core.counting_config import CountingConfig
+from jtm_core.keeping import Keeper, KeepNothing
 from jtm_core.systems.fitted import FittedSystem, PlainSystem, TreeSystem
 from jtm_core.systems.joint import JointLearning
-from jtm_core.systems.keeping import Keeper, KeepNothing
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.naming import SystemName
 from jtm_core.systems.retrieval import ScanRecommender
@@ -42,8 +42,8 @@ def fit_system(
     counting : CountingConfig
         Settings of systems that count or factorise.
     keeper : Keeper
-        What an earlier call with the same arguments has kept is not done again: of every learned system the rounds, of those of Algorithm 1
-        and the DNN also the batches of the training under way.
+        What an earlier call with the same arguments has kept is not done again: of every learned system the rounds and of the training
+        under way the batches, of product-DNN and HSM the epochs.
 
     Returns
     -------

@@ -13,8 +13,8 @@ from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import JtmConfig
 from jtm_core.evaluation import Questions, validate
 from jtm_core.experiment import clustered_tree, learning_samples, make_training, new_network, planted_tree
+from jtm_core.keeping import Keeper, State, part, prefixed, training_name
 from jtm_core.model import JtmNetwork, on_device
-from jtm_core.systems.keeping import Keeper, State, part, prefixed, training_name
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.rounds import Learner, Report, Round, learn_in_rounds
 from jtm_core.systems.schedules import Schedule

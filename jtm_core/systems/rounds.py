@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from jtm_core.gate import Standing, is_within_tolerance
-from jtm_core.systems.keeping import Keeper, State, part, prefixed, training_name
+from jtm_core.keeping import Keeper, State, part, prefixed, training_name
 
 Model = TypeVar("Model")
 

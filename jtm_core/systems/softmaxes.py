@@ -6,19 +6,18 @@ judged by the same validation users.
 
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from typing import TypeVar
 
 from torch import nn
 
-from jtm_core.baselines.epochs import Curve
+from jtm_core.baselines.epochs import Curve, Oversight
 from jtm_core.baselines.hsm import HierarchicalSoftmax, train_hsm
 from jtm_core.baselines.product_dnn import ProductDNN, ProductNetwork, new_product_network, train_product_dnn
 from jtm_core.config import JtmConfig
 from jtm_core.experiment import new_network, planted_tree
+from jtm_core.keeping import Keeper, State
 from jtm_core.model import JtmNetwork, on_device
 from jtm_core.systems.fitted import PlainSystem
-from jtm_core.systems.keeping import Keeper, State
 from jtm_core.systems.lessons import Lessons
 from jtm_core.systems.rounds import Learner, Report, Round, learn_in_rounds
 from jtm_core.systems.schedules import Schedule
@@ -37,8 +36,8 @@ def fit_product_dnn(lessons: Lessons, config: JtmConfig, report: Report, keeper:
         return lessons.recall_of(ProductDNN(network, ()), config.evaluation)
 
     def learn(iteration: int, start: ProductNetwork | None) -> tuple[ProductNetwork, Round]:
-        judge = _told(recall_of, schedule, iteration)
-        network, curve = train_product_dnn(start or untrained(), lessons.histories, config.training, schedule.plan(iteration), judge)
+        oversight = Oversight(recall_of, partial(_show, schedule, iteration), keeper)
+        network, curve = train_product_dnn(start or untrained(), lessons.histories, config.training, schedule.plan(iteration), oversight)
         return network, _round(iteration, curve)
 
     learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))
@@ -59,8 +58,8 @@ def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper)
         return lessons.recall_of(HierarchicalSoftmax(network, tree, width), config.evaluation)
 
     def learn(iteration: int, start: JtmNetwork | None) -> tuple[JtmNetwork, Round]:
-        judge = _told(recall_of, schedule, iteration)
-        network, curve = train_hsm(start or untrained(), tree, lessons.histories, config.training, schedule.plan(iteration), judge)
+        oversight = Oversight(recall_of, partial(_show, schedule, iteration), keeper)
+        network, curve = train_hsm(start or untrained(), tree, lessons.histories, config.training, schedule.plan(iteration), oversight)
         return network, _round(iteration, curve)
 
     learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))
@@ -78,13 +77,5 @@ def _round(iteration: int, curve: Curve) -> Round:
     return Round(iteration=iteration, losses=curve.losses, recalls=curve.recalls)
 
 
-def _told(judge: Callable[[Network], float], schedule: Schedule, iteration: int) -> Callable[[Network], float]:
-    """The judge of one iteration, who tells of every epoch that he has judged."""
-    epochs = count(1)
-
-    def judge_and_tell(network: Network) -> float:
-        recall = judge(network)
-        schedule.show(iteration, next(epochs), f"validation recall {recall:.4f}")
-        return recall
-
-    return judge_and_tell
+def _show(schedule: Schedule, iteration: int, epochs_done: int, recall: float) -> None:
+    schedule.show(iteration, epochs_done, f"validation recall {recall:.4f}")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
+from jtm_core.baselines.epochs import Oversight
 from jtm_core.baselines.hsm import HierarchicalSoftmax, PathMaker, path_loss, train_hsm
 from jtm_core.behaviours import Ragged
 from jtm_core.codes import first_code
@@ -125,7 +126,7 @@ def test_patience_ends_a_training_and_the_best_epoch_stays() -> None:
         return next(recalls)
 
     plan = TrainingPlan(first_level=0, num_epochs=9, seed=3, iteration=0)
-    network, curve = train_hsm(world.network, world.tree, world.histories, TRAINING, plan, judge)
+    network, curve = train_hsm(world.network, world.tree, world.histories, TRAINING, plan, Oversight(judge))
     assert curve.recalls == (0.2, 0.5, 0.4, 0.3)
     assert len(curve.losses) == 4
     assert all(torch.equal(weights, snapshots[1][name]) for name, weights in network.state_dict().items())

@@ -2,23 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from jtm_core.baselines.epochs import Oversight
+from jtm_core.baselines.hsm import train_hsm
+from jtm_core.baselines.product_dnn import new_product_network, train_product_dnn
 from jtm_core.behaviours import evaluation_histories
 from jtm_core.config import EvaluationConfig, JtmConfig, ModelConfig, SplitConfig, TrainingConfig, TreeLearningConfig
+from jtm_core.experiment import new_network, planted_tree
+from jtm_core.keeping import KeepNothing, training_name
 from jtm_core.seeding import generator
 from jtm_core.splitting import split_users
 from jtm_core.synthetic import planted_world
 from jtm_core.systems.fitted import FittedSystem, TreeSystem
 from jtm_core.systems.fitting import fit_system
-from jtm_core.systems.keeping import KeepNothing, training_name
 from jtm_core.systems.lessons import lessons_of
 from jtm_core.systems.naming import SystemName, settings_of
 from jtm_core.systems.rounds import Learner, Round, learn_in_rounds
+from jtm_core.training import TrainingPlan
 
 WORLD = planted_world(generator(3, "world"), num_users=100, num_items=64, num_groups=8)
 SPLIT = split_users(WORLD.behaviours, SplitConfig(num_validation_users=10, num_test_users=10), seed=1)
@@ -95,7 +101,33 @@ def test_a_fit_stopped_again_and_again_ends_as_one_that_was_not(name: SystemName
             stops += 1
     assert_alike(resumed, straight)
     assert stops >= 3
-    assert keeper.heard == straight_keeper.heard  # no batch and no round was done twice
+    assert keeper.heard == straight_keeper.heard  # no batch, no epoch and no round was done twice
+    assert keeper.heard.count("training-0") >= 2
+
+
+@pytest.mark.parametrize("name", ["product-dnn", "hsm"])
+def test_a_training_that_patience_has_ended_is_not_gone_on_with(name: str) -> None:
+    """Stopped right after the last epoch that patience allows: what is left is to give the best epoch's weights back."""
+    recalls, weights = iter((0.1, 0.3, 0.3, 0.2)), list[dict[str, Tensor]]()
+
+    def judge(network: nn.Module) -> float:
+        weights.append(copied(network.state_dict()))
+        return next(recalls)
+
+    settings, keeper = settings_of("hsm", SHARED), InMemory()
+    plan = TrainingPlan(first_level=0, num_epochs=9, seed=1, iteration=0)
+    shared, tree = (LESSONS.histories, settings.training, plan), planted_tree(WORLD.categories, lambda: LESSONS.histories, settings)
+    train = {
+        "product-dnn": partial(train_product_dnn, new_product_network(settings.model, 64, 1), *shared),
+        "hsm": partial(train_hsm, new_network(tree, settings), tree, *shared),
+    }[name]
+    keeper.left = 4
+    with pytest.raises(Stopped):
+        train(Oversight(judge, keeper=keeper))
+    network, curve = train(Oversight(judge, keeper=keeper))
+    assert curve.recalls == (0.1, 0.3, 0.3, 0.2)
+    assert len(weights) == 4
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in network.state_dict().items())
 
 
 def test_a_training_on_another_tree_is_begun_anew() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL
 
 from jtm_core.baselines import inner_products
+from jtm_core.baselines.epochs import Oversight
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.product_dnn import (
     ItemDraw,
@@ -160,7 +161,7 @@ def test_patience_ends_a_training_and_the_best_epoch_stays() -> None:
         return next(recalls)
 
     plan = TrainingPlan(first_level=0, num_epochs=9, seed=1, iteration=0)
-    trained, curve = train_product_dnn(start, rows, QUICK, plan, judge)
+    trained, curve = train_product_dnn(start, rows, QUICK, plan, Oversight(judge))
     assert curve.recalls == (0.1, 0.3, 0.3, 0.2)
     assert torch.equal(trained.items.weight, snapshots[1])
     assert not torch.equal(snapshots[1], snapshots[3])

@@ -1,7 +1,7 @@
 """What a fit keeps of its work while it goes on, so that one that is killed goes on from there and ends with the same bits.
 
-Two things are kept: what all rounds so far left, and the state of the training that is under way, where it is one of
-:mod:`jtm_core.training`. Where and how often is not the core's business.
+Two things are kept: what all rounds so far left, and the state of the training that is under way. Where and how often is not the
+core's business.
 """
 
 from collections.abc import Callable
