@@ -1,4 +1,4 @@
-"""Learn on where the last finished run of a data set stopped: the flow behind the schedule."""
+"""Learn on from what is released of a data set: the flow behind the schedule."""
 
 from prefect import flow
 
@@ -11,7 +11,7 @@ DEFAULT = JtmConfig()
 
 @flow(name="retrain-jtm", flow_run_name="retrain-jtm-{config.data.name}")
 def retrain_jtm(config: JtmConfig = DEFAULT) -> None:
-    """Start warm from the version the last finished run ended with: known ids, tree and model are kept and extended.
+    """Start warm from the version that is released: known ids, tree and model are kept and extended.
 
     Without such a version it plants a first tree. A killed retraining goes on from the same version when run again.
 

@@ -52,7 +52,7 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
 
 @task(task_run_name="look-back-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
 def look_back(ingested: IngestedLog, config: JtmConfig) -> VersionRef | None:
-    """Find what the last finished run of this data set ended with, if it was made from another log than this one.
+    """Find what is released of this data set, if it was made from another log than this one.
 
     Versions made from the same log are no comparison for its volume.
     """

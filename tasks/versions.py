@@ -2,7 +2,7 @@
 
 ``$JTM_HOME/versions/<data name>/<version>.json`` holds the reference and when it was first recorded. Everything else
 about a version is in its manifest, which is in the store. So the record survives a new Prefect or MLflow database.
-``$JTM_HOME/released/<data name>.json`` is the version that the last finished run ended with.
+``$JTM_HOME/released/<data name>.json`` is the version of a data set that is released.
 """
 
 import json
@@ -105,7 +105,7 @@ def release(version: VersionRef) -> None:
 
 
 def released(data_name: str) -> VersionRef | None:
-    """The version that the last finished run of a data set ended with; an unfinished run changes nothing here."""
+    """The version of a data set that is released, None if there is none; an unfinished run changes nothing here."""
     path = _release_path(data_name)
     return _release_at(path) if path.is_file() else None
 
