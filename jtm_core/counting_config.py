@@ -18,6 +18,8 @@ class CountingConfig:
 
     num_neighbours: PositiveInt = 500
     """Item-CF, both weightings: nearest items kept of each item."""
+    own_items: bool = False
+    """Item-CF: an item may be a neighbour of itself, so that what a user had can be listed for its own sake. Serves logs with repeats."""
     als_factors: PositiveInt = 64
     """ALS: width of the vectors."""
     als_regularisation: Annotated[float, Gt(0)] = 0.01

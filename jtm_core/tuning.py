@@ -2,7 +2,7 @@
 
 All learned systems search the same ranges, and every system gets the same number of trials. The first trial is the shared
 settings as they are, so tuning never ends below them on validation users; the others are drawn at random [1]_, passing over what
-comes to settings tried before: a system without dials has one trial, Item-CF eight.
+comes to settings tried before: a system without dials has one trial, Item-CF sixteen.
 What is a budget (epochs, negatives, width of vectors, windows) is no range: it is one for all.
 
 References
@@ -38,7 +38,10 @@ _LEARNED = (
     Range("training.minimum_history", (1, 3, 5)),
     Range("model.inner_product", (False, True)),
 )
-_NEIGHBOURS = (Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),)
+_NEIGHBOURS = (
+    Range("counting.num_neighbours", (10, 20, 50, 100, 200, 500, 1000, 2000)),
+    Range("counting.own_items", (False, True)),
+)
 _ALS = (
     Range("counting.als_factors", (16, 32, 64, 128, 256)),
     Range("counting.als_regularisation", (0.001, 0.01, 0.1, 1.0, 10.0)),

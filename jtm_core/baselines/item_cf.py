@@ -9,7 +9,9 @@ On the binary user-item matrix ``similarity(i, j)`` is, under
   count for more, items of many users for a little less.
 
 Each item keeps its nearest neighbours (an inverted index), and an item's score for a user is the sum of
-its similarities to the distinct items of the history. Where the sum reaches fewer than M items popularity fills the list.
+its similarities to the distinct items of the history. Whether an item is among its own neighbours is a choice: it is by definition
+(``similarity(i, i)``, 1 by cosine), and where users come back to their items it brings these into the list; where they do not it fills
+the list with what is not asked for. Where the sum reaches fewer than M items popularity fills the list.
 
 Counting costs the sum of squared lengths of the histories, so of a very long one only the last :data:`LONGEST_HISTORY`
 behaviours count. Neighbours may be asked for some items only: 500 of each of 4 million would take 25 GB.
@@ -49,7 +51,7 @@ class ItemCF:
     Parameters
     ----------
     items, similarities : int32, float64 array (num_neighbours,)
-        Neighbours of all items end to end, nearest first; no item is its own neighbour.
+        Neighbours of all items end to end, nearest first.
     offsets : int64 array (num_items + 1,)
         Where each item's neighbours begin.
     popularity : Popularity
@@ -63,7 +65,13 @@ class ItemCF:
 
     @classmethod
     def fit(
-        cls, histories: Ragged, num_items: int, num_neighbours: int = 500, wanted: Ints | None = None, weighting: Weighting = "cosine"
+        cls,
+        histories: Ragged,
+        num_items: int,
+        num_neighbours: int = 500,
+        wanted: Ints | None = None,
+        weighting: Weighting = "cosine",
+        own_items: bool = False,
     ) -> Self:
         """Find the most similar items, ties going to the lower id.
 
@@ -77,6 +85,8 @@ class ItemCF:
         wanted : int64 array, optional
             Only these items get neighbours; others in a history then count for nothing. All by default.
         weighting : "cosine" or "bm25"
+        own_items : bool
+            Whether an item may be a neighbour of itself.
 
         Raises
         ------
@@ -90,7 +100,7 @@ class ItemCF:
         rows = np.arange(num_items) if wanted is None else np.unique(wanted)
         counted = _distinct_rows(histories)
         weights = (_cosine_weights if weighting == "cosine" else _bm25_weights)(*counted, num_items)
-        parts = _neighbours(counted, weights, rows, num_neighbours)
+        parts = _neighbours(counted, weights, rows, num_neighbours, own_items)
         lengths = np.zeros(num_items + 1, dtype=np.int64)
         lengths[rows + 1] = np.concatenate([part[2] for part in parts]) if parts else 0
         items = np.concatenate([np.empty(0, dtype=np.int32), *(part[0] for part in parts)])
@@ -179,7 +189,7 @@ def _best(items: Index, values: Floats, num_best: int) -> tuple[Index, Floats]:
 
 @njit(fastmath=False, cache=True, nogil=True)
 def _count_neighbours(
-    lists: tuple[Index, Ints, Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int, lengths: Ints
+    lists: tuple[Index, Ints, Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int, own_items: bool, lengths: Ints
 ) -> tuple[Index, Floats]:
     """Neighbours and similarities of some items, end to end; their numbers go to ``lengths``."""
     (items, offsets, users, starts), (user_weights, factors) = lists, weights
@@ -189,7 +199,7 @@ def _count_neighbours(
         num_touched = 0
         for user in users[starts[row] : starts[row + 1]]:
             for item in items[offsets[user] : offsets[user + 1]]:
-                if item != row:
+                if own_items or item != row:
                     if common[item] == 0:
                         touched[num_touched] = item
                         num_touched += 1
@@ -207,7 +217,7 @@ def _count_neighbours(
 
 
 def _neighbours(
-    counted: tuple[Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int
+    counted: tuple[Index, Ints], weights: tuple[Floats, Floats], rows: Ints, num_neighbours: int, own_items: bool
 ) -> list[tuple[Index, Floats, Ints]]:
     """Neighbours, similarities and their numbers, chunk by chunk of the rows."""
     num_items = len(weights[1])
@@ -217,7 +227,7 @@ def _neighbours(
 
     def count_chunk(chunk: int) -> None:
         lengths = parts[chunk][2]
-        found, similarities = _count_neighbours(lists, weights, chunks[chunk], min(num_neighbours, num_items), lengths)
+        found, similarities = _count_neighbours(lists, weights, chunks[chunk], min(num_neighbours, num_items), own_items, lengths)
         parts[chunk] = found, similarities, lengths
 
     run_chunks(count_chunk, len(chunks))

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from jtm_core.baselines.als import ImplicitALS
-from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.item_cf import ItemCF, Weighting
 from jtm_core.baselines.personal_popularity import PersonalPopularity
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
@@ -73,11 +73,16 @@ def _fit_by_counts(
         case "personal-popularity":
             return PersonalPopularity.fit(lessons.histories, lessons.num_items)
         case "item-cf":
-            return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours)
+            return _fit_item_cf(lessons, counting, "cosine")
         case "item-cf-bm25":
-            return ItemCF.fit(lessons.histories, lessons.num_items, counting.num_neighbours, weighting="bm25")
+            return _fit_item_cf(lessons, counting, "bm25")
         case "als":
             return ImplicitALS.fit(lessons.histories, lessons.num_items, seed, counting)
+
+
+def _fit_item_cf(lessons: Lessons, counting: CountingConfig, weighting: Weighting) -> ItemCF:
+    neighbours, own_items = counting.num_neighbours, counting.own_items
+    return ItemCF.fit(lessons.histories, lessons.num_items, neighbours, weighting=weighting, own_items=own_items)
 
 
 def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> FittedSystem:

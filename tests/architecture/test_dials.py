@@ -52,7 +52,7 @@ DIALS = {
     "EvaluationConfig": ["cutoffs", "beam_width", "small_beam_width", "truth", "filter_seen"],
     "ExecutionConfig": ["training_processes", "tree_processes", "dask_scheduler", "shard_samples"],
     "JtmConfig": ["data", "split", "first_tree", "model", "training", "tree_learning", "evaluation", "execution", "iterations", "seed"],
-    "CountingConfig": ["num_neighbours", "als_factors", "als_regularisation", "als_confidence", "als_iterations"],
+    "CountingConfig": ["num_neighbours", "own_items", "als_factors", "als_regularisation", "als_confidence", "als_iterations"],
     "SystemSettings": ["jtm", "counting"],
     "SensitivityConfig": ["gaps", "assignments", "beam_widths", "negatives"],
     "OwnSettings": ["system", "dials"],

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jtm_core.baselines import item_cf, popularity
 from jtm_core.baselines.blocks import blocks_by_length
 from jtm_core.baselines.inner_products import ProductIndex
-from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.item_cf import ItemCF, Weighting
 from jtm_core.baselines.personal_popularity import PersonalPopularity
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
@@ -32,7 +32,7 @@ def slow_popularity(rows: list[list[int]], num_items: int) -> list[int]:
     return sorted(range(num_items), key=lambda item: (-counts[item], item))
 
 
-def slow_scores(rows: list[list[int]], history: list[int], num_neighbours: int) -> dict[int, float]:
+def slow_scores(rows: list[list[int]], history: list[int], num_neighbours: int, own_items: bool) -> dict[int, float]:
     """Summed cosines with dictionaries of sets."""
     users = {item: {user for user, row in enumerate(rows) if item in row} for item in range(NUM_ITEMS)}
     scores: Counter[int] = Counter()
@@ -40,7 +40,7 @@ def slow_scores(rows: list[list[int]], history: list[int], num_neighbours: int) 
         cosines = {
             other: len(users[item] & users[other]) / sqrt(len(users[item]) * len(users[other]))
             for other in range(NUM_ITEMS)
-            if other != item and users[item] & users[other]
+            if (own_items or other != item) and users[item] & users[other]
         }
         for other in sorted(cosines, key=lambda other: (-round(cosines[other], 12), other))[:num_neighbours]:
             scores[other] += cosines[other]
@@ -124,17 +124,26 @@ def neighbours_of_0(model: ItemCF) -> dict[int, float]:
     return dict(zip(model.items[part].tolist(), model.similarities[part].tolist(), strict=True))
 
 
+@pytest.mark.parametrize("weighting", ["cosine", "bm25"])
+def test_item_cf_lists_own_items_for_their_own_sake_if_it_may(weighting: Weighting) -> None:
+    """Items 0 and 1 have no user in common with anything else, so that only they themselves speak for them."""
+    rows = ragged([[0], [1], [2, 3], [2, 3, 4], [3, 4], [2, 4]])
+    barred, allowed = (ItemCF.fit(rows, 5, weighting=weighting, own_items=own).recommend(ragged([[0], [1]]), 1) for own in (False, True))
+    assert allowed.ravel().tolist() == [0, 1]
+    assert not {0, 1} & set(barred.ravel().tolist())
+
+
 def test_an_unknown_weighting_is_refused() -> None:
     with pytest.raises(ValueError, match="weighting is 'tfidf'; allowed are 'cosine' and 'bm25'"):
         ItemCF.fit(ragged([[0, 1]]), 2, weighting="tfidf")  # type: ignore[arg-type]
 
 
 @settings(max_examples=40, deadline=None)
-@given(histories, histories, st.sampled_from([2, 100]))
-def test_item_cf_scores_equal_the_slow_twin(rows: list[list[int]], queries: list[list[int]], num_neighbours: int) -> None:
-    lists = ItemCF.fit(ragged(rows), NUM_ITEMS, num_neighbours).recommend(ragged(queries), 4)
+@given(histories, histories, st.sampled_from([2, 100]), st.booleans())
+def test_item_cf_scores_equal_the_slow_twin(rows: list[list[int]], queries: list[list[int]], num_neighbours: int, own_items: bool) -> None:
+    lists = ItemCF.fit(ragged(rows), NUM_ITEMS, num_neighbours, own_items=own_items).recommend(ragged(queries), 4)
     for user, history in enumerate(queries):
-        scores = slow_scores(rows, history, num_neighbours)
+        scores = slow_scores(rows, history, num_neighbours, own_items)
         if num_neighbours > NUM_ITEMS:
             best = sorted(scores.values(), reverse=True)[:4]
             assert [scores.get(item, 0.0) for item in lists[user].tolist()] == pytest.approx(best + [0.0] * (4 - len(best)))

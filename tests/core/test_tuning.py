@@ -76,10 +76,12 @@ def test_another_seed_tries_other_settings():
 
 
 def test_few_combinations_end_the_search_early():
-    """One of the eight is the shared 500 neighbours."""
+    """One of the sixteen is the shared 500 neighbours, own items not among them."""
     trials = dials_of("item-cf", 100, seed=1)
-    assert len(trials) == 8
-    assert {trial["counting.num_neighbours"] for trial in trials[1:]} == set(RANGES["item-cf"][0].values) - {500}
+    assert len(trials) == 16
+    neighbours, own_items = (one.values for one in RANGES["item-cf"])
+    tried = {(trial["counting.num_neighbours"], trial["counting.own_items"]) for trial in trials[1:]}
+    assert tried == set(itertools.product(neighbours, own_items)) - {(500, False)}
     assert dials_of("popularity", 8, seed=1) == [{}]
 
 
