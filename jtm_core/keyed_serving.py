@@ -11,7 +11,7 @@ from numbers import Integral
 import numpy as np
 
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.serving import Floats, Retriever
+from jtm_core.serving import Floats, Retriever, require_integer
 
 Key = int | str
 """An item's own id, as the log has it."""
@@ -63,7 +63,7 @@ class KeyedRetriever:
         self._kind: type = str if isinstance(keys[0], str) else Integral
         self._by_popularity = items_by_popularity
 
-    def recommend(self, history: Iterable[Key], count: int, exclude: Iterable[Key] = ()) -> Recommended:
+    def recommend(self, history: Iterable[Key], count: int, exclude: Iterable[Key] | None = None) -> Recommended:
         """The best items for one user, in the thread that asks.
 
         Parameters
@@ -72,17 +72,17 @@ class KeyedRetriever:
             Items of the user's behaviours, oldest first; unknown ones are passed over, also all.
         count : int
             Items wanted, 1 .. the beam's width.
-        exclude : own ids
+        exclude : own ids, optional
             Items that must not come, e.g. those seen; unknown ones never do.
 
         Raises
         ------
         TypeError
-            If an id is not of the kind that the log has, or an id stands where a list of them should.
+            If an id is not of the kind that the log has, something else stands where a list of them should, or ``count`` is no integer.
         ValueError
             If ``count`` is out of range.
         """
-        return self.recommend_batch([history], count, [exclude])[0]
+        return self.recommend_batch([history], count, None if exclude is None else [exclude])[0]
 
     def recommend_batch(
         self, histories: Iterable[Iterable[Key]], count: int, exclude: Iterable[Iterable[Key]] | None = None
@@ -98,6 +98,7 @@ class KeyedRetriever:
         unwanted = [self._ids_of(items) for items in exclude] if exclude is not None else [[] for _ in known]
         if len(unwanted) != len(known):
             raise ValueError(f"{len(unwanted)} rows of exclude for {len(known)} histories; there must be one each")
+        require_integer("count", count)
         if not 1 <= count <= self.retriever.beam_width:
             raise ValueError(f"count is {count}; allowed are 1 .. {self.retriever.beam_width}, the beam's width")
         lists = [self._popular(count, set(items)) for items in unwanted]
@@ -111,9 +112,11 @@ class KeyedRetriever:
                 lists[user] = Recommended(self._keys_of(items[items >= 0]), logits[items >= 0], is_personal=True)
         return lists
 
-    def _ids_of(self, keys: Iterable[Key]) -> list[int]:
-        if isinstance(keys, str):
+    def _ids_of(self, keys: object) -> list[int]:
+        if isinstance(keys, str | bytes):
             raise TypeError(f"{keys!r} is one id; a history, and what it excludes, is a list of them")
+        if not isinstance(keys, Iterable) or (isinstance(keys, np.ndarray) and not keys.ndim):
+            raise TypeError(f"{keys!r} is of type {type(keys).__name__}; a history, and what it excludes, is a list of ids")
         keys = keys.tolist() if isinstance(keys, np.ndarray) else list(keys)
         wrong = [key for key in keys if not isinstance(key, self._kind)][:5]
         if wrong:

@@ -3,6 +3,8 @@
 A single user is searched in the thread that asks; a batch is spread over all threads. Both give a user the same bits.
 """
 
+from numbers import Integral
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,12 +35,14 @@ class Retriever:
     first_level : int
         First level the network was trained on.
     cache_bytes : int
-        Memory for halves of nodes made in advance, 512 bytes a node at 128 units, upper levels first; 0 keeps none.
+        Memory for halves of nodes made in advance, 608 bytes a node by default, upper levels first; 0 keeps none.
     precision : "float32" or "bfloat16"
         Of the products behind the first layer.
 
     Raises
     ------
+    TypeError
+        If the beam's width is no integer.
     ValueError
         If the network does not fit the tree, or one of the numbers is out of range.
 
@@ -61,6 +65,7 @@ class Retriever:
                 f"the network is for {network.num_items} items at height {network.height}, the tree has {tree.num_items} at {tree.height}; "
                 "they must agree"
             )
+        require_integer("beam_width", beam_width)
         self._parts = (network, tree, beam_width, first_level, cache_bytes, precision)
         self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
         self._widening = widening_of(self._search)
@@ -125,6 +130,7 @@ class Retriever:
         return ranking.items, ranking.logits
 
     def _check(self, histories: Ragged, count: int, exclude: Ragged | None) -> None:
+        require_integer("count", count)
         if not 1 <= count <= self.beam_width:
             raise ValueError(f"count is {count}; allowed are 1 .. {self.beam_width}, the beam's width")
         empty = np.flatnonzero(np.diff(histories.offsets) == 0)
@@ -143,6 +149,12 @@ def _whole(rows: object, name: str) -> Ragged:
         given = f"of type {rows.values.dtype}" if isinstance(rows, Ragged) else f"a {type(rows).__name__}"
         raise ValueError(f"{name} are {given}; they must be Ragged rows of integer item ids")
     return Ragged(np.require(rows.values, np.int64, ["C", "W"]), np.require(rows.offsets, np.int64, ["C", "W"]))
+
+
+def require_integer(name: str, value: object) -> None:
+    """Raise a TypeError that names what is no integer."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r} of type {type(value).__name__}; it must be an integer")
 
 
 def _row(values: ArrayLike, name: str) -> Ragged:

@@ -91,6 +91,14 @@ def test_bad_questions_are_refused(plain: Retriever, keyed: KeyedRetriever) -> N
         keyed.recommend("i3", 4)
     with pytest.raises(ValueError, match=r"count is 17; allowed are 1 .. 16"):
         keyed.recommend(["new"], 17)
+    for count in ("5", 1.5, None, True):
+        with pytest.raises(TypeError, match=f"count is {count!r} of type {type(count).__name__}; it must be an integer"):
+            keyed.recommend(["new"], count)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="b'i3' is one id"):
+        keyed.recommend(b"i3", 4)  # type: ignore[arg-type]
+    for history in (None, 3, np.array("i3")):
+        with pytest.raises(TypeError, match=r"is of type .*; a history, and what it excludes, is a list of ids"):
+            keyed.recommend(history, 4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="1 rows of exclude for 2 histories"):
         keyed.recommend_batch([["i1"], ["i2"]], 4, [["i3"]])
     with pytest.raises(ValueError, match="2 keys and 300 items by popularity for a retriever of 300 items"):

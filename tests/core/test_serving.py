@@ -195,6 +195,10 @@ def test_bad_questions_are_refused(world: SmallWorld) -> None:
         retriever.recommend([1], 0)
     with pytest.raises(ValueError, match="type float64"):
         retriever.recommend([1.5], 3)
+    with pytest.raises(TypeError, match=r"count is 1\.5 of type float; it must be an integer"):
+        retriever.recommend([1], 1.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="beam_width is '16' of type str; it must be an integer"):
+        Retriever(world.network, world.tree, "16", 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="1 rows of exclude for 60 histories"):
         retriever.recommend_batch(world.histories, 3, Ragged(np.array([1]), np.array([0, 1])))
     with pytest.raises(ValueError, match="they must agree"):
