@@ -79,7 +79,7 @@ class SplitConfig:
     num_validation_users: PositiveInt = 1000
     """Users drawn for validation; at most a tenth of all are taken."""
     num_test_users: PositiveInt = 1000
-    """Users drawn for the test; at most a tenth of all are taken. Under ``time`` every user is a test user."""
+    """Users drawn for the test; at most a tenth of all are taken. Under ``time`` all users are, of 5 behaviours or more."""
     train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
     """Share of each history that trains, protocol ``time`` only."""
 

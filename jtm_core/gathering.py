@@ -30,7 +30,7 @@ def gather_first(
     halves : float32 arrays (S, H + F) and (V, H + F)
     pairs : int32 arrays (R,)
         User and node half of each row.
-    weights : float32 arrays (H,) and (W, H)
+    weights : float32 arrays (H,) and (2 * W, H)
         ``product_1`` and ``match_1`` of the head, both perhaps empty.
     matches : Matches and int
         Those of a chunk, and which of its rows is the tile's first.

@@ -126,12 +126,17 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        arrays = *last_positions(batch.bounds), np.require(batch.behaviours, requirements=["C", "W"]), batch.nodes
+        arrays = *last_positions(batch.bounds), _own_array(batch.behaviours), batch.nodes
         index, present, behaviours, table_rows = (torch.from_numpy(array).to(device) for array in arrays)
         samples, levels = users % batch.num_samples, users // batch.num_samples
         lifted, own, are_leaves = behaviours[levels[:, None], index[samples]], table_rows[nodes], levels == batch.num_levels - 1
         matches = window_matches(lifted, present[samples], own[:, None], network.config.window_sizes, are_leaves[:, None])[:, 0]
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
+
+
+def _own_array(rows: Ints) -> Ints:
+    """Rows for torch, which wants memory that may be written to: those of behaviours may be one level's, shown for each."""
+    return np.require(rows, requirements=["C", "W"])
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
@@ -140,7 +145,7 @@ def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: 
     index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
-    behaviour_rows, node_rows = (torch.from_numpy(np.ascontiguousarray(rows)).to(device) for rows in (batch.behaviours, batch.nodes))
+    behaviour_rows, node_rows = (torch.from_numpy(_own_array(rows)).to(device) for rows in (batch.behaviours, batch.nodes))
     logits = []
     for level in range(batch.num_levels):
         own = nodes[:, levels[0] == level]

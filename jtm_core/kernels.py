@@ -56,7 +56,7 @@ class HeadWeights(NamedTuple):
     product_1: Floats = NO_PRODUCT
     """Weights of the inner product into the first layer; none without one."""
     match_1: Floats = NO_WEIGHTS
-    """(W, H) weights of the windows' matches; none without them."""
+    """(2 * W, H) weights of the windows' matches; none without them."""
 
 
 class Rows(NamedTuple):

@@ -88,7 +88,7 @@ def train_hsm(
 ) -> tuple[JtmNetwork, Curve]:
     """Train a copy of the network on the paths of a tree, from the root down.
 
-    Of ``training`` the target, minimum_history, order_noise, batch_samples, learning_rate, rate_schedule and patience
+    Of ``training`` the target, horizon_share, minimum_history, order_noise, batch_samples, learning_rate, rate_schedule and patience
     count. Equal seeds give equal bits on one machine, for any number of threads.
 
     Parameters

@@ -24,7 +24,7 @@ class Recommender(Protocol):
         -------
         int64 array (E, M)
             Items, best first, none twice; -1 behind where fewer than M items are left, or a beam found fewer. A user's list does
-            not depend on who else is asked.
+            not depend on who else is asked, save for near-ties of ALS and product-DNN, whose products are rounded as their number has it.
 
         Raises
         ------

@@ -2,7 +2,8 @@
 
 Shared by all: data, split, first tree, windows and widths, target, budget of negatives, batches, rate, patience, epochs in
 all (``training.epochs + iterations * training.later_epochs``), the gate, evaluation, seed. Exceptions lie in what a system
-is: HSM's negatives are the siblings on the path, DNN's all lie on the leaf level, ``jtm-paper`` trains as the paper does.
+is: HSM's negatives are the siblings on the path, DNN's all lie on the leaf level, ``jtm-paper`` has the paper's network and trains
+as the paper does.
 """
 
 from dataclasses import dataclass, replace

@@ -23,8 +23,8 @@ ODD_INNER_PRODUCT: dict[str, Any] = {"inner_product": True, "embedding_width": 5
 """Widths that are no whole number of vectors."""
 
 
-def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even") -> TrainingBatch:
-    model, sampler = world.network.config, NegativeSampler(world.tree, 1, 20)
+def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even", first_level: int = 1) -> TrainingBatch:
+    model, sampler = world.network.config, NegativeSampler(world.tree, first_level, 20)
     if draws == "popularity":
         sampler = PopularitySampler(world.tree, 1, 20, np.bincount(world.histories.values, minlength=world.tree.num_items))
     maker = BatchMaker(world.tree, sampler, model.features, model.window_sizes, block)
@@ -80,6 +80,16 @@ def test_the_loss_is_that_of_the_scorer_s_logits(attention: bool, features: str)
         logit = float(scorer.score_level(windows.part(sample, sample + 1), level, np.array([code]))[0, 0])
         total += (np.logaddexp(0, logit) - label * logit) if label >= 0 else 0
     assert autograd_gradients(world.network, batch).loss == pytest.approx(total / batch.num_samples, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("matches", [False, True])
+def test_the_leaf_level_alone_is_trained_with_attention(matches: bool) -> None:
+    """As DNN is: with flat features the behaviours' rows are a view that may not be written to."""
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=True, features="flat", window_matches=matches))
+    gradients = autograd_gradients(world.network, make_batch(world, 4, first_level=world.tree.height))
+    assert np.isfinite(gradients.loss)
+    assert torch.any(gradients.row_gradients != 0)
 
 
 @pytest.mark.parametrize("inputs", [{}, INNER_PRODUCT, MATCHES], ids=str)
