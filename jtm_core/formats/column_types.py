@@ -11,8 +11,20 @@ OUR_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time")
 REQUIRED_COLUMNS = ("user", "item", "time")
 ID_COLUMNS = ("user", "item", "category")
 
-INTEGER = r"^(-?[1-9][0-9]{0,17}|0)$"
-"""How an integer id is written: no other text than this one is meant by the number."""
+
+def _up_to(largest: str) -> str:
+    """Pattern of the numbers from 1 to one of as many digits as ``largest`` has, without leading zeros, and no larger one."""
+    shorter = f"[1-9][0-9]{{0,{len(largest) - 2}}}"
+    smaller = (
+        f"{largest[:place]}[{int(place == 0)}-{int(digit) - 1}][0-9]{{{len(largest) - place - 1}}}"
+        for place, digit in enumerate(largest)
+        if int(digit) > int(place == 0)
+    )
+    return "|".join((shorter, *smaller, largest))
+
+
+INTEGER = f"^(0|{_up_to(str(2**63 - 1))}|-({_up_to(str(2**63))}))$"
+"""How an integer id of 64 bits is written, -9223372036854775808 to 9223372036854775807: no other text is meant by the number."""
 
 _MOST_SHOWN = 1000  # characters of a file's columns in an error
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")

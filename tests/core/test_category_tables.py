@@ -88,6 +88,14 @@ def test_a_table_whose_items_alone_have_leading_zeros_says_so(tmp_path):
         with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "07,x\n08,y\n")
 
 
+def test_items_of_19_digits_have_their_category_as_any_and_what_64_bits_do_not_hold_is_none_of_them(tmp_path):
+    items = [2**63 - 1, 1234567890123456789, -(2**63)]
+    pq.write_table(pa.table({"user": [1, 1, 1], "item": items, "time": [1, 2, 3]}), tmp_path / "log.parquet")
+    (tmp_path / "table.csv").write_text("".join(f"{item},x{item}\n" for item in [2**63, *items, -(2**63) - 1, 2**64 + items[1]]))
+    write_canonical_log(tmp_path / "log.parquet", tmp_path / "c.parquet", DataConfig(category_path=str(tmp_path / "table.csv")))
+    assert pq.read_table(tmp_path / "c.parquet").column("category").to_pylist() == [f"x{item}" for item in items]
+
+
 @pytest.mark.parametrize("table", ["007,wrong\n7,right\n", "item,category\n007,wrong\n7,right\n", "item,category\nword,wrong\n7,right\n"])
 def test_an_odd_first_item_below_a_known_header_or_of_digits_is_an_item(tmp_path, table):
     assert with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", table) == ["right", None]

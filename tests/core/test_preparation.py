@@ -20,7 +20,7 @@ from jtm_core.config import DataConfig
 from jtm_core.formats import key_codes, log_rows, prepared_logs
 from jtm_core.formats.prepared_logs import prepare
 from jtm_core.formats.raw_logs import write_canonical_log
-from jtm_core.formats.vocabularies import Vocabulary, read_vocabulary, write_vocabulary
+from jtm_core.formats.vocabularies import Vocabulary, in_type_of, read_vocabulary, write_vocabulary
 from jtm_core.preparation import ROW, CategoryCounts, dense_ids, order_by_user_and_time, stable_order, unrepeated
 
 TYPES = ("pv", "buy")
@@ -221,6 +221,13 @@ def test_texts_of_a_later_log_that_are_integers_are_these_where_known_ids_are_in
     new = prepare(path, DataConfig(minimum_user_behaviours=1), None, known)
     assert new.users.keys.to_pylist() == [9, 8, 10]
     assert histories(new) == {9: [2], 8: [], 10: [4]}
+
+
+def test_texts_of_19_digits_are_known_integers_up_to_64_bits_and_named_beyond():
+    ids = [2**63 - 1, 10**18, -(2**63)]
+    assert in_type_of(pa.int64(), pa.array(map(str, ids)), "item").to_pylist() == ids
+    with pytest.raises(ValueError, match=r"item: 2 of 5 are no integers .* \['9223372036854775808', '-9223372036854775809'\]"):
+        in_type_of(pa.int64(), pa.array(map(str, [*ids, 2**63, -(2**63) - 1])), "item")
 
 
 def test_items_that_are_no_integers_are_named_where_known_ones_are_integers(tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jtm_core.behaviours import Behaviours
 from jtm_core.config import DataConfig
 from jtm_core.formats import raw_logs, text_blocks, text_values
+from jtm_core.formats.column_types import id_type
 from jtm_core.formats.raw_logs import CANONICAL_COLUMNS, write_canonical_log, write_world_log
 
 TAOBAO = "1,10,7,pv,100\n1,11,7,buy,101\n2,10,8,pv,99\n"
@@ -272,6 +273,32 @@ def test_leading_zeros_beyond_the_part_that_types_are_guessed_from_are_kept(tmp_
     assert columns(table, column) == [[*map(str, range(60_000)), ids, *map(str, range(60_000))]]
     assert table.schema.field(other).type == pa.int64()
     assert columns(table, "line") == [list(range(2, 120_003))]
+
+
+LARGEST, SMALLEST = 2**63 - 1, -(2**63)
+
+
+@pytest.mark.parametrize("row", [0, 1, 60_000])
+@pytest.mark.parametrize(
+    ("number", "is_integer"),
+    [(LARGEST, True), (SMALLEST, True), (10**18, True), (LARGEST + 1, False), (SMALLEST - 1, False)],
+)
+def test_ids_are_integers_up_to_64_bits_and_text_beyond_wherever_they_stand(tmp_path, monkeypatch, row, number, is_integer):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", 9973)
+    ids = [*range(row), number, *range(row, 60_000)]  # more than the MiB that types are guessed from
+    table = read(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,{one},1511539200\n" for one in ids))
+    assert columns(table, "item") == [ids if is_integer else list(map(str, ids))]
+
+
+@given(st.integers(-(2**64), 2**64) | st.integers(0, 100).flatmap(lambda by: st.sampled_from([LARGEST - by, LARGEST + by, SMALLEST + by])))
+def test_the_pattern_of_integer_ids_is_what_64_bits_hold(number):
+    for text, is_one in (
+        (str(number), SMALLEST <= number <= LARGEST),
+        (f"0{abs(number)}", False),
+        (f"+{abs(number)}", False),
+        ("-0", False),
+    ):
+        assert (id_type(pa.array([text])) == pa.int64()) == is_one
 
 
 def test_a_time_with_a_leading_zero_leaves_the_ids_integers(tmp_path):
