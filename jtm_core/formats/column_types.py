@@ -28,6 +28,7 @@ INTEGER = f"^(0|{_up_to(str(2**63 - 1))}|-({_up_to(str(2**63))}))$"
 
 _MOST_SHOWN = 1000  # characters of a file's columns in an error
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([ T][\d:.]+)?(Z|[+-]\d\d(?::?\d\d)?| UTC)?")
+_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+[eE]\d+|\d+\.\d*[eE][+-]?\d+)")
 TIME_FORMS = (pa.csv.ISO8601, "%Y-%m-%d %H:%M:%S UTC")
 """Dates that are read, the second as BigQuery writes whole seconds."""
 
@@ -53,8 +54,13 @@ def time_type(value: str) -> pa.DataType:
         return pa.string()
     if date:
         return pa.timestamp("ns", "UTC" if date.group(2) else None)
-    is_decimal = re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+[eE]\d+|\d+\.\d*[eE][+-]?\d+)", value)
-    return pa.float64() if is_decimal else pa.int64()
+    return pa.float64() if _DECIMAL.fullmatch(value) else pa.int64()
+
+
+def is_time(value: str) -> bool:
+    """Whether a text may be a time: an integer, a decimal number or a date, blanks around it aside."""
+    value = value.strip()
+    return bool(_DATE.fullmatch(value) or _DECIMAL.fullmatch(value) or re.fullmatch("-?[0-9]{1,19}", value))
 
 
 def infer_types(

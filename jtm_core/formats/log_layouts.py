@@ -22,7 +22,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from jtm_core.config import DataConfig, LogFormat
-from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources, fixed_type, id_type, infer_types, widening
+from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources, fixed_type, id_type, infer_types, is_time, widening
+from jtm_core.formats.quotes import SEPARATORS, without_quoted
 from jtm_core.formats.sources import first_line, is_parquet, read_start
 
 READABLE_FORMATS: tuple[LogFormat, ...] = ("user_behavior", "amazon_ratings", "movielens", "recbole", "table")
@@ -180,10 +181,10 @@ def _recbole_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> Tex
 
 def _table_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> TextLayout:
     line = first_line(start)
-    separator = _separator_of(line)
+    mapped = {our: name for our, name in columns.items() if name}
+    has_header = not mapped or not all(map(str.isdecimal, mapped.values()))
+    separator = _separator_of(line) if has_header else _separator_without_header(path, line, mapped)
     names = _fields(path, line, separator)
-    mapped = [name for name in columns.values() if name]
-    has_header = not mapped or not all(map(str.isdecimal, mapped))
     if not has_header:
         names = _numbers(path, names)
     sources = column_sources(path, names, columns)
@@ -210,7 +211,33 @@ def _after_header(start: bytes) -> bytes:
 
 
 def _separator_of(line: str) -> str:
-    return max(",\t;|", key=line.count)  # the first of equals
+    return max(SEPARATORS, key=without_quoted(line).count)
+
+
+def _separator_without_header(path: Path, line: str, columns: Mapping[str, str]) -> str:
+    """What separates a first line that is a behaviour; refused if it can be read in more than one way."""
+    most = max(map(int, columns.values()))
+    possible = [one for one in SEPARATORS if without_quoted(line).count(one) + 1 >= most]
+    if not possible or not columns.keys() >= set(REQUIRED_COLUMNS):
+        return _separator_of(line)  # a column is missing, as will be said
+    if len(possible) == 1:
+        return possible[0]
+    right = [one for one in possible if _is_behaviour(_fields(path, line, one), columns)]
+    if len(right) == 1:
+        return right[0]
+    ways = " or ".join(map(repr, right or possible))
+    raise ValueError(
+        f"{path}: columns gives numbers, so no header is expected, and the first line {line[:120]!r} may be separated by {ways}, each "
+        f"of which gives {'a' if right else 'enough columns but no'} behaviour of user, item and time; give the file a header of names "
+        f"and map these in columns"
+    )
+
+
+def _is_behaviour(values: list[str], columns: Mapping[str, str]) -> bool:
+    """Whether user, item and time, given by number, stand in a line."""
+    numbered = {str(number): value.strip() for number, value in enumerate(values, start=1)}
+    user, item, time = (numbered.get(columns[our], "") for our in REQUIRED_COLUMNS)
+    return bool(user and item and is_time(time))
 
 
 def _fields(path: Path, line: str, separator: str) -> list[str]:

@@ -164,6 +164,41 @@ def test_a_first_line_that_may_be_a_header_of_numbers_is_refused(tmp_path, first
     assert ", ".join(first.split(first[1])) in message
 
 
+@pytest.mark.parametrize(
+    ("line", "separator", "numbers"),
+    [
+        ("7;10;1|2|3|4|5;1600000000", r"';' or '\|'", "124"),
+        ("7\t10\t1,2,3,4,5\t1600000000", r"',' or '\\t'", "124"),
+        ("7;10;a|b|c|d|e;never", r"';' or '\|', each of which gives enough columns but no behaviour", "124"),
+    ],
+)
+def test_a_first_line_without_header_that_two_separators_can_divide_is_refused(tmp_path, line, separator, numbers):
+    with pytest.raises(ValueError, match=rf"{separator}.*; give the file a header") as caught:
+        read(tmp_path / "log.csv", f"{line}\n", columns=dict(zip(("user", "item", "time"), numbers, strict=True)))
+    assert repr(line) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers", "expected"),
+    [
+        ("7;10;a|b|c|d|e;1600000000", "124", ["7", "10", 1600000000]),
+        ("7;10;1|2|3|4 5|6;2020-09-13 12:26:40", "124", ["7", "10", 1600000000]),
+        ("7\t10\tone, two, three, four\t1600000000.0", "124", ["7", "10", 1600000000]),
+        ("7;;;|10|5|1600000000", "124", ["7;;;", "10", 1600000000]),
+        ('7;"1,2,3,4,5";1600000000', "123", ["7", "1,2,3,4,5", 1600000000]),
+        ('"a;b;5;6",10,1600000000', "123", ["a;b;5;6", "10", 1600000000]),
+    ],
+)
+def test_the_separator_of_a_file_without_header_is_the_one_that_gives_a_behaviour(tmp_path, line, numbers, expected):
+    table = read(tmp_path / "log.csv", f"{line}\n", columns=dict(zip(("user", "item", "time"), numbers, strict=True)))
+    assert [str(value) for (value,) in columns(table, "user", "item", "time")] == list(map(str, expected))
+
+
+def test_separators_within_quotes_of_a_header_do_not_count(tmp_path):
+    table = read(tmp_path / "log.csv", 'user;"a, b, c, d, e";item;time\n1;x;2;3\n')
+    assert columns(table, "user", "item", "time") == [[1], [2], [3]]
+
+
 def test_table_of_our_own_names_needs_no_mapping(tmp_path):
     table = read(tmp_path / "log.csv", "time,user,item,behaviour\n5,u,i,buy\n")
     assert columns(table, "user", "item", "time", "behaviour") == [["u"], ["i"], [5], ["buy"]]
