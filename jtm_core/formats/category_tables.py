@@ -123,10 +123,7 @@ def _text_of(path: Path, table: pa.Table, name: str) -> pa.Array:
 def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.Array]:
     with open_source(path) as stream:
         content = stream.read().removeprefix(b"\xef\xbb\xbf")
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        content = content.decode("latin-1").encode()  # MovieLens' movies.dat
+    content = _in_utf8(path, content)
     line = first_line(content)
     if _TYPED_HEADER.fullmatch(line):
         return _recbole_columns(path, content, line)
@@ -146,6 +143,21 @@ def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.
     if width == 3:
         categories = pc.list_element(pc.split_pattern(categories, "|", max_splits=1), 0)
     return table.column("item").combine_chunks(), categories
+
+
+def _in_utf8(path: Path, content: bytes) -> bytes:
+    """Text of a table in UTF-8, MovieLens' ``movies.dat`` turned into it: its titles are in Latin-1, its items are numbers."""
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        if first_line(content).count("::") == 2:
+            return content.decode("latin-1").encode()
+        number = content.count(b"\n", 0, error.start)
+        line = content.split(b"\n", number + 1)[number]
+        raise ValueError(
+            f"category table {path} must be text in UTF-8 in every line, but line {number + 1}: {line[:60].decode(errors='replace')!r}"
+        ) from error
+    return content
 
 
 def _check_first(path: Path, items: pa.ChunkedArray, line: str) -> None:

@@ -51,6 +51,9 @@ def test_parquet_table(tmp_path):
         (b"1,toys\n,books\n", ["1 rows without an item"]),
         (b"item_id:token\tyear:float\n1\t1995\n", ["item_id and one of class"]),
         (gzip.compress(b"1,toys\n")[:-5], ["cut short"]),
+        ("é1,toys\n".encode() + b"2,b\xfccher\n", ["must be text in UTF-8 in every line, but line 2: '2,b\ufffdcher'"]),
+        (b"item_id:token\tclass:token_seq\n1\tCaf\xe9\n", ["line 2: '1\\tCaf\ufffd'"]),
+        (b"caf\xe9::toys\n", ["line 1"]),
         (b'1,"toys\n2,books\n3,games\n', ["a quote is not closed in the line of item '1'"]),
     ],
 )
