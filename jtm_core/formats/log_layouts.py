@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from jtm_core.config import DataConfig, LogFormat
 from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources, fixed_type, id_type, infer_types, is_time, widening
-from jtm_core.formats.quotes import SEPARATORS, without_quoted
+from jtm_core.formats.quotes import SEPARATORS, first_open_quote, without_quoted
 from jtm_core.formats.sources import first_line, is_parquet, read_start
 
 READABLE_FORMATS: tuple[LogFormat, ...] = ("user_behavior", "amazon_ratings", "movielens", "recbole", "table")
@@ -188,10 +188,12 @@ def _table_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> TextL
     if not has_header:
         names = _numbers(path, names)
     sources = column_sources(path, names, columns)
-    types = infer_types(_after_header(start) if has_header else start, names, sources, separator, '"')
+    sample = _after_header(start) if has_header else start
+    is_quoted = separator != "\t" or first_open_quote(sample.split(b"\n"), separator) is None
+    types = infer_types(sample, names, sources, separator, '"' if is_quoted else None)
     return TextLayout(
         name="table", separator=separator, file_columns=tuple(names), sources=sources, types=types,
-        header_lines=int(has_header), is_quoted=True, widening=widening(types),
+        header_lines=int(has_header), is_quoted=is_quoted, widening=widening(types),
     )  # fmt: skip
 
 
@@ -241,6 +243,8 @@ def _is_behaviour(values: list[str], columns: Mapping[str, str]) -> bool:
 
 
 def _fields(path: Path, line: str, separator: str) -> list[str]:
+    if separator == "\t" and first_open_quote([line.encode()], separator):
+        return line.split(separator)
     try:
         return next(csv.reader([line], delimiter=separator), [])
     except csv.Error as error:

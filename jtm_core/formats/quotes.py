@@ -30,7 +30,7 @@ def first_open_quote(lines: Iterable[bytes], separator: str) -> tuple[int, bytes
     """
     closed = _closed_line(separator)
     for number, line in enumerate(lines, start=1):
-        if b'"' in line and not closed.fullmatch(line.rstrip(b"\r\n")):
+        if b'"' in line and not closed.fullmatch(line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")):
             return number, line
     return None
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ import pyarrow.csv
 
 from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS
 from jtm_core.formats.log_layouts import TextLayout
+from jtm_core.formats.quotes import first_open_quote
 from jtm_core.formats.sources import open_source
 from jtm_core.formats.text_values import SHOWN, dates, fitting
 from jtm_core.formats.watched_streams import WatchedStream
@@ -98,12 +100,12 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
                 line += batch.num_rows
         _check_bare(path, layout, bare)
         if layout.is_quoted and watched.num_lines > line - 1:
-            _blame_quote(path, layout)
+            _check_quotes(path, layout, swallow=True)
     except pa.ArrowInvalid as error:
         if _has_no_rows(error):
             return
         if layout.is_quoted and str(error).startswith("CSV parser got out of sync"):
-            _blame_quote(path, layout)
+            _check_quotes(path, layout, swallow=True)
         _explain(path, layout, error)
 
 
@@ -131,18 +133,19 @@ def _check_bare(path: Path, layout: TextLayout, lines: Sequence[int]) -> None:
         raise ValueError(f"{path}: user, item and time are missing in line {shown}, where other columns are not empty")
 
 
-def _blame_quote(path: Path, layout: TextLayout) -> NoReturn:
-    """Name the first line whose quotes are not closed within it."""
+def _check_quotes(path: Path, layout: TextLayout, swallow: bool = False) -> None:
+    """Refuse quotes that are not closed within their line, naming the first one; ``swallow`` if they are known to swallow lines."""
+    with open_source(path) as stream:
+        lines = islice(io.BufferedReader(stream), layout.header_lines, None)
+        found = first_open_quote(lines, layout.separator)
+    if not found and not swallow:
+        return
     if layout.separator == "\t":
         raise QuotesAreText
-    opened = re.compile(rf'(^|{re.escape(layout.separator)})"'.encode())
-    with open_source(path) as stream:
-        for number, line in enumerate(io.BufferedReader(stream), start=1):
-            if line.count(b'"') % 2 and opened.search(line):
-                raise ValueError(
-                    f"{path}: a quote in line {number} is not closed in it: {line[:120].decode(errors='replace')!r}; a line is a behaviour"
-                )
-    raise ValueError(f"{path}: quotes run over the ends of lines; a line is a behaviour")
+    if not found:
+        raise ValueError(f"{path}: quotes run over the ends of lines; a line is a behaviour")
+    number, line = layout.header_lines + found[0], found[1][:120].decode(errors="replace")
+    raise ValueError(f"{path}: a quote in line {number} is not closed in it: {line!r}; a line is a behaviour")
 
 
 def _has_no_rows(error: pa.ArrowInvalid) -> bool:
@@ -174,7 +177,12 @@ def _reader(stream: pa.NativeFile, layout: TextLayout, types: dict[str, pa.DataT
 
 
 def _explain(path: Path, layout: TextLayout, error: pa.ArrowInvalid) -> NoReturn:
-    """Find the lines the fast pass stumbled over, and raise with them."""
+    """Find the lines the fast pass stumbled over, and raise with them.
+
+    Quotes come first: an open one swallows what follows, in the middle of which the pass stumbles over anything.
+    """
+    if layout.is_quoted:
+        _check_quotes(path, layout)
     wrong_rows: list[Any] = []
     line = layout.header_lines + 1
     with open_source(path) as stream:

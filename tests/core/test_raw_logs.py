@@ -121,6 +121,30 @@ def test_quotes_that_no_line_closes_belong_to_the_values_between_tabs(tmp_path, 
     assert columns(table, "user", "time") == [[f"u{n}" for n in range(40)], list(range(40))]
 
 
+@pytest.mark.parametrize("many", [0, 60_000])  # more than the MiB that the layout is told from
+@pytest.mark.parametrize("row", ['u2\t"b\t6', '"u2\tb\t6', 'u2\t"b ""\t6', 'u2\t"b\t6\nu2\t2\t6\nu2\tc"\t6'])
+@pytest.mark.parametrize("block_bytes", [9973, 1 << 20])
+def test_a_quote_that_its_line_does_not_close_is_the_value_s_between_tabs_in_any_column(tmp_path, monkeypatch, many, row, block_bytes):
+    monkeypatch.setattr(text_blocks, "_BLOCK_BYTES", block_bytes)
+    rows = [*(f"u{n}\ta\t1511539200" for n in range(many)), row, "u3\tc\t7"]
+    content = "user\titem\ttime\n" + "\n".join(rows) + "\n"
+    table = read(tmp_path / "log.tsv", content)
+    written = [line.split("\t") for line in content.splitlines()[1:]]
+    assert columns(table, "user", "item") == [[line[0] for line in written], [line[1] for line in written]]
+
+
+def test_a_quote_that_no_line_closes_is_the_value_s_between_tabs_in_the_first_line_too(tmp_path):
+    content = 'u2\t"b\t6\nu3\t7\t7\n'
+    table = read(tmp_path / "log.tsv", content, columns={"user": "1", "item": "2", "time": "3"})
+    assert columns(table, "user", "item", "time", "line") == [["u2", "u3"], ['"b', "7"], [6, 7], [1, 2]]
+
+
+def test_quotes_that_shift_columns_leave_the_types_of_the_others(tmp_path):
+    rows = ['1\t"b\tx\t5', '2\tc\t"y\t6', "3\td\tz\t7"]
+    table = read(tmp_path / "log.tsv", "user\tnote\tword\ttime\n" + "\n".join(rows) + "\n", columns={"item": "word"})
+    assert columns(table, "user", "item", "time") == [[1, 2, 3], ["x", '"y', "z"], [5, 6, 7]]
+
+
 def test_quotes_closed_in_their_lines_are_taken_off_and_empty_lines_at_the_end_count_for_nothing(tmp_path):
     table = read(tmp_path / "log.csv", 'user,item,time\n"a, ""b""",2,3\nc,4,5\n\n\n')
     assert columns(table, "user", "line") == [['a, "b"', "c"], [2, 3]]
@@ -451,6 +475,9 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
             "user,item,time,note\n" + '1,2,3,"bad\n' + "1,2,3,x\n" * 9,
             ["a quote in line 2", "'1,2,3,\"bad", "a line is a behaviour"],
         ),
+        ("log.csv", 'user,item,time\n1,2,3\n1,"2,3\n1,2,3\n', ["a quote in line 3 is not closed in it: '1,\"2,3"]),
+        ("log.tsv", 'user\titem\ttime\nu\t"b\t6\nu\t"b"\tc"\t6\n', ["3 columns separated by '\\t'", "line 3 has 4"]),
+        ("log.csv", 'user,item,time\n1,"a"" b"",c",3\n1,2 "x",3\n1,2,"3\n"\n1,2,x\n', ["a quote in line 4 is not closed"]),
         ("log.csv", 'user,item,time,note\n1,2,3,x\n1,2,3,"a\nb"\n', ["a quote in line 3", "a line is a behaviour"]),
         ("log.csv", "user,item,time,rating\n1,2,3,4\n,,,5\n", ["user is missing in line 3; item is missing in line 3"]),
         ("ratings.csv", "userId,movieId,timestamp,rating\n1,2,100,5\n", ["'userId,movieId,rating,timestamp'", "format table"]),
