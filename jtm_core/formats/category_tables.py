@@ -3,7 +3,8 @@
 Read are: two columns item and category, separated by comma, tab or ``::`` (a first line that names one of them ``item``,
 ``item_id``, ``itemId``, ``movieId``, ``asin`` or as the log does its own is a header, and says which is the item's);
 MovieLens' ``movies.csv`` and ``movies.dat``, of whose genres the first is taken; RecBole's ``.item``, of whose class or
-genre list the first word is taken; Parquet with columns item and category.
+genre list the first word is taken; Parquet with columns item and category. Quotes around a value are taken off where a log's
+are: between commas, and between tabs unless some line does not close one.
 """
 
 import re
@@ -17,6 +18,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from jtm_core.formats.column_types import INTEGER
+from jtm_core.formats.quotes import first_open_quote
 from jtm_core.formats.sources import first_line, is_parquet, open_source
 
 _ITEM_NAMES = frozenset({"item", "item_id", "itemid", "movieid", "asin"})
@@ -136,7 +138,8 @@ def _text_columns(path: Path, item_names: frozenset[str]) -> tuple[pa.Array, pa.
     if header[-1] in item_names and header[0] not in item_names:
         names.reverse()
     has_header = not item_names.isdisjoint({header[0], header[-1]})
-    table = _parse(path, content, names, separator, int(has_header))
+    is_quoted = separator == "," or (separator == "\t" and first_open_quote(content.split(b"\n")[has_header:], separator) is None)
+    table = _parse(path, content, names, separator, int(has_header), is_quoted)
     if not has_header:
         _check_first(path, table.column("item"), line)
     categories = table.column("category").combine_chunks()
@@ -188,7 +191,7 @@ def _recbole_columns(path: Path, content: bytes, line: str) -> tuple[pa.Array, p
     return table.column("item_id").combine_chunks(), categories
 
 
-def _parse(path: Path, content: bytes, names: list[str], separator: str, header_lines: int) -> pa.Table:
+def _parse(path: Path, content: bytes, names: list[str], separator: str, header_lines: int, is_quoted: bool = False) -> pa.Table:
     wrong: list[Any] = []
 
     def remember(row: Any) -> str:
@@ -199,7 +202,7 @@ def _parse(path: Path, content: bytes, names: list[str], separator: str, header_
         table = pa.csv.read_csv(
             pa.BufferReader(content),
             pa.csv.ReadOptions(column_names=names, skip_rows=header_lines, use_threads=False, block_size=len(content) + 1),
-            pa.csv.ParseOptions(delimiter=separator, quote_char='"' if separator == "," else False, invalid_row_handler=remember),
+            pa.csv.ParseOptions(delimiter=separator, quote_char='"' if is_quoted else False, invalid_row_handler=remember),
             pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True),
         )
     except pa.ArrowInvalid as error:

@@ -91,6 +91,17 @@ def test_a_table_whose_items_alone_have_leading_zeros_says_so(tmp_path):
         with_table(tmp_path, "1,7,,pv,5\n1,8,,pv,5\n", "07,x\n08,y\n")
 
 
+@pytest.mark.parametrize("unclosed", ["", '5\t"z\n'])
+def test_quotes_between_tabs_are_those_of_the_log(tmp_path, unclosed):
+    rows = 'u\t"say ""hi"""\t1\nu\tplain\t2\n'
+    (tmp_path / "log.tsv").write_text("user\titem\ttime\n" + rows + ('u\t"z\t3\n' if unclosed else ""))
+    (tmp_path / "table.tsv").write_text('item\tcategory\n"say ""hi"""\t"toys"\nplain\tbooks\n' + unclosed)
+    write_canonical_log(tmp_path / "log.tsv", tmp_path / "c.parquet", DataConfig(category_path=str(tmp_path / "table.tsv")))
+    table = pq.read_table(tmp_path / "c.parquet")
+    assert table.column("item").to_pylist()[:2] == (['"say ""hi"""', "plain"] if unclosed else ['say "hi"', "plain"])
+    assert table.column("category").to_pylist()[:2] == (['"toys"', "books"] if unclosed else ["toys", "books"])
+
+
 def test_items_of_19_digits_have_their_category_as_any_and_what_64_bits_do_not_hold_is_none_of_them(tmp_path):
     items = [2**63 - 1, 1234567890123456789, -(2**63)]
     pq.write_table(pa.table({"user": [1, 1, 1], "item": items, "time": [1, 2, 3]}), tmp_path / "log.parquet")
