@@ -189,6 +189,10 @@ def _whole_times(source: Path, block: Block) -> pa.Array:
         return times
     for is_wrong, allowed in (
         (pc.greater_equal(pc.abs(times), 2.0**62), "what fits a 64-bit integer"),
+        (
+            pc.greater_equal(pc.abs(times), 2.0**53),
+            "what a decimal number tells exactly, below 2^53; write integers in every line, or scale them, for instance to milliseconds",
+        ),
         (pc.not_equal(pc.floor(times), times), "whole numbers, as rounding would lose the order; scale them, for instance to milliseconds"),
     ):
         wrong = np.flatnonzero(pc.fill_null(is_wrong, False))

@@ -240,6 +240,8 @@ def test_table_of_our_own_names_needs_no_mapping(tmp_path):
         (" 1970-01-02 UTC ", 86400),
         ("1970-01-01 01:00:00+01", 0),
         ("978300019.0", 978300019),
+        ("9007199254740991.0", 2**53 - 1),
+        ("9223372036854775807", 2**63 - 1),
         ("-1.5e1", -15),
     ],
 )
@@ -453,6 +455,8 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
         ("log.csv", "1,2,3,pv,5\n1,2,3,pv,\n", ["time is missing in line 2"]),
         ("log.csv", "user,item,time\n1,2,3.0\n1,2,nan\n1,2,nan\n", ["time is missing in line 3, 4;"]),
         ("log.csv", "user,item,time\n1,2,3.0\n1,2,1e30\n", ["line 3 has 1e+30 as time", "64-bit"]),
+        ("log.csv", "user,item,time\n1,2,5.0\n1,2,1600000000123456789.0\n", ["line 3 has 1.6000000001234568e+18 as time", "below 2^53"]),
+        ("log.csv", "user,item,time\n1,2,-9007199254740991.0\n1,2,-9007199254740993.0\n", ["line 3 has -9007199254740992.0", "integers"]),
         ("log.csv", "user,item,time\n1,2,0.025\n1,2,1.0\n1,2,0.05\n", ["line 2 has 0.025; line 4 has 0.05 as time", "scale them"]),
         ("log.csv", "user,item,time\n1,2,1511544070.0\n1,2,1511544070.25\n", ["line 3 has 1511544070.25", "milliseconds"]),
         ("log.csv", "user,item,time\n1,2,2017-11-25\n1,2,5\n", ["time", "a date", "line 3: '5'"]),
@@ -555,6 +559,8 @@ def test_bad_parquet_columns(tmp_path):
     assert "user is missing in line 2; item is missing in line 2; time is missing in line 2" in error_of(path, path.read_bytes())
     pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": [1.0, 2.5]}), path)
     assert "line 2 has 2.5 as time; allowed is whole numbers" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": [1.0, 2.0**53]}), path)
+    assert "line 2 has 9007199254740992.0 as time; allowed is what a decimal number tells exactly" in error_of(path, path.read_bytes())
     assert "format must be table" in error_of(path, path.read_bytes(), format="movielens")
 
 
