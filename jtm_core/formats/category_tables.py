@@ -3,8 +3,8 @@
 Read are: two columns item and category, separated by comma, tab or ``::`` (a first line that names one of them ``item``,
 ``item_id``, ``itemId``, ``movieId``, ``asin`` or as the log does its own is a header, and says which is the item's);
 MovieLens' ``movies.csv`` and ``movies.dat``, of whose genres the first is taken; RecBole's ``.item``, of whose class or
-genre list the first word is taken; Parquet with columns item and category. Quotes around a value are taken off where a log's
-are: between commas, and between tabs unless some line does not close one.
+genre list the first word is taken; Parquet with a column category and one of the items, called as in a header. Quotes
+around a value are taken off where a log's are: between commas, and between tabs unless some line does not close one.
 """
 
 import re
@@ -92,11 +92,11 @@ def read_category_table(path: Path, item_name: str = "") -> CategoryTable:
     Raises
     ------
     ValueError
-        If the file is missing, empty or damaged, has another number of columns, an item is empty, there are no rows, or the
+        If the file is missing, empty or damaged, has other columns, an item is empty, there are no rows, or the
         first line is none of integers where all others are, and no header that is known.
     """
     own = frozenset({item_name.lower()} if item_name and not item_name.isdecimal() else ())
-    items, categories = _parquet_columns(path) if is_parquet(path) else _text_columns(path, _ITEM_NAMES | own)
+    items, categories = _parquet_columns(path, own) if is_parquet(path) else _text_columns(path, _ITEM_NAMES | own)
     if not len(items):
         raise ValueError(f"category table {path} has no rows")
     if items.null_count:
@@ -104,14 +104,27 @@ def read_category_table(path: Path, item_name: str = "") -> CategoryTable:
     return CategoryTable(items, categories)
 
 
-def _parquet_columns(path: Path) -> tuple[pa.Array, pa.Array]:
+def _parquet_columns(path: Path, own: frozenset[str]) -> tuple[pa.Array, pa.Array]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"category table {path} is not a whole Parquet file: {error}") from error
-    if any(table.column_names.count(name) != 1 for name in ("item", "category")):
-        raise ValueError(f"category table {path} has the columns {', '.join(table.column_names)}; it needs one item and one category")
-    return _text_of(path, table, "item"), _text_of(path, table, "category")
+    item = _item_column(table.column_names, own)
+    if item is None or table.column_names.count("category") != 1:
+        raise ValueError(
+            f"category table {path} has the columns {', '.join(table.column_names)}; it needs one item and one category, the item's called "
+            f"as in the log or one of {', '.join(sorted(_ITEM_NAMES))}"
+        )
+    return _text_of(path, table, item), _text_of(path, table, "category")
+
+
+def _item_column(names: list[str], own: frozenset[str]) -> str | None:
+    """The one column of items, that of our or the log's own name before others; None if there is none, or more than one."""
+    for wanted in ({"item"} | own, _ITEM_NAMES):
+        found = [name for name in names if name.lower() in wanted and name != "category"]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
 
 
 def _text_of(path: Path, table: pa.Table, name: str) -> pa.Array:

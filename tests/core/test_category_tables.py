@@ -43,6 +43,33 @@ def test_parquet_table(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("names", "own", "item"),
+    [
+        (["sku", "category"], "sku", "sku"),
+        (["category", "SKU", "asin"], "sku", "SKU"),
+        (["asin", "category"], "", "asin"),
+        (["category", "movieId"], "3", "movieId"),
+        (["asin", "item", "category"], "", "item"),
+        (["item", "category"], "category", "item"),
+    ],
+)
+def test_a_parquet_table_calls_its_items_as_a_header_may(tmp_path, names, own, item):
+    pq.write_table(pa.table({name: [f"a {name}"] for name in names}), tmp_path / "table.parquet")
+    table = read_category_table(tmp_path / "table.parquet", own)
+    assert [table.items.to_pylist(), table.categories.to_pylist()] == [[f"a {item}"], ["a category"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "own"),
+    [(["sku", "category"], ""), (["item", "sku", "category"], "sku"), (["asin", "movieId", "category"], ""), (["1", "category"], "1")],
+)
+def test_a_parquet_table_without_or_with_two_columns_of_items_is_refused(tmp_path, names, own):
+    pq.write_table(pa.table({name: ["x"] for name in names}), tmp_path / "table.parquet")
+    with pytest.raises(ValueError, match=f"has the columns {', '.join(names)}; it needs one item .* as in the log or one of asin, item,"):
+        read_category_table(tmp_path / "table.parquet", own)
+
+
+@pytest.mark.parametrize(
     ("content", "parts"),
     [
         (b"", ["empty"]),
