@@ -116,8 +116,8 @@ def _decoded(values: pa.ChunkedArray) -> pa.Array:
 
 
 def widening(types: Mapping[str, pa.DataType]) -> frozenset[str]:
-    """Our id columns that are integer so far and become strings if some later value is none."""
-    return frozenset(our for our in ID_COLUMNS if types.get(our) == pa.int64())
+    """Our columns that are integer so far and if some later value is none become strings, or the time decimal."""
+    return frozenset(our for our in (*ID_COLUMNS, "time") if types.get(our) == pa.int64())
 
 
 def column_sources(place: object, names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:

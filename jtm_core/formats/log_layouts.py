@@ -65,7 +65,7 @@ class TextLayout:
     is_quoted : bool
         Whether quotes around a value are taken off.
     widening : frozenset of str
-        Our columns that become strings as a whole if a value is no integer.
+        Our columns that become strings as a whole if a value is no integer; the time becomes decimal if one is a decimal number.
     """
 
     name: str
@@ -78,8 +78,9 @@ class TextLayout:
     widening: frozenset[str] = frozenset()
 
     def widened(self, column: str) -> "TextLayout":
-        """The same layout with one column as strings."""
-        return replace(self, types={**self.types, column: pa.string()}, widening=self.widening - {column})
+        """The same layout with one column as strings, or with a decimal time."""
+        kind = pa.float64() if column == "time" else pa.string()
+        return replace(self, types={**self.types, column: kind}, widening=self.widening - {column})
 
     def unquoted(self) -> "TextLayout":
         """The same layout with quotes that belong to the values."""
@@ -131,6 +132,8 @@ def text_layout(path: Path, log_format: LogFormat, columns: Mapping[str, str]) -
     """
     start = read_start(path)
     line = first_line(start)
+    if log_format in ("recbole", "table") and not line.strip():
+        raise ValueError(f"the first line of {path} is empty; there the header is expected, or the first behaviour if there is none")
     if log_format == "recbole":
         return _recbole_layout(path, start, columns)
     if log_format == "table":
@@ -172,8 +175,6 @@ def _recbole_layout(path: Path, start: bytes, columns: Mapping[str, str]) -> Tex
     usual = {our: name for our, name in usual.items() if name in names or our in REQUIRED_COLUMNS}
     sources = column_sources(path, names, {**usual, **columns})
     types = infer_types(_after_header(start), names, sources, "\t", None)
-    if types["time"] == pa.int64():
-        types["time"] = pa.float64()  # the header calls it float: a later line may say 1.5e9
     return TextLayout(
         name="recbole", separator="\t", file_columns=names, sources=sources, types=types, header_lines=1, widening=widening(types)
     )

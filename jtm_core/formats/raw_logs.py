@@ -27,7 +27,7 @@ from jtm_core.formats.column_types import REQUIRED_COLUMNS
 from jtm_core.formats.log_layouts import detect_format, text_layout
 from jtm_core.formats.parquet_blocks import parquet_blocks, parquet_sources
 from jtm_core.formats.sources import is_parquet
-from jtm_core.formats.text_blocks import Block, ColumnIsText, QuotesAreText, text_blocks
+from jtm_core.formats.text_blocks import Block, ColumnIsWider, QuotesAreText, text_blocks
 
 CANONICAL_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time", "line")
 
@@ -97,7 +97,7 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
         try:
             blocks = text_blocks(source, layout)
             return _write(_canonical(source, blocks, table, has_empty_lines=True), source, destination, log_format)
-        except ColumnIsText as late:  # at most once per id column
+        except ColumnIsWider as late:  # at most once per column
             layout = layout.widened(late.column)
         except QuotesAreText:  # at most once
             layout = layout.unquoted()

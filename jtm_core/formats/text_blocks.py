@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS
+from jtm_core.formats.column_types import ID_COLUMNS, TIME_FORMS, time_type
 from jtm_core.formats.log_layouts import TextLayout
 from jtm_core.formats.quotes import first_open_quote
 from jtm_core.formats.sources import open_source
@@ -50,8 +50,8 @@ class QuotesAreText(Exception):
     """A tab-separated file has quotes that belong to its values, so none is to be taken off."""
 
 
-class ColumnIsText(Exception):
-    """A column taken for integer holds other ids as well; ``column`` is to be read as strings from the start."""
+class ColumnIsWider(Exception):
+    """A column taken for integer holds other values as well; ``column`` is to be read as the layout ``widened`` from the start."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -78,8 +78,9 @@ def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
     ValueError
         If a line has the wrong number of columns or a value is not of its column's type (the first offenders of the
         block are named), all of our columns are empty in a line that is not, or the file cannot be read to its end.
-    ColumnIsText
-        If an id column that may be string holds a value that is no integer, or one with a leading zero.
+    ColumnIsWider
+        If an id column that may be string holds a value that is no integer, or one with a leading zero, or an integer time
+        that may be decimal is decimal in a line.
     QuotesAreText
         If quotes run over line ends in a file separated by tabs.
     """
@@ -206,7 +207,7 @@ def _check_leading_zeros(path: Path, layout: TextLayout, columns: Sequence[str])
                 values = batch.column(layout.sources[our])
                 wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _ZERO_LED), False)))[:SHOWN]
                 if len(wrong) and our in layout.widening:
-                    raise ColumnIsText(our)
+                    raise ColumnIsWider(our)
                 if len(wrong):
                     found = "; ".join(f"line {line + row}: {values[row].as_py().decode()!r}" for row in wrong)
                     raise ValueError(
@@ -233,8 +234,12 @@ def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
     for our, values in block.columns.items():
         fits, allowed = fitting(our, values, layout)
         wrong = np.flatnonzero(~fits)[:SHOWN]
-        if len(wrong) and our in layout.widening:
-            raise ColumnIsText(our)
+        if len(wrong) and our in layout.widening and (our != "time" or _has_decimal(values.take(pa.array(wrong)))):
+            raise ColumnIsWider(our)
         if len(wrong):
             found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
             raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")
+
+
+def _has_decimal(values: pa.Array) -> bool:
+    return any(time_type(value.decode(errors="replace").strip()) == pa.float64() for value in values.to_pylist())

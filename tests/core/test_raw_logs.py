@@ -249,6 +249,21 @@ def test_times_become_whole_seconds(tmp_path, written, seconds):
     assert columns(read(tmp_path / "log.csv", f"user,item,time\n1,2,{written}\n"), "time") == [[seconds]]
 
 
+@pytest.mark.parametrize("many", [0, 60_000])  # more than the MiB that types are guessed from
+@pytest.mark.parametrize(("name", "header"), [("log.csv", "user,item,time"), ("x.inter", "user_id:token,item_id:token,timestamp:float")])
+def test_integer_and_whole_decimal_times_may_stand_in_one_column(tmp_path, name, header, many):
+    content = header + "\n1,2,5\n" + "1,2,1511539200\n" * many + "1,2,6.0\n1,2,7e2\n1,2,8\n"
+    table = read(tmp_path / name, content.replace(",", "\t") if name == "x.inter" else content)
+    assert columns(table, "time") == [[5, *[1511539200] * many, 6, 700, 8]]
+    assert columns(table, "line") == [list(range(2, many + 6))]
+
+
+def test_integer_times_of_nanoseconds_are_exact_in_recbole_s_files_too(tmp_path):
+    times = [1600000000123456789, 1600000000123456788]
+    rows = "".join(f"1\t2\t{time}\n" for time in times)
+    assert columns(read(tmp_path / "x.inter", "user_id:token\titem_id:token\ttimestamp:float\n" + rows), "time") == [times]
+
+
 def test_dates_of_bigquery_are_read_with_and_without_fractions_in_one_column(tmp_path):
     rows = ["1970-01-01 00:00:01 UTC", "1970-01-01 00:00:02.5 UTC", "1970-01-01 00:00:03"]
     table = read(tmp_path / "log.csv", "user,item,time\n" + "".join(f"1,2,{row}\n" for row in rows) + "\n")
@@ -459,6 +474,10 @@ def test_wrong_types_name_the_lines(tmp_path, monkeypatch):
         ("log.csv", "user,item,time\n1,2,-9007199254740991.0\n1,2,-9007199254740993.0\n", ["line 3 has -9007199254740992.0", "integers"]),
         ("log.csv", "user,item,time\n1,2,0.025\n1,2,1.0\n1,2,0.05\n", ["line 2 has 0.025; line 4 has 0.05 as time", "scale them"]),
         ("log.csv", "user,item,time\n1,2,1511544070.0\n1,2,1511544070.25\n", ["line 3 has 1511544070.25", "milliseconds"]),
+        ("log.csv", "user,item,time\n1,2,5\n1,2,6.5\n1,2,x\n", ["time (column 'time') must be a number", "in every line, but line 4: 'x'"]),
+        ("log.csv", "user,item,time\n1,2,5\n1,2,6.5\n", ["line 3 has 6.5 as time; allowed is whole numbers"]),
+        ("log.csv", "user,item,time\n1,2,1600000000123456789\n1,2,6.0\n", ["line 2 has 1.6000000001234568e+18", "below 2^53"]),
+        ("x.inter", "\nuser_id:token\titem_id:token\ttimestamp:float\n1\t2\t3\n", ["the first line of", "is empty; there the header"]),
         ("log.csv", "user,item,time\n1,2,2017-11-25\n1,2,5\n", ["time", "a date", "line 3: '5'"]),
         ("ratings_Books.csv", "A,B,5.0,1\nA,B,good,1\n", ["rating", "a number", "line 2: 'good'"]),
         ("log.csv", "", ["empty (0 bytes)"]),
@@ -514,6 +533,13 @@ def test_bad_settings(tmp_path, config, parts):
     message = error_of(tmp_path / "log.csv", "u,i,t\n1,2,3\n", **config)
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize("content", ["\nuser,item,time\n1,2,3\n", "\n\n\n", " \r\n1,2,3\n"])
+@pytest.mark.parametrize("columns", [{}, {"user": "1", "item": "2", "time": "3"}])
+def test_an_empty_first_line_is_told(tmp_path, content, columns):
+    message = error_of(tmp_path / "log.csv", content, format="table", columns=columns)
+    assert "log.csv is empty; there the header is expected, or the first behaviour" in message
 
 
 @pytest.mark.parametrize(
