@@ -46,7 +46,7 @@ class LearnedTree:
     Parameters
     ----------
     tree : TreeIndex
-        The new tree, siblings ordered as in the old one as far as possible; the old one if it scores better.
+        The new tree, its nodes in the places that the objective was measured with; the old one if it scores better.
     segments : tuple of SegmentReport
     objective_before, objective_after : float
         Totals over the segments; after is never below before.

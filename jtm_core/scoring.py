@@ -102,7 +102,7 @@ class NodeTable:
     network : JtmNetwork
         Only its table of vectors is used.
     tree : TreeIndex
-        Tells which item hangs on a leaf, and what of a user's behaviours lies under a node.
+        Tells which item hangs on a leaf.
     """
 
     network: JtmNetwork
@@ -153,7 +153,7 @@ class FusedScorer:
     def __init__(
         self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable, cache_bytes: int = CACHE_BYTES, precision: Precision = "float32"
     ) -> None:
-        self.network, self.tree, self._node_tree = network, tree, nodes.tree
+        self.network, self.tree = network, tree
         item_of_leaf, (user_weight, bias, node_weight) = nodes.tree.item_of_leaf(), half_weights(network)
         num_kept = _kept_nodes(tree.height, cache_bytes // (4 * node_weight.shape[1]))
         halves = np.empty((num_kept, node_weight.shape[1]), dtype=np.float32)
@@ -201,7 +201,7 @@ class FusedScorer:
         config = self.network.config
         if not config.window_matches:
             return NO_MATCHES
-        behaviours, _ = last_rows(windows, self._node_tree, level, config)
+        behaviours, _ = last_rows(windows, self.tree, level, config)
         ends = np.arange(1, len(windows) + 1)[:, None] * behaviours.shape[1]
         users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
         nodes = self._table_rows(level, np.maximum(codes.ravel(), first_code(level)))
@@ -269,7 +269,7 @@ class TorchScorer:
     """Scores with plain torch on the network's device, each user's windows written out."""
 
     def __init__(self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable) -> None:
-        self.network, self.tree, self._node_tree = network, tree, nodes.tree
+        self.network, self.tree = network, tree
         self._node_vectors, self._leaf_items = nodes.network.vectors, nodes.tree.item_of_leaf()
 
     @torch.no_grad()
@@ -277,7 +277,6 @@ class TorchScorer:
         """See :meth:`Scorer.score_level`."""
         config, vectors = self.network.config, self.network.vectors
         behaviours, present = last_rows(windows, self.tree, level, config)
-        matched = behaviours if self._node_tree is self.tree else last_rows(windows, self._node_tree, level, config)[0]
         length, first = behaviours.shape[1], first_code(level)
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
@@ -289,10 +288,8 @@ class TorchScorer:
         step = max(1, (1 << 18) // max(1, nodes.shape[1] * (length if looks_back else 1)))
         for low in range(0, len(windows), step):
             part = slice(low, low + step)
-            rows, under, there, own = (
-                torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, matched, present, nodes)
-            )
-            matches = window_matches(under, there, own, config.window_sizes, are_leaves) if config.window_matches else None
+            rows, there, own = (torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, present, nodes))
+            matches = window_matches(rows, there, own, config.window_sizes, are_leaves) if config.window_matches else None
             logits = attended_scores(self.network, vectors[rows], there, self._node_vectors[own], matches)
             scores[part] = logits.cpu().numpy()
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf

@@ -50,9 +50,7 @@ class NodeSide(NamedTuple):
     positions: Ints
     """(V,): place on the level, ascending."""
     position_of_item: Positions
-    """(num_items,): that of the current tree's node which an item's behaviours match; none if no node can be matched."""
-    own_position_of_item: Positions
-    """(num_items,): the same in the tree that the pieces' own nodes are of."""
+    """(num_items,): that of the node which an item's behaviours match; none if no node can be matched."""
     is_leaf: bool
     """Whether the level is that of the leaves."""
     own_table: Floats
@@ -232,14 +230,14 @@ def add_chunk(
         Is added to; the last column is that of the piece's own node.
     """
     _, sizes, node_firsts, node_lasts, own_rows, own_positions = pieces
-    table, rows, columns, all_positions, position_of_item, own_position_of_item, is_leaf, own_table, weight = nodes
+    table, rows, columns, all_positions, position_of_item, is_leaf, own_table, weight = nodes
     num_columns = sums.shape[1]
     halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
     at_hand = np.empty((room + GATHERED_ROWS, weight.shape[1]), np.float32)  # the pieces' own nodes come behind the others
     gathered = np.empty((GATHERED_ROWS, weight.shape[0]), np.float32)
     chosen, targets, positions = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
-    matches = sample_matches(terms, (position_of_item, own_position_of_item, is_leaf), num_columns, head.match_1)
+    matches = sample_matches(terms, (position_of_item, is_leaf), num_columns, head.match_1)
     low, high, place, filled = 0, 0, 0, 0
     for piece in range(len(sizes)):
         first, last = node_firsts[piece], node_lasts[piece]

@@ -1,8 +1,7 @@
 """Matches of the samples of tree learning with the nodes they are scored with: :mod:`jtm_core.window_matches` in a walk over samples.
 
-A node has a *position* on its level, counted from the left, and so has every behaviour: that of its item's ancestor in the tree that the
-node is of. So a match says how much lies under the node as it is: of the current tree's nodes as it is there, of a piece's own
-node in the old tree as it was. The windows' vectors stay those of the old tree.
+A node has a *position* on its level, counted from the left, and so has every behaviour: on inner levels that of its item's ancestor in
+the old tree, on the leaf level that of its item's leaf in the current one, as there a node is its item.
 
 Shape letters: C nodes chosen, T behaviours of a sample, W windows, H units of the first layer.
 """
@@ -29,9 +28,7 @@ class SampleMatches(NamedTuple):
 
     terms: Terms
     position_of_item: Positions
-    """(num_items,): among the current tree's nodes, or none if nothing matches on the level."""
-    own_position_of_item: Positions
-    """(num_items,): in the tree that the pieces' own nodes are of."""
+    """(num_items,), or none if nothing matches on the level."""
     counts: Floats
     """(C or more, W): behaviours under each node chosen; 0 but for the nodes touched."""
     factors: Floats
@@ -45,17 +42,16 @@ class SampleMatches(NamedTuple):
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def sample_matches(terms: Terms, nodes: tuple[Positions, Positions, bool], num_nodes: int, weights: Floats) -> SampleMatches:
+def sample_matches(terms: Terms, nodes: tuple[Positions, bool], num_nodes: int, weights: Floats) -> SampleMatches:
     """Scratch memory for samples scored with at most ``num_nodes``.
 
-    ``nodes`` are both positions of items and whether the nodes are leaves; ``weights`` (2 * W, H) the match layer's, perhaps none.
+    ``nodes`` are the positions of items and whether the nodes are leaves; ``weights`` (2 * W, H) the match layer's, perhaps none.
     """
-    (position_of_item, own_position_of_item, is_leaf), (num_inputs, num_units) = nodes, weights.shape
+    (position_of_item, is_leaf), (num_inputs, num_units) = nodes, weights.shape
     num_windows = num_inputs // 2
     return SampleMatches(
         terms,
-        position_of_item,
-        own_position_of_item,
+        position_of_item if num_inputs else position_of_item[:0],
         np.zeros((num_nodes, num_windows), np.float32),
         np.zeros(num_windows, np.float32),
         np.zeros(num_nodes, np.int64),
@@ -81,7 +77,7 @@ def _touch(place: int, window: int, matches: SampleMatches, count: int) -> int:
 def find_sample_matches(sample: int, positions: Ints, num_ordered: int, matches: SampleMatches) -> int:
     """Count a sample's behaviours under the nodes chosen; returns how many nodes are touched.
 
-    ``positions`` (C,) are the nodes'; the first ``num_ordered`` of them ascend, and one more, the piece's own, may stand behind.
+    ``positions`` (C,) are the nodes'; the first ``num_ordered`` of them ascend, and one more may stand behind.
     """
     offsets, items, windows, factors = matches.terms
     position_of_item, count, last = matches.position_of_item, 0, num_ordered - 1
@@ -94,7 +90,7 @@ def find_sample_matches(sample: int, positions: Ints, num_ordered: int, matches:
             place = np.searchsorted(positions[:num_ordered], position)
             if positions[place] == position:
                 count = _touch(place, windows[k], matches, count)
-        if len(positions) > num_ordered and matches.own_position_of_item[items[k]] == positions[num_ordered]:
+        if len(positions) > num_ordered and position == positions[num_ordered]:
             count = _touch(num_ordered, windows[k], matches, count)
     return count
 

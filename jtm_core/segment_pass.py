@@ -4,7 +4,7 @@
 it serves other devices and attention, and is the readable twin.
 
 Users are described by the old tree and its vectors throughout. The nodes are those of the current tree, whose inner
-vectors are carried over from the old one (:mod:`jtm_core.carry`), a level at a time; a node's matches are the behaviours under it there.
+vectors are carried over from the old one (:mod:`jtm_core.carry`), a level at a time.
 
 Shape letters: P pieces, C nodes of one level below one node.
 """
@@ -184,21 +184,22 @@ class FusedPass:
 
     def _node_side(self, level: int) -> NodeSide:
         tree, leaves = self._problem.tree, self._work.leaf_of_item
-        is_leaf, first_item, is_weighed = level == tree.height, first_code(tree.height), self._work.kind == "weigh"
+        first_item = first_code(tree.height)
         positions = level_positions(leaves, tree.height, level)
-        if is_leaf:
-            table, used, rows = self._vectors[first_item:], np.sort(positions), np.argsort(positions)
+        if level == tree.height:
+            table, used = self._vectors[first_item:], np.sort(positions)
+            rows, matched = np.argsort(positions), positions
         else:
             table = carried_level(self._vectors, self._moved, level)
             used = rows = np.flatnonzero(np.bincount(positions, minlength=1 << level))
-        reads_matches = self._reads_matches and (is_leaf or self._problem.network.config.features != "flat")
-        matched, own_matched = (
-            level_positions(of, tree.height, level).astype(np.int32) if reads_matches else NO_POSITIONS
-            for of in (leaves, tree.leaf_of_item if is_weighed else leaves)
-        )
+            matched = level_positions(tree.leaf_of_item, tree.height, level)
+            matched = matched[:0] if self._problem.network.config.features == "flat" else matched
+        is_weighed = self._work.kind == "weigh"
         columns = used & (self._num_columns(level) - 1) if is_weighed else np.zeros(0, dtype=np.int64)
-        own_table = self._vectors[first_item if is_leaf else first_code(level) :] if is_weighed else table
-        return NodeSide(table, rows, columns, used, matched, own_matched, is_leaf, own_table, self._halves.nodes)
+        first_own = first_item if level == tree.height else first_code(level)
+        own_table = self._vectors[first_own:] if is_weighed else table
+        position_of_item = matched.astype(np.int32) if self._reads_matches else NO_POSITIONS
+        return NodeSide(table, rows, columns, used, position_of_item, level == tree.height, own_table, self._halves.nodes)
 
     def _piece_rows(self, pieces: Pieces, level: int) -> PieceRows:
         """Which nodes every piece is scored with."""

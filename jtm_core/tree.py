@@ -126,8 +126,8 @@ def moved_shares(old: TreeIndex, new: TreeIndex) -> NDArray[np.float64]:
 def match_siblings(old: TreeIndex, new: TreeIndex) -> TreeIndex:
     """Swap sibling subtrees of ``new``, top down, wherever that leaves more items under their old ancestors.
 
-    Swapping siblings changes no node's set of items, so it is the same tree; only afterwards does :func:`moved_shares`
-    count true moves. Greedy per node from the root down.
+    Swapping siblings changes no node's set of items, so for search and training it is the same tree; only afterwards does
+    :func:`moved_shares` count true moves. Greedy per node from the root down.
 
     Returns
     -------

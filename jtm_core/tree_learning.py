@@ -2,7 +2,9 @@
 
 From the root down, ``gap`` levels at a time, the items under each node are handed to its descendants on the segment's
 last level such that the summed log-probability of their paths is largest. Each node of the segment is scored once per
-sample and added along paths. User features stay those of the old tree throughout.
+sample and added along paths. User features stay those of the old tree throughout, and so does which node of an inner level a user's
+behaviours match: the one whose place they had in the old tree. So a node is known by its place, and the tree that is returned has the
+places that were measured; siblings are put in the old tree's order to count moves, for nothing else.
 
 Where we leave the paper:
 
@@ -105,14 +107,13 @@ class TreeLearner:
                 break
         else:
             new, after, steps = old, before, {}
-        matched = match_siblings(old, new)
         return LearnedTree(
-            tree=matched,
+            tree=new,
             segments=tuple(_report(pair, before, after, steps.get(pair[0])) for pair in pairwise(borders)),
             objective_before=float(before.sum()),
             objective_after=float(after.sum()),
             is_new=bool(steps),
-            moved_shares=moved_shares(old, matched),
+            moved_shares=moved_shares(old, match_siblings(old, new)),
             raw_moved_shares=moved_shares(old, new),
             num_samples=self._num_samples,
         )

@@ -4,19 +4,17 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.assignment import assign_many
 from jtm_core.carry import carry_inner_vectors
-from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, TreeLearningConfig
 from jtm_core.reassignment import Block, reassign
 from jtm_core.scoring import NodeTable, make_scorer, sample_windows
 from jtm_core.segments import SegmentWork, ShardSums, cut_pieces
-from jtm_core.tree import TreeIndex, match_siblings
+from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 MODELS = [SMALL_MODEL, dataclasses.replace(SMALL_MODEL, inner_product=True, window_matches=True)]
@@ -67,11 +65,12 @@ def test_the_objective_after_is_the_log_likelihood_of_the_new_paths_with_carried
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), gap=st.integers(1, 7), matches=st.booleans())
 def test_the_tree_that_is_returned_is_worth_what_is_told_of_it(seed: int, gap: int, matches: bool) -> None:
-    """Siblings are put in the old tree's order last, which must not change what a node is worth."""
+    """With matches a tree's worth hangs on the places of its nodes, so they must be those that were measured."""
     world = small_world(num_items=33, seed=seed, config=dataclasses.replace(SMALL_MODEL, window_matches=matches))
     learned = learner(world, TreeLearningConfig(gap=gap)).learn()
     assert learned.objective_before == pytest.approx(objective_of_levels(world, world.tree).sum(), rel=1e-5)
     assert learned.objective_after == pytest.approx(objective_of_levels(world, learned.tree).sum(), rel=1e-5)
+    assert learned.objective_after >= learned.objective_before
 
 
 def objective_of_levels(world: SmallWorld, tree: TreeIndex) -> np.ndarray:
@@ -86,34 +85,13 @@ def objective_of_levels(world: SmallWorld, tree: TreeIndex) -> np.ndarray:
     return totals
 
 
-@pytest.mark.parametrize("swapped_level", [1, 2, 3])
-def test_swapping_siblings_changes_no_objective(swapped_level: int) -> None:
-    world = small_world(num_items=16, config=dataclasses.replace(SMALL_MODEL, window_matches=True))
-    height, first = world.tree.height, first_code(world.tree.height)
-    swapped = TreeIndex(((world.tree.leaf_of_item - first) ^ (1 << (height - swapped_level))) + first, height)
-    assert not np.array_equal(swapped.leaf_of_item, world.tree.leaf_of_item)
-    assert np.array_equal(match_siblings(world.tree, swapped).leaf_of_item, world.tree.leaf_of_item)
-    assert objective_of_levels(world, swapped) == pytest.approx(objective_of_levels(world, world.tree), rel=1e-5)
-
-
-def test_matches_in_the_objective_are_what_lies_under_the_nodes_of_the_tree_measured() -> None:
-    world = small_world(num_users=40, config=dataclasses.replace(SMALL_MODEL, window_matches=True))
-    with torch.no_grad():
-        world.network.user_layer.weight.zero_()  # so that what describes users, the old tree's vectors, says nothing
-        world.network.match_layer.weight *= 10
-    learned, height = learner(world, TreeLearningConfig(gap=2)).learn(), world.tree.height
+def test_swaps_of_siblings_are_no_moves() -> None:
+    world = small_world(config=MODELS[1])
+    learned = learner(world, TreeLearningConfig(gap=2)).learn()
     assert learned.is_new
-    assert learned.objective_after > learned.objective_before
-    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
-    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
-    carried = carry_inner_vectors(world.network, world.tree, learned.tree, world.weights)
-    for network, tree, objective in (
-        (world.network, world.tree, learned.objective_before),
-        (carried, learned.tree, learned.objective_after),
-    ):
-        scorer = make_scorer(network, tree)
-        logits = [scorer.score_level(windows, level, tree.ancestors(level)[samples.targets][:, None]) for level in range(1, height + 1)]
-        assert objective == pytest.approx(-np.logaddexp(0, -np.concatenate(logits).astype(np.float64)).sum(), rel=1e-5)
+    assert np.array_equal(learned.moved_shares, moved_shares(world.tree, match_siblings(world.tree, learned.tree)))
+    assert np.array_equal(learned.raw_moved_shares, moved_shares(world.tree, learned.tree))
+    assert 0 < learned.moved_shares[-1] <= learned.raw_moved_shares[-1]
 
 
 def all_sums(learner: TreeLearner, work: SegmentWork) -> ShardSums:
