@@ -89,7 +89,7 @@ class Phase:
 
 
 def phases(size: Size) -> Iterator[Phase]:
-    """Preparation, one epoch of training, one tree learning, 10^6 queries."""
+    """Preparation, one epoch of training, one sweep of tree learning, 10^6 queries."""
     behaviours, levels = size.num_behaviours, size.num_levels
     log = behaviours * 20
     yield Phase("preparation", behaviours, "rows", 0, log, log + behaviours * 16, RATES[0])
@@ -99,14 +99,14 @@ def phases(size: Size) -> Iterator[Phase]:
     scores = behaviours * scores_per_sample(size)
     flops = scores * HEAD_FLOPS + 2 * behaviours * levels * USER_FLOPS
     weights = size.num_items * (1 << GAP) * 4
-    yield Phase("tree learning", scores, "scores", flops, 2 * size.table_bytes + behaviours * 40, weights, RATES[2])
+    yield Phase("a sweep of tree learning", scores, "scores", flops, 2 * size.table_bytes + behaviours * 40, weights, RATES[2])
     queries = 10**6
     flops = queries * levels * (2 * BEAM * (HEAD_FLOPS + NODE_FLOPS) + USER_FLOPS)
     yield Phase("search, 10^6 users", queries, "users", flops, size.table_bytes, 0, RATES[3])
 
 
 def scores_per_sample(size: Size) -> int:
-    """Nodes that tree learning scores for a sample: every trained node of the subtree of each segment, and two paths."""
+    """Nodes that a sweep of tree learning scores for a sample: every trained node of the subtree of each segment, and two paths."""
     first = size.height - size.num_levels + 1
     borders = [*range(0, size.height, GAP), size.height]
     subtrees = sum(1 << (level - upper) for upper, lower in pairwise(borders) for level in range(max(upper + 1, first), lower + 1))

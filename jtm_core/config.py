@@ -137,8 +137,7 @@ class TrainingConfig:
     __pydantic_config__ = _PYDANTIC
 
     target: Literal["next_item", "random_horizon"] = "random_horizon"
-    """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
-    point."""
+    """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: those before a random earlier point."""
     horizon_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Choose it for each log."""
     minimum_history: PositiveInt = 1
@@ -215,8 +214,9 @@ class TreeLearningConfig:
     gap: Annotated[int, Ge(1), Le(12)] = 7
     """Levels re-assigned in one step, ``d`` of the paper (its example: 7)."""
     assignment: Literal["greedy", "regret", "exact"] = "regret"
-    """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: optimum (a sort
-    at d = 1, a transportation problem for small nodes)."""
+    """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: the optimum."""
+    sweeps: PositiveInt = 4
+    """Times all segments are learned at most, each time on the vectors the last tree has, as long as the objective rises (paper: 1)."""
     maximum_samples_per_item: PositiveInt | None = None
     """Samples of one item used at most, evenly spaced over its samples and scaled up again; empty uses all."""
     precision: Precision = "float32"
@@ -226,7 +226,7 @@ class TreeLearningConfig:
 
     def __post_init__(self) -> None:
         _require(1 <= self.gap <= 12, f"gap is {self.gap}; allowed are 1 .. 12")
-        _require(self.maximum_samples_per_item is None or self.maximum_samples_per_item >= 1, "maximum_samples_per_item must be 1 or more")
+        _require(min(self.sweeps, self.maximum_samples_per_item or 1) >= 1, "sweeps and maximum_samples_per_item must be 1 or more")
         _require(self.validation_tolerance >= 0, f"validation_tolerance is {self.validation_tolerance}; it must be 0 or more")
 
 

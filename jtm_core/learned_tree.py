@@ -21,7 +21,7 @@ class SegmentReport:
     objective_before, objective_after : float
         Sum over samples and the segment's levels of log p of the target's ancestor, on the old and the new tree.
     num_nodes, num_kept : int
-        Nodes on the upper level with more than one item, and those of them that kept their old assignment.
+        Nodes on the upper level with more than one item, and those of them that the last sweep left as they were; 0 where none was asked.
     optimality_gap_mean, optimality_gap_largest : float
         Share of the optimum that the assignment falls short of, over ``num_sampled`` nodes small enough to be solved exactly;
         nan if there are none.
@@ -50,8 +50,8 @@ class LearnedTree:
     segments : tuple of SegmentReport
     objective_before, objective_after : float
         Totals over the segments; after is never below before.
-    is_new : bool
-        False if the old tree was kept whole.
+    num_sweeps : int
+        Times that all segments were learned for this tree; 0 if the old tree was kept.
     moved_shares : float64 array (height + 1,)
         Share of items whose ancestor changed, per level, swaps of siblings not counted.
     raw_moved_shares : float64 array (height + 1,)
@@ -64,7 +64,12 @@ class LearnedTree:
     segments: tuple[SegmentReport, ...]
     objective_before: float
     objective_after: float
-    is_new: bool
+    num_sweeps: int
     moved_shares: Floats
     raw_moved_shares: Floats
     num_samples: int
+
+    @property
+    def is_new(self) -> bool:
+        """False if the old tree was kept whole."""
+        return self.num_sweeps > 0

@@ -23,7 +23,7 @@ def paper_config() -> JtmConfig:
             epochs=4,
             later_epochs=2,
         ),
-        tree_learning=TreeLearningConfig(assignment="greedy"),
+        tree_learning=TreeLearningConfig(assignment="greedy", sweeps=1),
         split=SplitConfig(num_validation_users=10_000, num_test_users=10_000),
         iterations=10,
     )

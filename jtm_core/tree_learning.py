@@ -12,10 +12,12 @@ Where we leave the paper:
   belong to items that are gone; the paths below look bad, and the objective of the whole tree gains less or falls. So
   after each segment the items keep their old order below their new nodes and the vectors there are carried over, before
   the next segment is learned.
+* All segments are learned again from the new tree, with the vectors it would have, as long as the objective rises, ``sweeps`` times at
+  most. The first time the vectors further down are those of items that came together by chance.
 * The objective is *measured* before (old tree, its vectors) and after (new tree, carried vectors); that of the leaves, whose
   vectors move with their items, is any tree's and is measured once. Within a node the
   order the items came in is kept unless the new assignment weighs more; a tree whose objective is not above the old
-  one's is not taken, and learning starts again one segment further down. So the objective never falls.
+  one's is not taken, and learning starts again one segment further down, from the old tree. So the objective never falls.
 * Items that were never a target have equal weights everywhere: they fill holes and keep their place if it is free.
 * Levels above the first trained one add nothing to the objective.
 
@@ -23,7 +25,7 @@ Shape letters: S samples, C nodes of one level below one node.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -98,23 +100,22 @@ class TreeLearner:
         old, height = self._tree, self._tree.height
         borders = [*range(0, height, self._config.gap), height]
         passes = _Passes(run or self._run_here, self._num_samples, height, report_progress, samples_per_shard)
-        before, after, new = np.zeros(height + 1), np.zeros(height + 1), old
-        steps: dict[int, Reassignment] = {}
-        for start in range(len(borders) - 1):
-            new, steps = self._learn_from(borders[start:], passes, before if start == 0 else None)
-            after = self._measure(new, passes, before[height])
-            if after.sum() > before.sum():
+        before = np.zeros(height + 1)
+        step = _Candidate(old, before, {}, 0)
+        starts = [start for start in range(len(borders) - 1) if borders[start + 1] >= self._first_level]
+        for start in starts:
+            found = self._sweep(borders[start:], passes, before, start == starts[0])
+            if found.objective > float(before.sum()):
+                step = found
                 break
-        else:
-            new, after, steps = old, before, {}
         return LearnedTree(
-            tree=new,
-            segments=tuple(_report(pair, before, after, steps.get(pair[0])) for pair in pairwise(borders)),
+            tree=step.tree,
+            segments=tuple(_report(pair, before, step.levels, step.segments.get(pair[0])) for pair in pairwise(borders)),
             objective_before=float(before.sum()),
-            objective_after=float(after.sum()),
-            is_new=bool(steps),
-            moved_shares=moved_shares(old, match_siblings(old, new)),
-            raw_moved_shares=moved_shares(old, new),
+            objective_after=step.objective,
+            num_sweeps=step.num_sweeps,
+            moved_shares=moved_shares(old, match_siblings(old, step.tree)),
+            raw_moved_shares=moved_shares(old, step.tree),
             num_samples=self._num_samples,
         )
 
@@ -174,19 +175,28 @@ class TreeLearner:
                 paths += np.repeat(sums[:, :-1], 1 << (work.lower_level - level), axis=1)
         out.weights[:] = paths * factors
 
-    def _learn_from(self, borders: list[int], passes: "_Passes", before: Floats | None) -> tuple[TreeIndex, dict[int, Reassignment]]:
-        """Learn the segments between ``borders``, one after the other; ``before`` receives the old tree's objective by level."""
-        tree = self._tree
+    def _sweep(self, borders: list[int], passes: "_Passes", before: Floats, measures_old: bool) -> "_Candidate":
+        """The best tree of all sweeps over the segments between ``borders``; ``before`` receives the old tree's objective by level."""
+        best = self._learn_from(self._tree, borders, passes, before, measures_old)
+        while best.num_sweeps < self._config.sweeps:
+            again = self._learn_from(best.tree, borders, passes, before, False)
+            if again.objective <= best.objective:
+                break
+            best = replace(again, num_sweeps=best.num_sweeps + 1)
+        return best
+
+    def _learn_from(self, tree: TreeIndex, borders: list[int], passes: "_Passes", before: Floats, measures_old: bool) -> "_Candidate":
+        """Learn the segments between ``borders``, one after the other, beginning with a tree as it is."""
         steps: dict[int, Reassignment] = {}
         for upper, lower in pairwise(borders):
-            work = SegmentWork("weigh", upper, lower, tree.leaf_of_item, before is not None, passes.samples_per_shard)
-            sums = passes.run(work, before)
+            work = SegmentWork("weigh", upper, lower, tree.leaf_of_item, measures_old, passes.samples_per_shard)
+            sums = passes.run(work, before if measures_old else None)
             pieces_of_item = -(-np.diff(self._offsets)[tree.items_in_leaf_order()] // PIECE_SAMPLES)
             reader = PieceReader(sums, pieces_of_item, work.num_children)
             steps[upper] = reassign(tree, upper, lower, self._config.assignment, reader.next_weights)
             reader.finish()
             tree = steps[upper].tree
-        return tree, steps
+        return _Candidate(tree, self._measure(tree, passes, before[-1]), steps, 1)
 
     def _measure(self, tree: TreeIndex, passes: "_Passes", leaves: float) -> Floats:
         """Sum over samples of log p of the target's ancestor on each level of a tree with carried vectors: float64 (height + 1,).
@@ -200,6 +210,20 @@ class TreeLearner:
                 pass
         totals[-1] = leaves
         return totals
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A tree, its objective by level, what became of its segments in the last sweep, by upper level, and how many sweeps made it."""
+
+    tree: TreeIndex
+    levels: Floats
+    segments: dict[int, Reassignment]
+    num_sweeps: int
+
+    @property
+    def objective(self) -> float:
+        return float(self.levels.sum())
 
 
 @dataclass(frozen=True, slots=True)

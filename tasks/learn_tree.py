@@ -70,7 +70,12 @@ def _learned(iteration: int, data: DataReferences, tree: TreeRef, model: ModelRe
     learned = _learn(store, LearningJob(iteration, data, tree, model, config, folder.path.relative_to(store.home).as_posix()), folder)
     gain, moved = learned.objective_after - learned.objective_before, learned.moved_shares[-1]
     step_logger().info(
-        "%d samples; objective %.6g, gain %.4g; %.1f %% of items moved", learned.num_samples, learned.objective_after, gain, 100 * moved
+        "%d samples; objective %.6g, gain %.4g in %d sweeps; %.1f %% of items moved",
+        learned.num_samples,
+        learned.objective_after,
+        gain,
+        learned.num_sweeps,
+        100 * moved,
     )
     grown = GrownTree(
         tree=save_tree(store, learned.tree, read_vocabulary(store, data.items).keys),
@@ -113,6 +118,7 @@ def report_of(learned: "LearnedTree") -> dict[str, Any]:
         "objective_before": learned.objective_before,
         "objective_after": learned.objective_after,
         "is_new": learned.is_new,
+        "num_sweeps": learned.num_sweeps,
         "num_samples": learned.num_samples,
         "moved_shares": [float(share) for share in learned.moved_shares],
         "raw_moved_shares": [float(share) for share in learned.raw_moved_shares],

@@ -48,7 +48,7 @@ DIALS = {
         "patience",
         "precision",
     ],
-    "TreeLearningConfig": ["method", "gap", "assignment", "maximum_samples_per_item", "precision", "validation_tolerance"],
+    "TreeLearningConfig": ["method", "gap", "assignment", "sweeps", "maximum_samples_per_item", "precision", "validation_tolerance"],
     "EvaluationConfig": ["cutoffs", "beam_width", "small_beam_width", "truth", "filter_seen"],
     "ExecutionConfig": ["training_processes", "tree_processes", "dask_scheduler", "shard_samples"],
     "JtmConfig": ["data", "split", "first_tree", "model", "training", "tree_learning", "evaluation", "execution", "iterations", "seed"],

@@ -1,6 +1,8 @@
 """Algorithm 2: weights against a slow twin, an objective that never falls, items that stay."""
 
 import dataclasses
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,6 +87,44 @@ def objective_of_levels(world: SmallWorld, tree: TreeIndex) -> np.ndarray:
     return totals
 
 
+@pytest.mark.parametrize("sweeps", [1, 3, 5])
+@pytest.mark.parametrize(("seed", "most"), [(2, 0), (4, 1), (3, 2), (17, 3), (20, 4), (34, 5)])
+def test_segments_are_learned_again_as_long_as_the_objective_rises(seed: int, most: int, sweeps: int) -> None:
+    world = small_world(num_items=33, seed=seed)
+    learned = learner(world, TreeLearningConfig(sweeps=sweeps)).learn()
+    trees = swept_trees(world, sweeps)
+    totals = [objective_of_levels(world, tree).sum() for tree in trees]
+    rises = [later > earlier for earlier, later in pairwise(totals)]
+    num_sweeps = rises.index(False) + 1 if False in rises else sweeps
+    if totals[num_sweeps - 1] > objective_of_levels(world, world.tree).sum():
+        assert learned.num_sweeps == num_sweeps == min(most, sweeps)
+        assert np.array_equal(learned.tree.leaf_of_item, trees[num_sweeps - 1].leaf_of_item)
+    else:
+        assert learned.num_sweeps == most == 0
+        assert not learned.is_new
+
+
+def test_a_second_sweep_gains_more() -> None:
+    once, twice = (learner(small_world(num_items=33, seed=17), TreeLearningConfig(sweeps=sweeps)).learn() for sweeps in (1, 2))
+    assert (once.num_sweeps, twice.num_sweeps) == (1, 2)
+    assert twice.objective_after > once.objective_after
+    assert twice.objective_before == once.objective_before
+
+
+def swept_trees(world: SmallWorld, sweeps: int) -> list[TreeIndex]:
+    """What the assignment makes, sweep after sweep, of the summed weights under the tree of the sweep before, whatever they are worth."""
+    learn, trees = learner(world, TreeLearningConfig()), [world.tree]
+    for _ in range(sweeps):
+        tree = trees[-1]
+        work = SegmentWork("weigh", 0, tree.height, tree.leaf_of_item, False, 1 << 18)
+        weights = np.zeros((tree.num_items, work.num_children), dtype=np.float32)
+        samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
+        pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(tree.num_items + 1)), tree.leaf_of_item)
+        weights[pieces.items] = all_sums(learn, work).weights
+        trees.append(reassign(tree, 0, tree.height, "regret", lambda items, weights=weights: weights[items]).tree)
+    return trees[1:]
+
+
 def test_swaps_of_siblings_are_no_moves() -> None:
     world = small_world(config=MODELS[1])
     learned = learner(world, TreeLearningConfig(gap=2)).learn()
@@ -159,6 +199,19 @@ def test_levels_that_were_not_trained_add_nothing() -> None:
     world = small_world()
     learned = learner(world, TreeLearningConfig(gap=2), first_level=3).learn()
     assert learned.segments[0].objective_before == 0
+
+
+def test_segments_above_the_first_trained_level_are_not_gone_through() -> None:
+    learn, asked = learner(small_world(num_items=33), TreeLearningConfig(gap=2), first_level=4), list[int]()
+
+    def run(work: SegmentWork) -> Iterator[ShardSums]:
+        asked.append(work.upper_level)
+        return (learn.weigh(work, number) for number in range(learn.num_shards(work)))
+
+    learn.learn(run=run)
+    assert 2 in asked
+    assert min(upper for upper in asked if upper) == 2
+    assert asked[0] == 2
 
 
 def test_a_cap_keeps_that_many_samples_and_their_weight() -> None:
