@@ -84,14 +84,18 @@ class TreeLearner:
         self._last: _Planned | None = None
 
     def learn(
-        self, report_progress: Callable[[float], None] = lambda share: None, run: Run | None = None, samples_per_shard: int = SHARD_SAMPLES
+        self,
+        report_progress: Callable[[int, float], None] = lambda sweep, share: None,
+        run: Run | None = None,
+        samples_per_shard: int = SHARD_SAMPLES,
     ) -> LearnedTree:
         """Run all segments.
 
         Parameters
         ----------
         report_progress : callable
-            Is told the share of work done, 0 .. 1, after every shard.
+            Is told after every shard which sweep is under way, from 1, and what share of it is done, 0 .. 1. Those that begin further
+            down count as well; how many there will be nobody knows.
         run : callable, optional
             Gives the sums of all shards of a work, in shard order; an iterator is used up as it comes. In this process by default.
         samples_per_shard : int
@@ -188,6 +192,7 @@ class TreeLearner:
     def _learn_from(self, tree: TreeIndex, borders: list[int], passes: "_Passes", before: Floats, measures_old: bool) -> "_Candidate":
         """Learn the segments between ``borders``, one after the other, beginning with a tree as it is."""
         steps: dict[int, Reassignment] = {}
+        passes.sweep += 1
         for upper, lower in pairwise(borders):
             work = SegmentWork("weigh", upper, lower, tree.leaf_of_item, measures_old, passes.samples_per_shard)
             sums = passes.run(work, before if measures_old else None)
@@ -241,15 +246,16 @@ class _Planned:
         return self.pieces.part(self.shards[number], self.shards[number + 1])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Passes:
     """Runs works and tells how far the run has come."""
 
     run_work: Run
     num_samples: int
     height: int
-    report_progress: Callable[[float], None]
+    report_progress: Callable[[int, float], None]
     samples_per_shard: int
+    sweep: int = 0
 
     def run(self, work: SegmentWork, totals: Floats | None) -> Iterator[ShardSums]:
         """The shards' sums as they come; ``totals`` receives their levels, piece after piece."""
@@ -262,8 +268,8 @@ class _Passes:
                 part = totals[work.upper_level + 1 : work.lower_level + 1]
                 part[:] = np.add.accumulate(np.concatenate([part[None], sums.levels]))[-1]
             yield sums
-            self.report_progress(low + (high - low) * min(1.0, number / num_shards))
-        self.report_progress(high)
+            self.report_progress(self.sweep, low + (high - low) * min(1.0, number / num_shards))
+        self.report_progress(self.sweep, high)
 
 
 def _report(borders: tuple[int, int], before: Floats, after: Floats, step: Reassignment | None) -> SegmentReport:

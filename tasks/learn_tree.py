@@ -105,7 +105,11 @@ def _learn(store: Store, job: LearningJob, folder: ShardFolder) -> "LearnedTree"
     title = artifact_key("learn-tree", job.data.name, f"{job.iteration:02d}")
     with Progress(title, "samples") as progress, submitting(execution) as submit:
         run = ShardRun(learner, folder, job, submit)
-        learned = learner.learn(lambda share: progress.show(share * num_samples, num_samples), run, execution.shard_samples)
+
+        def show(sweep: int, share: float) -> None:
+            progress.show((sweep - 1 + share) * num_samples, sweep * num_samples, f"sweep {sweep}")
+
+        learned = learner.learn(show, run, execution.shard_samples)
     count_work("samples", num_samples)
     if run.num_found:
         step_logger().info("%d shards were found finished", run.num_found)

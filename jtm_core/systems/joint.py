@@ -98,7 +98,7 @@ class JointLearning:
         self._schedule.show(iteration, 0, "tree learning")
         samples = learning_samples(iteration, histories, config)
         learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
-            lambda share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % done")
+            lambda sweep, share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % of sweep {sweep} done")
         )
         moved = learned.moved_shares[-1], learned.raw_moved_shares[-1]
         step = _TreeStep(learned.objective_before, learned.objective_after, *map(float, moved))

@@ -111,6 +111,17 @@ def test_a_second_sweep_gains_more() -> None:
     assert twice.objective_before == once.objective_before
 
 
+def test_progress_counts_sweeps_and_rises_within_each() -> None:
+    told = list[tuple[int, float]]()
+    learned = learner(small_world(num_items=33, seed=17), TreeLearningConfig(gap=3)).learn(lambda *done: told.append(done))
+    assert told == sorted(told)
+    assert all(0 < share <= 1 for _, share in told)
+    last_of = dict(told)
+    assert list(last_of) == list(range(1, len(last_of) + 1))
+    assert set(last_of.values()) == {1.0}
+    assert len(last_of) >= learned.num_sweeps > 0
+
+
 def swept_trees(world: SmallWorld, sweeps: int) -> list[TreeIndex]:
     """What the assignment makes, sweep after sweep, of the summed weights under the tree of the sweep before, whatever they are worth."""
     learn, trees = learner(world, TreeLearningConfig()), [world.tree]
