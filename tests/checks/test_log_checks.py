@@ -266,7 +266,7 @@ def test_dirt_in_a_real_schema_is_found_with_its_lines(check_rows: Any) -> None:
 few = st.integers(0, 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(few, few, few, st.sampled_from(["pv", "buy", None]), few), min_size=1, max_size=25))
 def test_copies_repeats_and_categories_match_a_slow_twin(tmp_path_factory: pytest.TempPathFactory, values: list[tuple[Any, ...]]) -> None:
     rows = [

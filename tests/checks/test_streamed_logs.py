@@ -164,7 +164,7 @@ WORLDS = st.lists(
 CUTS = st.tuples(st.sampled_from([INTEGERS, STRINGS]), st.integers(1, 7), st.integers(1, 9), st.booleans())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(WORLDS, CUTS)
 def test_any_rows_are_counted_as_by_the_slow_twin(
     tmp_path_factory: pytest.TempPathFactory, plain_check: Any, streamed_check: Any, values: list[tuple[Any, ...]], cut: tuple[Any, ...]

@@ -62,7 +62,7 @@ def test_the_sample_is_fixed_and_spread_over_the_table(number: int, chosen: set[
     assert Blocks(number, lambda: iter(())).sampled() == chosen
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 60), st.integers(1, 20))
 def test_counts_add_up_whatever_the_cut(num_rows: int, length: int) -> None:
     blocks = table(num_rows, min(length, num_rows - 1))
@@ -140,7 +140,7 @@ def test_engines_that_disagree_are_an_error_and_no_verdict(monkeypatch: pytest.M
         check_subjects("log", [subject(table(100, 5))])
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40), st.integers(1, 4), st.integers(1, 9))
 def test_first_rows_match_a_slow_twin(rows: list[tuple[int, int]], values: int, length: int) -> None:
     keys = np.array(rows, dtype=np.uint64).reshape(-1, 2)
@@ -173,7 +173,7 @@ def prepared(lengths: list[int], seed: int) -> tuple[SimpleNamespace, SimpleName
 SHORT = st.lists(st.integers(0, 5), min_size=2, max_size=12).filter(lambda lengths: sum(lengths) > 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SHORT, st.integers(0, 999), st.integers(1, 9))
 def test_behaviours_in_blocks_are_the_frame_in_pieces(lengths: list[int], seed: int, largest_frame: int) -> None:
     behaviours, _ = prepared(lengths, seed)
@@ -190,7 +190,7 @@ def test_behaviours_in_blocks_are_the_frame_in_pieces(lengths: list[int], seed: 
         assert len(whole) <= largest_frame
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(lengths=SHORT, seed=st.integers(0, 999), largest_frame=st.integers(1, 6), protocol=st.sampled_from(["users", "time"]))
 def test_behaviours_streamed_are_counted_the_same(  # noqa: PLR0917
     plain_check: Any, streamed_check: Any, assert_same: Any, lengths: list[int], seed: int, largest_frame: int, protocol: Any
@@ -210,7 +210,7 @@ def test_behaviours_give_the_same_report_to_the_letter() -> None:
     assert {rule.engine for rule in streamed.rules if rule.unit in ("users", "behaviours", "evaluation users")} >= {STREAMED}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(num_items=st.integers(2, 20), seed=st.integers(0, 999), largest_frame=st.integers(1, 7))
 def test_trees_streamed_are_counted_the_same(
     plain_check: Any, streamed_check: Any, assert_same: Any, num_items: int, seed: int, largest_frame: int

@@ -44,7 +44,7 @@ def test_sound_tree_breaks_no_rule(check: Any) -> None:
     assert report.rule("node_reachable").checked_rows == 11
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 40), st.integers(0, 2), st.integers(0, 1000))
 def test_trees_of_the_core_break_no_rule(plain_check: Any, num_items: int, spare: int, seed: int) -> None:
     height = height_for(num_items) + spare

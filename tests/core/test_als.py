@@ -64,7 +64,7 @@ def test_rows_without_behaviours_teach_nothing() -> None:
 vectors = st.integers(0, 2**31).map(lambda seed: np.random.default_rng(seed).integers(-3, 4, (9, 3)).astype(np.float32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(vectors, vectors, st.integers(1, 12), st.lists(st.lists(st.integers(0, 8), max_size=12), min_size=9, max_size=9))
 def test_largest_products_equal_sorting(users: np.ndarray, items: np.ndarray, num_recommended: int, banned: list[list[int]]) -> None:
     """Products are small whole numbers, so many are equal: they are compared, not the items."""

@@ -27,7 +27,7 @@ BEHAVIOURS = Behaviours(np.array([2, 0, 1]), np.array([0, 2, 2, 3]), np.array([5
     ),
     metadata=st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_arrays_come_back_transposed_empty_and_scalar_ones_too(tmp_path_factory, array, metadata):
     path = tmp_path_factory.mktemp("arrays") / "a.safetensors"
     write_arrays(path, {"plain": array, "transposed": array.T}, metadata)
@@ -146,7 +146,7 @@ def test_reading_maps_and_writing_to_what_was_read_stays_in_the_process(tmp_path
 
 
 @given(values=st.lists(arrays(dtype=np.int64, shape=st.integers(0, 9)), min_size=1, max_size=4), metadata=st.just({"kind": "é"}))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_mapping_equals_reading(tmp_path_factory, values, metadata):
     path = tmp_path_factory.mktemp("arrays") / "a.safetensors"
     write_arrays(path, {f"array {place}": value for place, value in enumerate(values)}, metadata)

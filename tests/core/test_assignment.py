@@ -76,7 +76,7 @@ def small_problems(draw: st.DrawFn) -> tuple[NDArray[np.float64], NDArray[np.int
     return weights, capacities, old
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(small_problems(), st.sampled_from(METHODS))
 def test_feasible_and_never_above_the_exhaustive_optimum(
     problem: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], method: str
@@ -90,7 +90,7 @@ def test_feasible_and_never_above_the_exhaustive_optimum(
         assert achieved == optimum
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(small_problems())
 def test_greedy_equals_its_slow_twin(problem: tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]) -> None:
     weights, capacities, old = problem

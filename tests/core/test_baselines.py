@@ -55,7 +55,7 @@ def test_popularity_counts_repeats_and_breaks_ties_by_id() -> None:
     assert model.items_by_popularity.tolist() == [3, 1, 2, 0, 4]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(histories, st.integers(1, 12), st.booleans(), st.data())
 def test_personal_popularity_lists_own_items_first(rows: list[list[int]], length: int, excludes: bool, data: st.DataObject) -> None:
     excluded = [data.draw(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=12)) if excludes else [] for _ in rows]
@@ -69,7 +69,7 @@ def test_personal_popularity_lists_own_items_first(rows: list[list[int]], length
         assert found == expected + [-1] * (length - len(expected))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories, st.data())
 def test_popularity_leaves_out_exactly_the_excluded(rows: list[list[int]], data: st.DataObject) -> None:
     excluded = [data.draw(st.lists(st.integers(0, NUM_ITEMS - 1), max_size=12)) for _ in rows]
@@ -88,7 +88,7 @@ def test_item_cf_worked_example() -> None:
     assert model.recommend(ragged([[0, 0]]), 4).tolist() == [[1, 2, 0, 3]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories)
 def test_bm25_similarities_are_inner_products_of_bm25_vectors(rows: list[list[int]]) -> None:
     model = ItemCF.fit(ragged(rows), NUM_ITEMS, weighting="bm25")
@@ -138,7 +138,7 @@ def test_an_unknown_weighting_is_refused() -> None:
         ItemCF.fit(ragged([[0, 1]]), 2, weighting="tfidf")  # type: ignore[arg-type]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories, histories, st.sampled_from([2, 100]), st.booleans())
 def test_item_cf_scores_equal_the_slow_twin(rows: list[list[int]], queries: list[list[int]], num_neighbours: int, own_items: bool) -> None:
     lists = ItemCF.fit(ragged(rows), NUM_ITEMS, num_neighbours, own_items=own_items).recommend(ragged(queries), 4)
@@ -150,7 +150,7 @@ def test_item_cf_scores_equal_the_slow_twin(rows: list[list[int]], queries: list
         assert len(set(lists[user].tolist())) == 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(histories, st.integers(1, NUM_ITEMS + 2))
 def test_item_cf_fills_lists_and_leaves_out_exactly_the_excluded(rows: list[list[int]], num_recommended: int) -> None:
     given_rows = ragged(rows)

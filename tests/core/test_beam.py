@@ -146,7 +146,7 @@ def assert_alike(fast: Ranking, slow: Ranking) -> None:
     assert np.array_equal(fast.items, slow.items)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(searches())
 def test_the_fused_walk_equals_the_readable_one(case: Searched) -> None:
     scorer = make_scorer(case.world.network, case.world.tree, cache_bytes=case.cache_bytes)
@@ -165,7 +165,7 @@ def test_the_fused_walk_equals_the_readable_one(case: Searched) -> None:
         assert (fast_kept[level][:, codes.shape[1] :] == -1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(searches(), st.integers(1, 90))
 def test_the_fused_scan_equals_the_sorted_scores(case: Searched, count: int) -> None:
     world, scorer = case.world, make_scorer(case.world.network, case.world.tree)
@@ -207,7 +207,7 @@ def test_equal_logits_fall_to_the_smaller_code() -> None:
         assert all(items[items >= 0].tolist() == expected for items in ranking.items)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(width=32, allow_subnormal=False), min_size=1, max_size=40), st.integers(1, 45))
 def test_the_best_are_kept_in_order_whatever_the_bits(values: list[float], count: int) -> None:
     logits = np.array(values, dtype=np.float32) + np.float32(0)

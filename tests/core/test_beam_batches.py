@@ -108,7 +108,7 @@ def test_a_parent_s_target_is_that_of_its_best_child() -> None:
 
 
 @given(st.integers(20, 90), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 9), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_budget_is_that_of_uniform_nodes(negatives: int, level_share: float, beam: int, seed: int) -> None:
     world = small_world(num_items=60, num_users=5, seed=seed)
     config = dataclasses.replace(CONFIG, negatives=negatives, level_share=level_share, training_beam=beam)

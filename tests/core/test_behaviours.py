@@ -37,7 +37,7 @@ def test_histories_are_slices() -> None:
     assert [behaviours.history(user).tolist() for user in range(3)] == [[0, 1, 2, 3], [], [4, 5, 4, 6, 7]]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5)), max_size=8), st.sampled_from([1, 3, 1 << 22]))
 def test_slices_equal_a_loop(slices: list[tuple[int, int]], at_a_time: int) -> None:
     values = np.random.default_rng(0).integers(0, 100, 25)

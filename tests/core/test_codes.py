@@ -27,14 +27,14 @@ def test_known_codes() -> None:
     assert [height_for(number) for number in (1, 2, 3, 4, 5, 2**20, 2**20 + 1)] == [1, 1, 2, 2, 3, 20, 21]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(codes)
 def test_ancestors_equal_the_walk_to_the_root(code: int) -> None:
     for above, expected in enumerate(slow_path(code)):
         assert ancestors_up(np.array([code]), above).tolist() == [expected]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**40 - 2))
 def test_children_know_their_parent(code: int) -> None:
     children = children_of(np.array([code]))

@@ -52,7 +52,7 @@ def slow_means(values, rng, resamples):
     return np.array([values[rng.integers(len(values), size=len(values))].mean(axis=0) for _ in range(resamples)])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 30), st.integers(1, 3), st.integers(0, 1000))
 def test_bootstrap_is_its_slow_twin(num_users, num_columns, seed):
     values = generator(seed, "values").random((num_users, num_columns))

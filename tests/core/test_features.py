@@ -14,7 +14,7 @@ from jtm_core.seeding import generator
 
 
 @given(st.integers(0, 5), st.integers(0, 20), st.lists(st.integers(1, 4), min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_are_the_last_behaviours_newest_last(start: int, length: int, sizes: list[int]) -> None:
     cut = start + length
     bounds = window_bounds(np.array([start]), np.array([cut]), tuple(sizes))[0]

@@ -27,7 +27,7 @@ def test_random_order_is_a_permutation_that_depends_on_the_seed_only() -> None:
     assert orders[0].tolist() == orders[1].tolist() != orders[2].tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(-1, 5), min_size=1, max_size=40))
 def test_categories_stand_side_by_side(categories: list[int]) -> None:
     order = order_by_category(np.array(categories), generator(1, "plant"))
@@ -41,7 +41,7 @@ def test_items_within_a_category_are_shuffled() -> None:
     assert (np.diff(order) > 0).mean() < 0.8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.integers(0, 30), st.integers(0, 2), st.data())
 def test_growing_moves_no_old_item(num_old: int, num_new: int, spare: int, data: st.DataObject) -> None:
     tree = tree_from_order(np.random.default_rng(num_old).permutation(num_old), height_for(num_old) + spare)

@@ -28,7 +28,7 @@ def expected(blocks):
 
 
 @given(blocks=st.lists(st.lists(integers, max_size=8), max_size=5), is_merged_often=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scattered_integers(blocks, is_merged_often):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(key_codes, "_PENDING_KEYS", 1 if is_merged_often else 1 << 22)
@@ -36,13 +36,13 @@ def test_scattered_integers(blocks, is_merged_often):
 
 
 @given(blocks=st.lists(st.lists(st.one_of(st.none(), st.integers(90, 99)), max_size=8), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_integers_of_a_narrow_span(blocks):
     assert coded(blocks, pa.int64(), span=(90, 99)) == expected(blocks)
 
 
 @given(blocks=st.lists(st.lists(st.one_of(st.none(), st.sampled_from(["", "0", "00", "B", "b", "é"])), max_size=8), max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_strings(blocks):
     assert coded(blocks, pa.string()) == expected(blocks)
 

@@ -28,7 +28,7 @@ def slow_measures(lists, popularity, cutoff):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 8))
 def test_measures_are_their_slow_twin(seed, num_items, num_users):
     rng = generator(seed, "lists")

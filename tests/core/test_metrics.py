@@ -74,7 +74,7 @@ def judged_users(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]], lis
     return lists, truths, [draw(st.lists(item, max_size=6)) for _ in range(num_users)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judged_users(), st.sampled_from(["multiset", "set"]))
 def test_equals_the_definitions_user_by_user(users: tuple[list[list[int]], list[list[int]], list[list[int]]], truth: str) -> None:
     lists, truths, histories = users
@@ -85,7 +85,7 @@ def test_equals_the_definitions_user_by_user(users: tuple[list[list[int]], list[
                 assert metrics[f"{name}_at_{cutoff}"][user] == pytest.approx(expected), (name, cutoff)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(judged_users())
 def test_recall_never_falls_with_the_cutoff_and_stays_within_one(users: tuple[list[list[int]], list[list[int]], list[list[int]]]) -> None:
     lists, truths, histories = users

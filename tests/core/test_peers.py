@@ -89,7 +89,7 @@ def trained(world: SmallWorld, size: int, config: TrainingConfig) -> list[Traini
 
 
 @given(st.integers(1, 100), st.integers(1, 7), st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_shares_are_whole_blocks_and_together_the_batch(num_samples: int, size: int, block: int) -> None:
     world = small_world()
     maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), "hierarchical", (3, 2, 1, 1), block)

@@ -109,7 +109,7 @@ sizes = st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([0, 4,
 
 
 @given(rows=st.lists(row, min_size=1, max_size=60), config=configs, parts=sizes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_prepare_equals_its_twin_in_any_parts(tmp_path_factory, rows, config, parts):
     folder = tmp_path_factory.mktemp("log")
     path = log_of(folder, rows)
@@ -145,7 +145,7 @@ def check_categories(result, expected, items):
 
 
 @given(rows=st.lists(row, min_size=8, max_size=60), known=st.lists(st.integers(-2, 9), min_size=1, unique=True), parts=sizes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_parts_change_nothing_when_data_grow(tmp_path_factory, rows, known, parts):
     path = log_of(tmp_path_factory.mktemp("log"), [*rows, *simple((7, 7), (8, 8))])
     vocabularies = Vocabulary(pa.array(known), pa.array([5] * len(known))), Vocabulary(pa.array(known))
@@ -321,7 +321,7 @@ def test_order_holds_for_times_that_cannot_be_packed():
     pairs=st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 1, 2, 2**40, 2**62, -(2**62)])), max_size=40),
     is_narrow=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_stable_order_sorts_by_both_and_the_position(pairs, is_narrow):
     pairs = [(major, minor % 5 if is_narrow else minor) for major, minor in pairs]
     major, minor = (np.array([pair[side] for pair in pairs], dtype=np.int64) for side in (0, 1))

@@ -60,7 +60,7 @@ def slow_user_vector(net: ProductNetwork, history: list[int]) -> np.ndarray:
 histories = st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), min_size=1, max_size=12), min_size=1, max_size=6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories)
 def test_user_vectors_equal_the_slow_twin(rows: list[list[int]]) -> None:
     model = ProductDNN(network(), ())
@@ -105,7 +105,7 @@ def test_training_draws_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> 
     assert popularity[0] > popularity[1] == popularity[2] > popularity[3]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(histories, st.integers(1, NUM_ITEMS + 2))
 def test_lists_are_the_largest_products_without_exactly_the_excluded(rows: list[list[int]], num_recommended: int) -> None:
     model, query = ProductDNN(network(), ()), ragged(rows)

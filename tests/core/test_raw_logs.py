@@ -434,7 +434,7 @@ rows = st.lists(st.tuples(names, names, st.integers(-(2**62), 2**62)), min_size=
 
 
 @given(rows=rows)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_table_comes_back_as_it_was(tmp_path_factory, rows):
     folder = tmp_path_factory.mktemp("log")
     table = read(folder / "log.csv", "user,item,time\n" + "".join(f"{user},{item},{time}\n" for user, item, time in rows))

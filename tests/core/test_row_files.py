@@ -17,7 +17,7 @@ def rows_of(numbers):
 
 
 @given(blocks=st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_buckets_keep_the_order_in_which_rows_come(tmp_path_factory, blocks):
     with RowBuckets(tmp_path_factory.mktemp("rows"), 4, ROW) as buckets:
         for block in blocks:

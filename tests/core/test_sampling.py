@@ -12,7 +12,7 @@ from jtm_core.tree import TreeIndex
 
 
 @given(st.integers(1, 300), st.lists(st.integers(1, 200), min_size=1, max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_level_asks_for_more_nodes_than_it_has(total: int, num_used: list[int]) -> None:
     counts = negatives_per_level(total, num_used)
     assert all(min(1, used - 1) <= count <= max(used - 1, 0) for count, used in zip(counts, num_used, strict=True))

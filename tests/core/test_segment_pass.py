@@ -48,7 +48,7 @@ def all_sums(learner: TreeLearner, work: SegmentWork, order: np.random.Generator
 
 
 @given(st.integers(1, 4000), st.integers(0, 5), st.sampled_from([1, 2, 3]), st.sampled_from(["weigh", "measure"]), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, seed: int, threads: int, kind: str, matches: bool) -> None:
     world, before = popular_world(dataclasses.replace(SMALL_MODEL, window_matches=matches)), num_threads()
     leaves = np.random.default_rng(seed).permutation(world.tree.leaf_of_item)

@@ -23,7 +23,7 @@ lengths_of_users = st.lists(st.integers(0, 30), min_size=3, max_size=60)
 
 
 @given(lengths=lengths_of_users, wanted=st.integers(1, 4), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_users_protocol(lengths, wanted, seed):
     behaviours, lengths = behaviours_of(lengths), np.array(lengths)
     num_users = (lengths > 0).sum()
@@ -45,7 +45,7 @@ def test_users_protocol(lengths, wanted, seed):
 
 
 @given(lengths=lengths_of_users, share=st.sampled_from([0.1, 0.29, 0.5, 0.8, 0.999]), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_time_protocol(lengths, share, seed):
     behaviours = behaviours_of(lengths)
     expected = [user for user, length in enumerate(lengths) if length >= 5]
@@ -100,7 +100,7 @@ def test_growing_data_leave_who_taught_teaching():
     wanted=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_who_taught_never_judges_again(lengths, change, num_new, wanted, seed):
     """Whatever the log lost or won, and whatever seed and numbers of judges are asked for now."""
     parent = split_users(behaviours_of(lengths), config("users", num_validation_users=4, num_test_users=4), 1)

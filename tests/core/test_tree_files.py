@@ -38,7 +38,7 @@ def test_a_person_can_read_it(tmp_path: Path) -> None:
     assert table.schema.metadata[b"jtm.height"] == b"2"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.data())
 def test_paths_equal_their_slow_twin(height: int, data: st.DataObject) -> None:
     positions = data.draw(st.lists(st.integers(0, 2**height - 1), max_size=5))

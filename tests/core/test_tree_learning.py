@@ -28,7 +28,7 @@ def learner(world: SmallWorld, config: TreeLearningConfig, first_level: int = 1)
 
 
 @given(st.integers(0, 30), st.integers(1, 5), st.sampled_from(["greedy", "regret", "exact"]), st.integers(3, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_objective_never_falls_and_the_tree_stays_a_tree(seed: int, gap: int, assignment: str, num_items: int) -> None:
     world = small_world(num_items=num_items, seed=seed)
     learned = learner(world, TreeLearningConfig(gap=gap, assignment=assignment)).learn()  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ def test_the_objective_after_is_the_log_likelihood_of_the_new_paths_with_carried
     assert learned.segments[-1].objective_after == pytest.approx(totals[learned.segments[-1].upper_level + 1 :].sum(), rel=1e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000), gap=st.integers(1, 7), matches=st.booleans())
 def test_the_tree_that_is_returned_is_worth_what_is_told_of_it(seed: int, gap: int, matches: bool) -> None:
     """With matches a tree's worth hangs on the places of its nodes, so they must be those that were measured."""

@@ -28,7 +28,7 @@ def item_sets(tree: TreeIndex, level: int) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(nodes == node).tolist()) for node in np.unique(nodes)}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees())
 def test_leaves_and_items_are_one_to_one(tree: TreeIndex) -> None:
     items = tree.item_of_leaf()
@@ -37,7 +37,7 @@ def test_leaves_and_items_are_one_to_one(tree: TreeIndex) -> None:
     assert tree.items_in_leaf_order().tolist() == items[items >= 0].tolist()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees())
 def test_capacities_add_up_and_used_nodes_are_those_with_capacity(tree: TreeIndex) -> None:
     for level in range(tree.height + 1):
@@ -48,7 +48,7 @@ def test_capacities_add_up_and_used_nodes_are_those_with_capacity(tree: TreeInde
             assert capacities.reshape(-1, 2).sum(axis=1).tolist() == tree.capacities(level - 1).tolist()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 12), st.integers(1, 40), st.data())
 def test_used_nodes_and_leaf_order_of_sparse_and_dense_trees(num_items: int, height: int, data: st.DataObject) -> None:
     """Also where leaves are so many that none may be marked one by one."""
@@ -60,7 +60,7 @@ def test_used_nodes_and_leaf_order_of_sparse_and_dense_trees(num_items: int, hei
         assert tree.used_nodes(level).tolist() == sorted({(position >> (height - level)) + first_code(level) for position in positions})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 200), st.integers(0, 3))
 def test_planted_siblings_differ_by_at_most_one_item(num_items: int, spare_levels: int) -> None:
     order = np.random.default_rng(num_items).permutation(num_items)
@@ -73,7 +73,7 @@ def test_planted_siblings_differ_by_at_most_one_item(num_items: int, spare_level
         assert (np.abs(left - right) <= 1).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tree_pairs())
 def test_matching_keeps_every_set_of_items_and_never_moves_more_on_the_first_level(pair: tuple[TreeIndex, TreeIndex]) -> None:
     old, new = pair
@@ -83,7 +83,7 @@ def test_matching_keeps_every_set_of_items_and_never_moves_more_on_the_first_lev
     assert moved_shares(old, matched)[1] <= min(0.5, moved_shares(old, new)[1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees(20), st.randoms(use_true_random=False))
 def test_matching_undoes_any_swaps_of_siblings(tree: TreeIndex, random: object) -> None:
     positions = tree.leaf_of_item - first_code(tree.height)
@@ -97,7 +97,7 @@ def test_matching_undoes_any_swaps_of_siblings(tree: TreeIndex, random: object) 
     assert match_siblings(tree, new).leaf_of_item.tolist() == tree.leaf_of_item.tolist()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tree_pairs())
 def test_moved_shares_never_fall_with_depth(pair: tuple[TreeIndex, TreeIndex]) -> None:
     old, new = pair

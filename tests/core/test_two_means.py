@@ -79,14 +79,14 @@ def test_two_means_is_the_same_for_any_number_of_threads() -> None:
     assert orders[0] == orders[1] == orders[2]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=40), st.data())
 def test_selection_finds_what_sorting_would(values: list[int], data: st.DataObject) -> None:
     rank = data.draw(st.integers(0, len(values) - 1))
     assert _smallest(np.array(values, dtype=np.float64), rank) == sorted(values)[rank]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 70), st.integers(0, 3))
 def test_two_means_is_a_permutation_for_every_size(num_items: int, distinct: int) -> None:
     rng = np.random.default_rng(num_items)

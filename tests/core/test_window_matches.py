@@ -55,7 +55,7 @@ def test_lifts_are_sums_in_the_inputs_order_rounded_after_each_step() -> None:
     np.testing.assert_array_equal(first, 1 + expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 70))
 def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_per_part: int) -> None:
     rng = np.random.default_rng(seed)

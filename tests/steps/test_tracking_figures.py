@@ -114,7 +114,7 @@ def test_what_was_not_measured_is_left_out():
     assert make_figures(replace(bare, iterations=())) == {}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.integers(2, 9))
 def test_iterations_are_spread_out_with_first_and_last(count, at_most):
     iterations = tuple(Iteration(number=number, is_accepted=True, metrics={}) for number in range(count))

@@ -49,7 +49,7 @@ def test_two_configs_differ_exactly_in_the_dial_that_was_turned():
     assert list(one) == list(other)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.text(max_size=20), st.text(max_size=20), st.integers(0, 7000))
 def test_long_values_are_cut_and_stay_different(first, second, length):
     cut = [flatten_params({"dial": "x" * length + end})["dial"] for end in (first, second)]
