@@ -180,7 +180,7 @@ def test_an_injected_run_gives_the_same_tree() -> None:
         return [ShardSums(**other.weigh(copy, number)._asdict()) for number in range(other.num_shards(copy))]
 
     shares: list[float] = []
-    found, expected = learn.learn(shares.append, run, samples_per_shard=500), learner(world).learn()
+    found, expected = learn.learn(lambda _, share: shares.append(share), run, samples_per_shard=500), learner(world).learn()
     assert found.tree.fingerprint() == expected.tree.fingerprint()
     assert (found.objective_before, found.objective_after) == (expected.objective_before, expected.objective_after)
     assert [work.kind for work in works][:4] == ["weigh", "weigh", "weigh", "measure"]
