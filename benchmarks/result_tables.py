@@ -45,7 +45,7 @@ class Column:
 OVERVIEW = (
     Column("Globo", ("globo-matches", "globo-systems"), (10, 50, 200)),
     Column("Amazon Beauty", ("amazon-beauty-sweeps", "amazon-beauty-best"), (10, 50, 200)),
-    Column("Amazon Beauty, users >= 5", ("beauty-5-matches",), (10, 50, 200)),
+    Column("Amazon Beauty, users >= 5", ("beauty-5-sweeps",), (10, 50, 200)),
     Column("MovieLens-1M", ("ml-1m-matches",), (10, 50, 200)),
     Column("MovieLens-100K by users", ("ml-100k-matches",), (10, 50, 200)),
     Column("MovieLens-100K by users, tuned, unseen", ("ml-100k-users-matches",), (10, 50), "filtered/"),
