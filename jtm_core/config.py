@@ -137,7 +137,8 @@ class TrainingConfig:
     __pydantic_config__ = _PYDANTIC
 
     target: Literal["next_item", "random_horizon"] = "random_horizon"
-    """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: those before a random earlier point."""
+    """``next_item``: features are all behaviours before the target (paper); ``random_horizon``: the history ends at a random earlier
+    point."""
     horizon_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Choose it for each log."""
     minimum_history: PositiveInt = 1
@@ -179,16 +180,8 @@ class TrainingConfig:
     """Of the products behind the first layer; weights, sums and moments stay float32."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "minimum_history",
-            "epochs",
-            "later_epochs",
-            "batch_samples",
-            "negatives",
-            "negatives_block",
-            "training_beam",
-            "patience",
-        ):
+        counts = ("minimum_history", "epochs", "later_epochs", "batch_samples", "negatives", "negatives_block", "training_beam", "patience")
+        for name in counts:
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; allowed are 1 and more")
         _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
@@ -214,7 +207,8 @@ class TreeLearningConfig:
     gap: Annotated[int, Ge(1), Le(12)] = 7
     """Levels re-assigned in one step, ``d`` of the paper (its example: 7)."""
     assignment: Literal["greedy", "regret", "exact"] = "regret"
-    """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: the optimum."""
+    """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: optimum (a sort
+    at d = 1, a transportation problem for small nodes)."""
     sweeps: PositiveInt = 4
     """Times all segments are learned at most, each time on the vectors the last tree has, as long as the objective rises (paper: 1)."""
     maximum_samples_per_item: PositiveInt | None = None
@@ -226,7 +220,8 @@ class TreeLearningConfig:
 
     def __post_init__(self) -> None:
         _require(1 <= self.gap <= 12, f"gap is {self.gap}; allowed are 1 .. 12")
-        _require(min(self.sweeps, self.maximum_samples_per_item or 1) >= 1, "sweeps and maximum_samples_per_item must be 1 or more")
+        _require(self.sweeps >= 1, f"sweeps is {self.sweeps}; allowed are 1 and more")
+        _require(self.maximum_samples_per_item is None or self.maximum_samples_per_item >= 1, "maximum_samples_per_item must be 1 or more")
         _require(self.validation_tolerance >= 0, f"validation_tolerance is {self.validation_tolerance}; it must be 0 or more")
 
 
