@@ -158,7 +158,7 @@ class TrainingConfig:
     negative_draw: Literal["even", "popularity"] = "popularity"
     """Draw from all nodes of a level alike (TDM), or by the behaviours under them, which the loss corrects for, visited nodes included."""
     training_beam: PositiveInt = 400
-    """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Rows do not depend on it."""
+    """``beam``: nodes kept per level by the search in training; best that of retrieval (OTM: 400). Narrow ones visit few to draw from."""
     searches: Literal["user", "sample"] = "user"
     """``beam``: search once for all samples that a batch has of a user, or for every sample (OTM), at a multiple of the time."""
     level_share: Share = 0.5

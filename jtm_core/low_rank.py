@@ -138,8 +138,8 @@ def _for_row_blocks(num_rows: int, work: Callable[[slice], None]) -> None:
 def _multiply(matrix: SparseRows, basis: Floats, product: Floats) -> None:
     """``product = matrix @ basis``."""
     ends = np.cumsum(matrix.sizes + 1)
-    edges = np.unique(np.searchsorted(ends, np.linspace(0, ends[-1], _CHUNKS + 1), side="left"))
-    edges[-1] = len(ends)
+    inner = np.searchsorted(ends, np.linspace(0, ends[-1], _CHUNKS + 1)[1:-1], side="left")
+    edges = np.unique([0, *inner, len(ends)])
     run_chunks(lambda k: _multiply_rows(matrix, (edges[k], edges[k + 1]), basis, product), len(edges) - 1)
 
 

@@ -3,7 +3,7 @@
 Every item hangs on a leaf of a planted tree and has a Zipf-like popularity that has nothing to do with its place. A user
 has two favourite subtrees of the tree, the *groups*. A behaviour stays, with momentum, in the small subtree of the one
 before; else it starts anew in a favourite group; a share of behaviours is noise, drawn from the popularity of all items.
-So the tree is what predicts a user, popularity alone is weak, and the best possible list is known: that by
+So the tree is what predicts a user, popularity alone is weak, and lists by what a user likes are known:
 :func:`true_lists`. In the noise world all behaviours are noise: nothing beats the popularity order but luck or a leak.
 """
 
@@ -107,7 +107,7 @@ def noise_world(rng: np.random.Generator, num_users: int = 2000, num_items: int 
 
 
 def true_lists(world: World, users: Ints, num_recommended: int) -> Ints:
-    """The best lists there are: items by their true probability for each user, lower ids first among equals; int64 (E, M)."""
+    """Items by their probability for each user, whatever the user did last; lower ids first among equals; int64 (E, M)."""
     group_shares = np.bincount(world.groups, weights=world.popularity)
     within_group = world.popularity / group_shares[world.groups]
     lists = np.empty((len(users), min(num_recommended, world.behaviours.num_items)), dtype=np.int64)

@@ -274,7 +274,9 @@ class Training:
 
     def _end_epoch(self) -> None:
         self._optimiser.refresh()
-        loss = float(np.mean(self._batch_losses))
+        batches, losses = np.arange(self._num_batches), np.array(self._batch_losses)
+        sizes = np.diff(np.append(batches * self._config.batch_samples, self._num_samples))  # the last batch may be small
+        loss = float(np.average(losses, weights=sizes))
         require_finite(loss, self._network, f"epoch {self._epoch + 1} at training.learning_rate {self._config.learning_rate}")
         if self._peers.size > 1:
             self._peers.check_equal(self.digest(), f"the network after epoch {self._epoch + 1}")
@@ -282,7 +284,8 @@ class Training:
         is_best = not self._validations or validation.recall > max(v.recall for v in self._validations)
         self._validations.append(validation)
         self._losses.append(loss)
-        self._loss_curve += [float(losses.mean()) for losses in np.array_split(self._batch_losses, min(CURVE_POINTS, self._num_batches))]
+        parts = np.array_split(batches, min(CURVE_POINTS, self._num_batches))
+        self._loss_curve += [float(np.average(losses[part], weights=sizes[part])) for part in parts]
         self._epoch, self._batch, self._batch_losses = self._epoch + 1, 0, []
         if is_best:
             self._best = {} if self._is_done() else copy.deepcopy(self._network.state_dict())

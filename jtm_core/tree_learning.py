@@ -19,7 +19,8 @@ Where we leave the paper:
   order the items came in is kept unless the new assignment weighs more; a tree whose objective is not above the old
   one's is not taken, and learning starts again one segment further down, from the old tree. So the objective never falls.
 * Items that were never a target have equal weights everywhere: they fill holes and keep their place if it is free.
-* Levels above the first trained one add nothing to the objective.
+* Levels above the first trained one add nothing to the objective. The first segment reaches down to that level at least, also where
+  that is more than ``gap``: one that ended above it would weigh nothing, and what lies under its nodes could never leave them.
 
 Shape letters: S samples, C nodes of one level below one node.
 """
@@ -102,13 +103,12 @@ class TreeLearner:
             About; the result does not depend on it.
         """
         old, height = self._tree, self._tree.height
-        borders = [*range(0, height, self._config.gap), height]
+        borders = self._borders()
         passes = _Passes(run or self._run_here, self._num_samples, height, report_progress, samples_per_shard)
         before = np.zeros(height + 1)
         step = _Candidate(old, before, {}, 0)
-        starts = [start for start in range(len(borders) - 1) if borders[start + 1] >= self._first_level]
-        for start in starts:
-            found = self._sweep(borders[start:], passes, before, start == starts[0])
+        for start in range(len(borders) - 1):
+            found = self._sweep(borders[start:], passes, before, start == 0)
             if found.objective > float(before.sum()):
                 step = found
                 break
@@ -147,6 +147,12 @@ class TreeLearner:
             rows = slice(low, low + step)
             self._add_up(planned, pieces.part(low, low + step), ShardSums(sums.weights[rows], sums.levels[rows]))
         return sums
+
+    def _borders(self) -> list[int]:
+        """Levels on which segments begin and end, the root and the leaves among them."""
+        height, gap = self._tree.height, self._config.gap
+        first = self._first_level if self._first_level < height else 0  # leaves alone weigh the same wherever they are
+        return [0, *range(max(gap, first), height, gap), height]
 
     @property
     def _num_samples(self) -> int:

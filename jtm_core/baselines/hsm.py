@@ -124,12 +124,13 @@ class _PathTrainer:
         self._optimiser = Adam(network, training.learning_rate)
 
     def train_epoch(self, epoch: int) -> float:
-        rng, losses = generator(self._plan.seed, "hsm-epoch", self._plan.iteration, epoch), []
+        rng, losses, sizes = generator(self._plan.seed, "hsm-epoch", self._plan.iteration, epoch), list[float](), list[int]()
         for batch in sample_batches(self._histories, self._training, rng, epoch, self._plan.num_epochs):
             gradients = autograd_gradients(self.network, self._maker.make(batch.items, batch.samples), loss_of=path_loss)
             self._optimiser.step(gradients, batch.rate_share)
             losses.append(gradients.loss)
-        return float(np.mean(losses))
+            sizes.append(len(batch.samples))
+        return float(np.average(losses, weights=sizes))
 
     def moments(self) -> State:
         return self._optimiser.state()

@@ -187,7 +187,7 @@ class _ProductTrainer:
         }
 
     def train_epoch(self, epoch: int) -> float:
-        rng, losses = generator(self._plan.seed, "product-dnn-epoch", self._plan.iteration, epoch), []
+        rng, losses, sizes = generator(self._plan.seed, "product-dnn-epoch", self._plan.iteration, epoch), list[float](), list[int]()
         for batch in sample_batches(self._histories, self._training, rng, epoch, self._plan.num_epochs):
             loss = _batch_loss(self.network, batch.items, batch.samples, self._law, self._training, rng)
             for optimiser in self._optimisers.values():
@@ -197,7 +197,8 @@ class _ProductTrainer:
             for optimiser in self._optimisers.values():
                 optimiser.step()
             losses.append(float(loss.detach()))
-        return float(np.mean(losses))
+            sizes.append(len(batch.samples))
+        return float(np.average(losses, weights=sizes))
 
     def moments(self) -> State:
         held = [prefixed(moments_of(optimiser), f"{name}.") for name, optimiser in self._optimisers.items()]

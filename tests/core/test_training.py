@@ -159,6 +159,17 @@ def test_the_best_weights_are_copied_only_where_they_are_not_the_last(recalls: l
     assert train.result().best_epoch == 1 + int(np.argmax(recalls))
 
 
+def test_losses_are_means_over_samples_also_where_the_last_batch_is_small() -> None:
+    train = training(small_world(), dataclasses.replace(CONFIG, batch_samples=70))
+    told = [(progress.epoch, progress.loss) for progress in train.steps()]
+    num_samples = train._num_samples
+    assert 70 < num_samples < 100
+    sizes = [70, num_samples - 70]
+    expected = [np.dot([loss for epoch, loss in told if epoch == number], sizes) / num_samples for number in (1, 2, 3)]
+    assert train.result().losses == pytest.approx(expected)
+    assert train.result().loss_curve == pytest.approx([loss for _, loss in told])
+
+
 def test_a_linear_schedule_takes_what_is_left_of_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     train, parts = training(small_world(), dataclasses.replace(CONFIG, rate_schedule="linear")), []
     step = train._optimiser.step
