@@ -11,10 +11,10 @@ from jtm_core.config import ModelConfig, Precision, TrainingConfig, TreeLearning
 from jtm_core.kernels import score_rows
 from jtm_core.model import JtmNetwork
 from jtm_core.network_arrays import half_width, head_weights
-from jtm_core.scoring import Windows, windows_of
 from jtm_core.serving import Retriever
 from jtm_core.training import Training, TrainingPlan, TrainingProgress, Validation
 from jtm_core.tree_learning import TreeLearner, target_samples
+from jtm_core.windows import Windows, windows_of
 
 FLOPS_PER_SCORE = 2 * (128 * 64 + 64 * 24 + 24)
 """Behind the split first layer."""
@@ -94,13 +94,13 @@ def tree_learning(gap: int, repeats: int, config: ModelConfig | None = None) -> 
     lengths[-4:] = 11
     world = make_world(3325, lengths, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
-    learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=gap, sweeps=1), 1)
+    learner = TreeLearner(world.network, world.tree, world.histories, samples, TreeLearningConfig(gap=gap, sweeps=1), 1)
     return [duration(f"tree_learning_gap{gap}_s", timed(learner.learn, repeats), samples=len(samples.samples))]
 
 
 def first_windows(world: BenchmarkWorld, count: int) -> Windows:
     """Windows of the first users."""
-    return windows_of(world.histories.rows(0, count), world.network.config.window_sizes)
+    return windows_of(world.histories.rows(0, count), world.network.reading)
 
 
 def search(world: BenchmarkWorld) -> list[Record]:

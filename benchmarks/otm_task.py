@@ -41,10 +41,10 @@ from jtm_core.codes import first_code
 from jtm_core.first_tree import random_order
 from jtm_core.pseudo_targets import targets_of_parents
 from jtm_core.reassignment import reassign
-from jtm_core.scoring import Windows
 from jtm_core.seeding import generator
 from jtm_core.segments import level_positions
 from jtm_core.tree import TreeIndex, tree_from_order
+from jtm_core.windows import Windows
 
 NUM_ITEMS, NUM_INPUTS, HEIGHT, BIAS = 1000, 10, 10, -5.0
 NUM_TRAINING, NUM_TEST, BEAM = 10_000, 1000, 50

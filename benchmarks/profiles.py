@@ -86,7 +86,7 @@ def tree_work(items: int) -> Callable[[], object]:
     """One sweep of tree learning."""
     world = make_world(items, usual_lengths(600))
     samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
-    return TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(sweeps=1), 1).learn
+    return TreeLearner(world.network, world.tree, world.histories, samples, TreeLearningConfig(sweeps=1), 1).learn
 
 
 def search_work(items: int) -> Callable[[], object]:

@@ -18,10 +18,13 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--without-product", action="store_true", help="without model.inner_product")
     parser.add_argument("--without-matches", action="store_true", help="without model.window_matches")
+    parser.add_argument("--neighbours", type=int, nargs="*", default=(), metavar="ITEMS", help="model.neighbour_windows")
     parser.add_argument("--paper-windows", action="store_true", help="with the paper's model.window_sizes, which reach back over 69")
     parser.add_argument("--behaviours", type=int, nargs=2, default=(10, 60), metavar=("LOW", "BELOW"), help="of a user")
     asked = parser.parse_args(arguments)
-    config = ModelConfig(inner_product=not asked.without_product, window_matches=not asked.without_matches)
+    config = ModelConfig(
+        inner_product=not asked.without_product, window_matches=not asked.without_matches, neighbour_windows=tuple(asked.neighbours)
+    )
     if asked.paper_windows:
         config = replace(config, window_sizes=paper_config().model.window_sizes)
     peak = measures.sgemm_peak()

@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     for items in chosen.items:
         world = make_world(items, usual_lengths(max(2, chosen.samples // 34)))
         samples = target_samples(world.histories, 0.0, 1, None, 1, 1)
-        learner = TreeLearner(world.network, world.tree, world.histories.values, samples, TreeLearningConfig(gap=chosen.gap, sweeps=1), 1)
+        learner = TreeLearner(world.network, world.tree, world.histories, samples, TreeLearningConfig(gap=chosen.gap, sweeps=1), 1)
         seconds = timed(learner.learn, chosen.repeats)
         rows, about = rows_of(world.tree.height, chosen.gap, 1, len(samples.samples)), {"items": items, "gap": chosen.gap}
         emit(duration("tree_learning_s", seconds, samples=len(samples.samples), **about))

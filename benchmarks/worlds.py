@@ -11,6 +11,7 @@ import numpy as np
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
+from jtm_core.experiment import counted_neighbours
 from jtm_core.first_tree import order_by_category
 from jtm_core.model import JtmNetwork, make_network
 from jtm_core.tree import TreeIndex, tree_from_order
@@ -73,8 +74,9 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1, config: ModelConfig
     categories = np.empty(num_items, dtype=np.int64)
     categories[names] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
     tree = tree_from_order(order_by_category(categories, rng), height_for(num_items))
-    network = make_network(config or ModelConfig(), num_items, tree.height, rng)
-    return BenchmarkWorld(Ragged(names[ordered.values], ordered.offsets), tree, network)
+    histories, model = Ragged(names[ordered.values], ordered.offsets), config or ModelConfig()
+    network = make_network(model, num_items, tree.height, rng, counted_neighbours(histories, num_items, model))
+    return BenchmarkWorld(histories, tree, network)
 
 
 def usual_lengths(num_users: int, seed: int = 0) -> Ints:

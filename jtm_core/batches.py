@@ -1,6 +1,7 @@
 """What one training step works on, as plain arrays: behaviours, windows, negatives and the rows to score.
 
-Shape letters: S samples, T behaviours, L levels, R rows per sample (one positive and the negatives of every level).
+Shape letters: S samples, T behaviours, K near items of a sample, L levels, R rows per sample (one positive and the negatives of every
+level).
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from jtm_core.features import Samples, window_bounds
 from jtm_core.kernels import MASKED, Rows
 from jtm_core.sampling import NegativeSampler
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Near, Reading
 
 CHUNK_SAMPLES = 64
 """Samples of a chunk of rows, at least."""
@@ -31,6 +33,8 @@ class TrainingBatch:
         Windows as positions among the T.
     behaviours : int64 array (L, T)
         Table row by which each behaviour stands on each level.
+    near : int64 array (L, S * K)
+        And by which the items near each sample do, -1 where there is none.
     nodes : int64 array
         Table row of every node scored: negatives level by level, block by block, then the positives (L, S).
     rows : Rows
@@ -40,6 +44,7 @@ class TrainingBatch:
     runs: Ints
     bounds: Ints
     behaviours: Ints
+    near: Ints
     nodes: Ints
     rows: Rows
 
@@ -55,7 +60,7 @@ class TrainingBatch:
 
     @property
     def table_rows(self) -> Ints:
-        """All rows of the table that the step reads, some more than once."""
+        """All rows of the table whose vectors the step reads, some more than once."""
         return np.concatenate([self.behaviours.ravel(), self.nodes])
 
 
@@ -98,6 +103,11 @@ class NodeRows:
         lifted[-1] = behaviours
         return lifted
 
+    def of_near(self, near: Near) -> Ints:
+        """As :meth:`of_behaviours` of near items (S, K): int64 (L, S * K), -1 where there is none."""
+        flat = near.ravel().astype(np.int64)
+        return np.where(flat < 0, -1, self.of_behaviours(np.maximum(flat, 0)))
+
     def of_nodes(self, codes: Ints) -> Ints:
         """Table rows of used nodes: by code, on the leaf level by item."""
         first, rows = first_code(self._tree.height), codes.copy()
@@ -125,8 +135,8 @@ class BatchMaker:
     reads_network = False
     """Whether the nodes drawn depend on the network as it is."""
 
-    def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, window_sizes: tuple[int, ...], block: int) -> None:
-        self._sampler, self._window_sizes, self._block = sampler, window_sizes, block
+    def __init__(self, tree: TreeIndex, sampler: NegativeSampler, features: str, reading: Reading, block: int) -> None:
+        self._sampler, self._reading, self._block = sampler, reading, block
         self._table = NodeRows(tree, sampler.levels, features)
         counts = np.array(sampler.counts)
         self._level_of_row = np.repeat(np.arange(len(counts)), counts + 1)
@@ -158,11 +168,12 @@ class BatchMaker:
         if share is not None:
             samples = samples.part(share)
             negatives = [codes[share.start // self._block : -(-share.stop // self._block)] for codes in negatives]
-        runs, bounds = gather_runs(items, samples, self._window_sizes)
+        runs, bounds = gather_runs(items, samples, self._reading.window_sizes)
         positives = self._table.lift(samples.targets)
         codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
         behaviours, nodes = self._table.of_behaviours(runs.values), self._table.of_nodes(codes)
-        return TrainingBatch(runs.offsets, bounds, behaviours, nodes, self._make_rows(positives, negatives, codes))
+        near = self._table.of_near(self._reading.near(items, samples.starts, samples.cuts))
+        return TrainingBatch(runs.offsets, bounds, behaviours, near, nodes, self._make_rows(positives, negatives, codes))
 
     def _make_rows(self, positives: Ints, negatives: list[Ints], codes: Ints) -> Rows:
         num_levels, num_samples = positives.shape

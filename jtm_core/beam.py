@@ -18,8 +18,9 @@ from jtm_core.beam_kernels import Plan
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import ancestors_up, children_of, first_code
 from jtm_core.fused_search import FusedSearch, fused_scan
-from jtm_core.scoring import FusedScorer, Scorer, Windows
+from jtm_core.scoring import FusedScorer, Scorer
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Windows
 
 Floats = NDArray[np.float32]
 

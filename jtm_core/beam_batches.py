@@ -37,8 +37,9 @@ from jtm_core.model import JtmNetwork
 from jtm_core.network_arrays import half_width
 from jtm_core.pseudo_targets import targets_of_parents
 from jtm_core.sampling import NegativeSampler, PopularitySampler, negatives_per_level
-from jtm_core.scoring import CACHE_BYTES, Scorer, Windows, make_scorer, sample_windows
+from jtm_core.scoring import CACHE_BYTES, Scorer, make_scorer
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Windows, sample_windows
 
 Floats = NDArray[np.float32]
 
@@ -114,15 +115,16 @@ class BeamBatchMaker:
     config : TrainingConfig
     first_level : int
         First level trained.
-    counts : int64 array (num_items,)
-        Behaviours of each item in training, for draws by popularity.
+    histories : Ragged
+        Of training: they tell how popular items are, and whose samples are at hand.
     """
 
     reads_network = True
     """See :attr:`~jtm_core.batches.BatchMaker.reads_network`."""
 
-    def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, counts: Ints) -> None:
+    def __init__(self, network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, histories: Ragged) -> None:
         self._network, self._tree, self._config = network, tree, config
+        self._reading, counts = network.reading.of_training(histories.offsets), np.bincount(histories.values, minlength=tree.num_items)
         self.levels = range(first_level, tree.height + 1)
         self._table = NodeRows(tree, self.levels, network.config.features)
         self._used = [tree.used_nodes(level) for level in self.levels]
@@ -158,11 +160,12 @@ class BeamBatchMaker:
         uniforms = [rng.random((len(samples), count))[share] for count in self.counts]
         asked = searched_samples(samples) if self._config.searches == "user" else np.arange(len(samples))
         asked, search_of_sample = np.unique(asked[share], return_inverse=True)
-        sizes, own = self._network.config.window_sizes, samples.part(share)
+        own = samples.part(share)
+        windows = sample_windows(items, own, self._reading)
         scorer = make_scorer(self._network, self._tree, cache_bytes=self._cache_bytes)
-        visited = self.visited_nodes(scorer, sample_windows(items, samples.take(asked), sizes))
+        visited = self.visited_nodes(scorer, sample_windows(items, samples.take(asked), self._reading))
         positives = self._table.lift(own.targets)
-        wanted = self.wanted_ancestors(scorer, sample_windows(items, own, sizes), positives)
+        wanted = self.wanted_ancestors(scorer, windows, positives)
         columns = list[tuple[Ints, Floats, Floats]]()
         for place, candidates in enumerate(visited):
             drawn = np.empty(uniforms[place].shape, dtype=np.int64)
@@ -172,8 +175,9 @@ class BeamBatchMaker:
             codes, labels = _labelled(positives[place][:, None], wanted[place][:, None], negatives)
             columns.append((codes, labels, self._offsets(place, choice, excluded, codes)))
         rows, nodes = self._rows(columns)
-        runs, bounds = gather_runs(items, own, sizes)
-        return TrainingBatch(runs.offsets, bounds, self._table.of_behaviours(runs.values), self._table.of_nodes(nodes), rows)
+        runs, bounds = gather_runs(items, own, self._reading.window_sizes)
+        behaviours, near = self._table.of_behaviours(runs.values), self._table.of_near(windows.near)
+        return TrainingBatch(runs.offsets, bounds, behaviours, near, self._table.of_nodes(nodes), rows)
 
     def visited_nodes(self, scorer: Scorer, windows: Windows) -> list[Ints]:
         """What a beam's choice lies between, per trained level.
@@ -266,12 +270,11 @@ def _labelled(positives: Ints, wanted: NDArray[np.bool_], negatives: Ints) -> tu
 def make_maker(
     network: JtmNetwork, tree: TreeIndex, config: TrainingConfig, first_level: int, histories: Ragged
 ) -> BatchMaker | BeamBatchMaker:
-    """What makes batches of the nodes that the settings ask for; ``histories`` tell how popular items are."""
-    counts = np.bincount(histories.values, minlength=tree.num_items)
+    """What makes batches of the nodes that the settings ask for; ``histories`` are those of training."""
     if config.nodes == "beam":
-        return BeamBatchMaker(network, tree, config, first_level, counts)
-    sampler = make_sampler(tree, config, first_level, config.negatives, counts)
-    return BatchMaker(tree, sampler, network.config.features, network.config.window_sizes, config.negatives_block)
+        return BeamBatchMaker(network, tree, config, first_level, histories)
+    sampler = make_sampler(tree, config, first_level, config.negatives, np.bincount(histories.values, minlength=tree.num_items))
+    return BatchMaker(tree, sampler, network.config.features, network.reading.of_training(histories.offsets), config.negatives_block)
 
 
 def make_sampler(tree: TreeIndex, config: TrainingConfig, first_level: int, total: int, counts: Ints) -> NegativeSampler:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.first_layer import IN_ORDER, activate_tile
+from jtm_core.history_matches import Near, empty_histories, note_history
 from jtm_core.kernels import TILE_ROWS
 from jtm_core.selection import LOWEST_KEY, Best, keep_best, make_keys, take_better, write_ranked
 from jtm_core.tiles import Buffers, Scoring, activate_matches, make_user_halves, multiply_halves, score_codes, score_tile
-from jtm_core.window_matches import empty_histories, note_history
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -71,13 +71,13 @@ def _note_kept(codes: Ints, out: Ints) -> None:
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: Buffers, found: Found) -> None:
+def walk_users(asked: tuple[Ints, Ints, Near], scoring: Scoring, plan: Plan, buffers: Buffers, found: Found) -> None:
     """Beam search for users, one after the other (JTM, section 2.1; TDM, algorithm 1).
 
     Parameters
     ----------
-    asked : int64 arrays (N,) and (S, W + 1)
-        Flat histories, and windows as positions in them.
+    asked : int64 arrays (N,) and (S, W + 1), int32 array (S, K)
+        Flat histories, windows as positions in them, and near items.
     scoring : Scoring
     plan : Plan
     buffers : Buffers
@@ -85,14 +85,14 @@ def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: 
     found : Found
         Receives the best leaves' items, and the codes kept on each level if it has room for them.
     """
-    items, bounds = asked
-    is_used, beam_width = plan.is_used, plan.beam_width
+    items, bounds, near = asked
+    is_used, beam_width, users = plan.is_used, plan.beam_width, scoring.users
     logits, keys = buffers.logits, buffers.keys
     num_levels = plan.height - plan.first_level + 1
     for s in range(len(bounds)):
-        make_user_halves(scoring.users, items, bounds[s], buffers)
+        make_user_halves(users, items, bounds[s], buffers)
         if len(scoring.head.match_1):
-            note_history(scoring.users.leaf_of_item, items, bounds[s], buffers.histories, 0)
+            note_history(users.leaf_of_item, (items, bounds[s], near[s]), users.near_edges, buffers.histories, 0)
         codes, below, count = buffers.codes, buffers.below, len(plan.start)
         codes[:count] = plan.start
         for a in range(num_levels):
@@ -113,15 +113,15 @@ def walk_users(asked: tuple[Ints, Ints], scoring: Scoring, plan: Plan, buffers: 
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers: Buffers, best: Best, found: Found) -> None:
+def scan_users(asked: tuple[Ints, Ints, Near], leaves: Ints, scoring: Scoring, buffers: Buffers, best: Best, found: Found) -> None:
     """Score all leaves for users, and keep the best of each as they come.
 
     A tile of leaves is made once and passed by all users, so the nodes' share of the first layer costs next to nothing.
 
     Parameters
     ----------
-    asked : int64 arrays (N,) and (S, W + 1)
-        Flat histories, and windows as positions in them.
+    asked : int64 arrays (N,) and (S, W + 1), int32 array (S, K)
+        Flat histories, windows as positions in them, and near items.
     leaves : int64 array (V,)
         Codes of the used leaves, ascending.
     scoring : Scoring
@@ -132,14 +132,14 @@ def scan_users(asked: tuple[Ints, Ints], leaves: Ints, scoring: Scoring, buffers
     found : Found
         Receives the ``count`` best.
     """
-    items, bounds = asked
+    items, bounds, near = asked
     count, item_of_leaf = found.items.shape[1], scoring.nodes.item_of_leaf
     user_halves, head, users = np.empty((len(bounds), len(scoring.users.bias)), np.float32), scoring.head, scoring.users
-    histories = empty_histories(len(bounds), head.match_1, users.most_behaviours)
+    histories = empty_histories(len(bounds), head.match_1, users.most_behaviours + users.near_edges[-1])
     for s in range(len(bounds)):
         make_user_halves(users, items, bounds[s], buffers)
         if len(head.match_1):
-            note_history(users.leaf_of_item, items, bounds[s], histories, s)
+            note_history(users.leaf_of_item, (items, bounds[s], near[s]), users.near_edges, histories, s)
         user_halves[s] = buffers.user_halves[0]
         best.sizes[s], best.bounds[s] = 0, LOWEST_KEY
     for low in range(0, len(leaves), TILE_ROWS):

@@ -15,9 +15,11 @@ from torch import nn
 
 from jtm_core.codes import ancestors_up, first_code
 from jtm_core.model import JtmNetwork
+from jtm_core.neighbours import Neighbours
 from jtm_core.segment_levels import carried_level, moved_items
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import reading_of
 
 Floats = NDArray[np.float32]
 
@@ -50,7 +52,7 @@ def carry_inner_vectors(network: JtmNetwork, old: TreeIndex, new: TreeIndex, wei
     return _with_vectors(network, vectors, network.num_items, network.height)
 
 
-def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNetwork:
+def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex, neighbours: Neighbours | None = None) -> JtmNetwork:
     """Fit a model to a tree that grew: old items keep their leaves, or the leftmost leaf below where those were.
 
     Parameters
@@ -59,6 +61,8 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNe
         Trained on ``old``; not changed.
     old, new : TreeIndex
         ``new`` holds at least the items of ``old``, ids unchanged, and is at least as high.
+    neighbours : Neighbours, optional
+        Of the items of ``new``, for a network that reads them.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNe
     Raises
     ------
     ValueError
-        If ``new`` has fewer items or is lower than ``old``.
+        If ``new`` has fewer items or is lower than ``old``, or the network reads neighbours and there are none.
     """
     if new.num_items < old.num_items or new.height < old.height:
         raise ValueError(
@@ -91,7 +95,10 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex) -> JtmNe
             vectors[ancestors_up(new.leaf_of_item[: old.num_items], new.height - level)] = old_items
     vectors[num_inner : num_inner + old.num_items] = old_items
     vectors[num_inner + old.num_items :] = vectors[ancestors_up(new.leaf_of_item[old.num_items :], 1)]
-    return _with_vectors(network, vectors, new.num_items, new.height)
+    extended = _with_vectors(network, vectors, new.num_items, new.height)
+    extended.neighbours = neighbours
+    reading_of(extended.config, neighbours)
+    return extended
 
 
 def _with_vectors(network: JtmNetwork, vectors: Floats, num_items: int, height: int) -> JtmNetwork:

@@ -119,9 +119,12 @@ class ModelConfig:
     """Give the first layer the inner product of a linear map of the windows with the node's vector as well (the paper has none)."""
     window_matches: bool = True
     """Tell it how much of each window lies under the node too, so that it knows again what a user had (the paper has none)."""
+    neighbour_windows: tuple[PositiveInt, ...] = ()
+    """And of the items near a history (Item-CF), so many a window, nearest first; read with ``window_matches`` (the paper has none)."""
 
     def __post_init__(self) -> None:
         _require(min(self.window_sizes, default=0) >= 1, f"window_sizes is {self.window_sizes}; sizes must be 1 or more")
+        _require(min(self.neighbour_windows, default=1) >= 1, f"neighbour_windows is {self.neighbour_windows}; sizes must be 1 or more")
         _require(self.embedding_width >= 1 and min(self.hidden_widths) >= 1, "embedding_width and hidden_widths must be 1 or more")
 
     @property

@@ -19,10 +19,11 @@ from jtm_core.config import EvaluationConfig
 from jtm_core.gate import deciding_cutoff
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import Scorer, Windows, make_scorer, windows_of
+from jtm_core.scoring import Scorer, make_scorer
 from jtm_core.training import Validation
 from jtm_core.tree import TreeIndex
 from jtm_core.widening import widening_of
+from jtm_core.windows import Reading, Windows, windows_of
 
 MOST_LIST_PAIRS = 500
 """Pairs of users whose lists are compared for their overlap."""
@@ -68,13 +69,13 @@ class Questions:
 
     def take(self, users: Ints) -> "Questions":
         """Some users, in the order given."""
-        return Questions(self.histories.take(users), self.truths.take(users), Windows(self.windows.items, self.windows.bounds[users]))
+        return Questions(self.histories.take(users), self.truths.take(users), self.windows.take(users))
 
 
-def questions_of(behaviours: Behaviours, users: EvaluationUsers, window_sizes: tuple[int, ...]) -> Questions:
+def questions_of(behaviours: Behaviours, users: EvaluationUsers, reading: Reading) -> Questions:
     """Histories, truths and windows of evaluation users."""
     histories = evaluation_histories(behaviours, users)
-    return Questions(histories, evaluation_truths(behaviours, users), windows_of(histories, window_sizes))
+    return Questions(histories, evaluation_truths(behaviours, users), windows_of(histories, reading))
 
 
 def evaluate(

@@ -10,13 +10,15 @@ from typing import Literal
 
 import numpy as np
 
+from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import first_code, height_for
-from jtm_core.config import JtmConfig
+from jtm_core.config import JtmConfig, ModelConfig
 from jtm_core.cooccurrence import cooccurrence_vectors
 from jtm_core.evaluation import Questions, validate
 from jtm_core.first_tree import order_by_category, random_order
 from jtm_core.model import JtmNetwork, make_network
+from jtm_core.neighbours import NUM_NEIGHBOURS, Neighbours, users_of_items
 from jtm_core.seeding import generator
 from jtm_core.target_samples import TargetSamples, target_samples
 from jtm_core.training import Training, TrainingPlan
@@ -62,9 +64,18 @@ def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config:
     return tree_from_order(order, height_for(num_items))
 
 
-def new_network(tree: TreeIndex, config: JtmConfig) -> JtmNetwork:
+def counted_neighbours(histories: Ragged, num_items: int, config: ModelConfig) -> Neighbours | None:
+    """Neighbours of all items in training histories, for networks that read them; None for others."""
+    if not config.neighbour_windows or not config.window_matches:
+        return None
+    counted = ItemCF.fit(histories, num_items, NUM_NEIGHBOURS)
+    users = users_of_items(histories.values, histories.offsets, num_items)
+    return Neighbours.of_cosines(counted.items, counted.similarities, counted.offsets, users)
+
+
+def new_network(tree: TreeIndex, config: JtmConfig, neighbours: Neighbours | None) -> JtmNetwork:
     """A network that nothing has trained yet; of the config ``model`` and ``seed`` count."""
-    return make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network"))
+    return make_network(config.model, tree.num_items, tree.height, generator(config.seed, "network"), neighbours)
 
 
 def make_training(

@@ -11,10 +11,11 @@ import numpy as np
 
 from jtm_core.beam_kernels import Found, Plan, scan_users, walk_users
 from jtm_core.kernels import TILE_ROWS
-from jtm_core.scoring import FusedScorer, Windows
+from jtm_core.scoring import FusedScorer
 from jtm_core.selection import make_best
 from jtm_core.threads import num_threads, run_chunks
 from jtm_core.tiles import Buffers, make_buffers
+from jtm_core.windows import Windows
 
 _USERS_PER_WALK = 4
 _MOST_USERS_PER_SCAN = 64
@@ -69,11 +70,12 @@ class FusedSearch:
         keeps_levels : bool
             Whether the codes kept on each level are wanted too.
         """
+        windows.require(int(self._scoring.users.near_edges[-1]))
         found = make_found(len(windows), count, (self.num_levels, self._plan.beam_width) if keeps_levels else (0, 0))
 
         def walk(k: int) -> None:
             part = slice(k * _USERS_PER_WALK, (k + 1) * _USERS_PER_WALK)
-            asked = windows.items, windows.bounds[part]
+            asked = windows.items, windows.bounds[part], windows.near[part]
             walk_users(asked, self._scoring, self._plan, self._buffers(), _users_of(found, part))
 
         run_chunks(walk, -(-len(windows) // _USERS_PER_WALK))
@@ -91,6 +93,7 @@ class FusedSearch:
 def fused_scan(scorer: FusedScorer, windows: Windows, count: int) -> Found:
     """The ``count`` best of all leaves for every user, leaves in tiles, users in blocks on all threads."""
     scoring, leaves = scorer.scoring(range(0)), np.sort(scorer.tree.leaf_of_item)
+    windows.require(int(scoring.users.near_edges[-1]))
     found, room = make_found(len(windows), count), 2 * count + 2 * TILE_ROWS
     size = max(1, min(_MOST_USERS_PER_SCAN, -(-len(windows) // num_threads())))
 
@@ -98,7 +101,7 @@ def fused_scan(scorer: FusedScorer, windows: Windows, count: int) -> Found:
         part = slice(k * size, (k + 1) * size)
         bounds = windows.bounds[part]
         best, buffers = make_best(len(bounds), room), make_buffers(scoring, 1, room)
-        scan_users((windows.items, bounds), leaves, scoring, buffers, best, _users_of(found, part))
+        scan_users((windows.items, bounds, windows.near[part]), leaves, scoring, buffers, best, _users_of(found, part))
 
     run_chunks(scan, -(-len(windows) // size))
     return found

@@ -33,7 +33,7 @@ from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
 from jtm_core.pooling import pool_runs, pool_runs_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import run_chunks
-from jtm_core.window_matches import find_matches
+from jtm_core.window_matches import Told, find_matches
 
 Floats = NDArray[np.float32]
 
@@ -126,32 +126,36 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
     matches = None
     if network.config.window_matches:
-        arrays = *last_positions(batch.bounds), _own_array(batch.behaviours), batch.nodes
-        index, present, behaviours, table_rows = (torch.from_numpy(array).to(device) for array in arrays)
+        told, is_told = _told_rows(batch, device)
         samples, levels = users % batch.num_samples, users // batch.num_samples
-        lifted, own, are_leaves = behaviours[levels[:, None], index[samples]], table_rows[nodes], levels == batch.num_levels - 1
-        matches = window_matches(lifted, present[samples], own[:, None], network.config.window_sizes, are_leaves[:, None])[:, 0]
+        own, are_leaves = torch.from_numpy(batch.nodes).to(device)[nodes][:, None], levels[:, None] == batch.num_levels - 1
+        sizes = network.reading.sizes_of(last_positions(batch.bounds)[0].shape[1])
+        matches = window_matches(told[levels, samples], is_told[levels, samples], own, sizes, are_leaves)[:, 0]
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
 
 
-def _own_array(rows: Ints) -> Ints:
-    """Rows for torch, which wants memory that may be written to: those of behaviours may be one level's, shown for each."""
-    return np.require(rows, requirements=["C", "W"])
+def _told_rows(batch: TrainingBatch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows of the table of each sample's last behaviours and near items, and whether there is one: (L, S, T + K)."""
+    index, present = last_positions(batch.bounds)
+    near = batch.near.reshape(batch.num_levels, batch.num_samples, -1)
+    rows = np.concatenate([batch.behaviours[:, index], near], axis=2)
+    is_told = np.concatenate([np.broadcast_to(present, (batch.num_levels, *present.shape)), near >= 0], axis=2)
+    return torch.from_numpy(rows).to(device), torch.from_numpy(is_told).to(device)
 
 
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
     """Logits of all rows by the slow path, level by level; rows lie sample by sample, alike for all of them."""
-    device, sizes = nodes_VD.device, network.config.window_sizes
+    device = nodes_VD.device
     index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
-    behaviour_rows, node_rows = (torch.from_numpy(_own_array(rows)).to(device) for rows in (batch.behaviours, batch.nodes))
-    logits = []
+    node_rows, (told, is_told) = torch.from_numpy(batch.nodes).to(device), _told_rows(batch, device)
+    sizes, logits = network.reading.sizes_of(index.shape[1]), []
     for level in range(batch.num_levels):
         own = nodes[:, levels[0] == level]
         are_leaves, matches = torch.tensor(level == batch.num_levels - 1, device=device), None
         if network.config.window_matches:
-            matches = window_matches(behaviour_rows[level][index], present, node_rows[own], sizes, are_leaves)
+            matches = window_matches(told[level], is_told[level], node_rows[own], sizes, are_leaves)
         logits.append(attended_scores(network, embedding(index, behaviours_LTD[level]), present, embedding(own, nodes_VD), matches))
     return torch.cat(logits, dim=1).flatten()
 
@@ -200,7 +204,8 @@ class FusedGradients:
         rows = batch.rows
         if network.config.window_matches:
             pairs = rows.users, batch.nodes[rows.nodes]
-            rows = rows._replace(matches=find_matches(batch.behaviours, batch.bounds, *pairs, batch.num_levels - 1))
+            told = Told(batch.behaviours, batch.bounds, batch.near, network.reading.near_edges)
+            rows = rows._replace(matches=find_matches(told, *pairs, batch.num_levels - 1))
         head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))

@@ -12,13 +12,15 @@ With ``inner_product`` the first layer has one input more, the inner product of 
 and the node's vector. A layer on concatenated vectors is slow to learn such a product (Rendle et al., RecSys 2020). A half holds its
 factor behind its share of the first layer.
 
-With ``window_matches`` it has 2 W inputs more, a pair's :mod:`jtm_core.window_matches`.
+With ``window_matches`` it has 2 W inputs more, a pair's :mod:`jtm_core.window_matches`, and with ``neighbour_windows`` two more for
+each window of items near the history (:mod:`jtm_core.neighbours`), which are matched and not pooled.
 
 With ``attention`` (TDM, section 3.2) a behaviour counts as much as a small network of (behaviour, behaviour * node,
 node) says, so the windows depend on the node and only the slow path :func:`attended_scores` applies.
 
 Shape letters: S samples, C candidate nodes, T behaviours, W windows, D vector width, H units of the first hidden layer,
-F columns of factors: D with an inner product, else 0, M inputs of matches: 2 W with them.
+F columns of factors: D with an inner product, else 0, M inputs of matches: two per window with them, windows of near
+items included.
 """
 
 from typing import cast
@@ -32,7 +34,9 @@ from jtm_core.behaviours import Ints
 from jtm_core.codes import ancestors_up, first_code
 from jtm_core.config import ModelConfig
 from jtm_core.features import last_sizes
+from jtm_core.neighbours import Neighbours
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Reading, reading_of
 
 ATTENTION_WIDTH = 36
 """Hidden units of TDM's attention unit (its open code)."""
@@ -49,11 +53,18 @@ class JtmNetwork(nn.Module):
         Items with a vector of their own.
     height : int
         Height of the tree.
+    neighbours : Neighbours, optional
+        For ``neighbour_windows``; never trained.
+
+    Raises
+    ------
+    ValueError
+        If the config has such windows and there are no neighbours.
     """
 
-    def __init__(self, config: ModelConfig, num_items: int, height: int) -> None:
+    def __init__(self, config: ModelConfig, num_items: int, height: int, neighbours: Neighbours | None = None) -> None:
         super().__init__()
-        self.config, self.num_items, self.height = config, num_items, height
+        self.config, self.num_items, self.height, self.neighbours = config, num_items, height, neighbours
         width, (first, second, third) = config.embedding_width, config.hidden_widths
         self.vectors = nn.Parameter(torch.empty(first_code(height) + num_items, width))
         self.user_layer = nn.Linear(len(config.window_sizes) * width, first)
@@ -69,7 +80,12 @@ class JtmNetwork(nn.Module):
             self.attention_slope = nn.Parameter(torch.full((ATTENTION_WIDTH,), 0.25))
             self.attention_output = nn.Linear(ATTENTION_WIDTH, 1)
         if config.window_matches:
-            self.match_layer = nn.Linear(2 * len(config.window_sizes), first, bias=False)
+            self.match_layer = nn.Linear(2 * self.reading.num_windows, first, bias=False)
+
+    @property
+    def reading(self) -> Reading:
+        """How it reads histories."""
+        return reading_of(self.config, self.neighbours)
 
     def user_half(self, pooled_SWD: Tensor) -> Tensor:
         """First layer's share of the user, bias included, and its factor: (..., W, D) -> (..., H + F)."""
@@ -104,13 +120,15 @@ class JtmNetwork(nn.Module):
         return [parameter for name, parameter in self.named_parameters() if name != "vectors"]
 
 
-def make_network(config: ModelConfig, num_items: int, height: int, rng: np.random.Generator) -> JtmNetwork:
+def make_network(
+    config: ModelConfig, num_items: int, height: int, rng: np.random.Generator, neighbours: Neighbours | None = None
+) -> JtmNetwork:
     """A fresh network, its parameters drawn from ``rng`` alone.
 
     Vectors are normal with standard deviation 0.1, weights Glorot uniform, biases 0, PReLU slopes 0.25. A user's factor is at first the sum
     of the pooled windows, so the inner product says from the first step on how alike a node and the behaviours are.
     """
-    network = JtmNetwork(config, num_items, height)
+    network = JtmNetwork(config, num_items, height, neighbours)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name == "vectors":
@@ -141,24 +159,23 @@ def behaviour_rows(tree: TreeIndex, items: Ints, level: int, features: str) -> I
     return ancestors_up(tree.leaf_of_item[items], tree.height - level)
 
 
-def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, window_sizes: tuple[int, ...], leaves_SC: Tensor) -> Tensor:
+def window_matches(behaviours_ST: Tensor, present_ST: Tensor, nodes_SC: Tensor, sizes: list[int], leaves_SC: Tensor) -> Tensor:
     """Roots of the shares of each window's behaviours that are the node's row of the table, and the same of leaves: float32 (S, C, M).
 
     Parameters
     ----------
     behaviours_ST : int64 tensor
-        Rows of the table, oldest first, right-aligned; anything where there is none.
+        Rows of the table, window by window; anything where there is none.
     present_ST : bool tensor
-        Whether there is a behaviour.
+        Whether there is one.
     nodes_SC : int64 tensor
         Rows of the table of the candidate nodes.
-    window_sizes : tuple of int
-        Sum at least T.
+    sizes : list of int
+        Places of each window, T together: :meth:`~jtm_core.windows.Reading.sizes_of`.
     leaves_SC : bool tensor
         Whether the nodes are leaves, of any shape that fits; zeros stand in the second half where not.
     """
     is_same = (behaviours_ST[:, None] == nodes_SC[:, :, None]) & present_ST[:, None]
-    sizes = last_sizes(window_sizes, behaviours_ST.shape[1])
     windows = zip(torch.split(is_same, sizes, -1), torch.split(present_ST, sizes, -1), strict=True)
     shares = torch.stack([same.sum(-1) / present.sum(-1).clamp(min=1)[:, None] for same, present in windows], dim=-1)
     matches = shares.sqrt()

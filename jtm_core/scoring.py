@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints
 from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, Precision
-from jtm_core.features import Samples, last_positions, window_bounds
+from jtm_core.features import last_positions
 from jtm_core.kernels import Index, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows, window_matches
 from jtm_core.network_arrays import half_weights, head_weights
@@ -25,7 +25,8 @@ from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
-from jtm_core.window_matches import NO_MATCHES, Matches, find_matches
+from jtm_core.window_matches import NO_MATCHES, Matches, Told, find_matches
+from jtm_core.windows import Windows
 
 Floats = NDArray[np.float32]
 
@@ -35,36 +36,18 @@ _ROWS_PER_CALL = 1 << 21
 _NODES_PER_CHUNK = 1 << 14
 
 
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """What is known of some users: flat items and, per user, the windows' borders in them: int64 (S, W + 1)."""
-
-    items: Ints
-    bounds: Ints
-
-    def __len__(self) -> int:
-        return len(self.bounds)
-
-    def part(self, low: int, high: int) -> "Windows":
-        """Users ``low .. high - 1``."""
-        return Windows(self.items, self.bounds[low:high])
-
-
-def windows_of(histories: Ragged, window_sizes: tuple[int, ...]) -> Windows:
-    """Windows at the end of each history."""
-    return Windows(histories.values, window_bounds(histories.offsets[:-1], histories.offsets[1:], window_sizes))
-
-
-def sample_windows(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> Windows:
-    """Windows before each sample's cut."""
-    return Windows(items, window_bounds(samples.starts, samples.cuts, window_sizes))
-
-
 def last_rows(windows: Windows, tree: TreeIndex, level: int, config: ModelConfig) -> tuple[Ints, NDArray[np.bool_]]:
     """Rows of the table of each user's last behaviours on a level, int64 (S, T), right-aligned, and whether there is one."""
     positions, present = last_positions(windows.bounds)
     items = windows.items if len(windows.items) else np.zeros(1, dtype=np.int64)
     return behaviour_rows(tree, items[positions], level, config.features), present
+
+
+def near_rows(windows: Windows, tree: TreeIndex, level: int, config: ModelConfig) -> Ints:
+    """Rows of the table of each user's near items on a level: int64 (S, K), -1 where there is none."""
+    windows.require(sum(config.neighbour_windows) if config.window_matches else 0)
+    near = windows.near.astype(np.int64).reshape(len(windows), windows.near.shape[1])
+    return np.where(near < 0, -1, behaviour_rows(tree, np.maximum(near, 0), level, config.features))
 
 
 class Scorer(Protocol):
@@ -160,7 +143,8 @@ class FusedScorer:
         leaf_of_item = np.require(tree.leaf_of_item, dtype=np.int64, requirements=["C", "W"])
         config = network.config
         vectors = network.vectors.detach().numpy()
-        users = UserTables(vectors, leaf_of_item, user_weight, bias, config.features == "flat", config.history_length)
+        near_edges = network.reading.near_edges
+        users = UserTables(vectors, leaf_of_item, user_weight, bias, config.features == "flat", config.history_length, near_edges)
         head = head_weights(network)
         self._scoring = Scoring(
             users,
@@ -202,11 +186,13 @@ class FusedScorer:
         if not config.window_matches:
             return NO_MATCHES
         behaviours, _ = last_rows(windows, self.tree, level, config)
+        near = near_rows(windows, self.tree, level, config).reshape(1, -1)
         ends = np.arange(1, len(windows) + 1)[:, None] * behaviours.shape[1]
         users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
         nodes = self._table_rows(level, np.maximum(codes.ravel(), first_code(level)))
         bounds, leaf_level = windows.bounds - windows.bounds[:, -1:] + ends, 0 if level == self.tree.height else -1
-        return find_matches(behaviours.reshape(1, -1), bounds, users, nodes, leaf_level)
+        told = Told(behaviours.reshape(1, -1), bounds, near, self.network.reading.near_edges)
+        return find_matches(told, users, nodes, leaf_level)
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)
@@ -277,7 +263,7 @@ class TorchScorer:
         """See :meth:`Scorer.score_level`."""
         config, vectors = self.network.config, self.network.vectors
         behaviours, present = last_rows(windows, self.tree, level, config)
-        length, first = behaviours.shape[1], first_code(level)
+        near, length, first = near_rows(windows, self.tree, level, config), behaviours.shape[1], first_code(level)
         safe = np.maximum(codes, first)
         nodes = np.broadcast_to(safe, (len(windows), codes.shape[-1]))
         if level == self.tree.height:
@@ -285,11 +271,14 @@ class TorchScorer:
         scores = np.empty(nodes.shape, dtype=np.float32)
         looks_back = config.attention or config.window_matches
         are_leaves = torch.tensor(level == self.tree.height, device=vectors.device)
-        step = max(1, (1 << 18) // max(1, nodes.shape[1] * (length if looks_back else 1)))
+        sizes = self.network.reading.sizes_of(length)
+        step = max(1, (1 << 18) // max(1, nodes.shape[1] * (sum(sizes) if looks_back else 1)))
         for low in range(0, len(windows), step):
             part = slice(low, low + step)
-            rows, there, own = (torch.from_numpy(np.array(array[part])).to(vectors.device) for array in (behaviours, present, nodes))
-            matches = window_matches(rows, there, own, config.window_sizes, are_leaves) if config.window_matches else None
+            arrays = behaviours, present, nodes, near
+            rows, there, own, close = (torch.from_numpy(np.array(array[part])).to(vectors.device) for array in arrays)
+            told, is_told = torch.cat([rows, close], dim=1), torch.cat([there, close >= 0], dim=1)
+            matches = window_matches(told, is_told, own, sizes, are_leaves) if config.window_matches else None
             logits = attended_scores(self.network, vectors[rows], there, self._node_vectors[own], matches)
             scores[part] = logits.cpu().numpy()
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf

@@ -79,7 +79,7 @@ def find_sample_matches(sample: int, positions: Ints, num_ordered: int, matches:
 
     ``positions`` (C,) are the nodes'; the first ``num_ordered`` of them ascend, and one more may stand behind.
     """
-    offsets, items, windows, factors = matches.terms
+    offsets, items, windows, factors, _ = matches.terms
     position_of_item, count, last = matches.position_of_item, 0, num_ordered - 1
     if len(position_of_item) == 0:
         return 0

@@ -23,15 +23,17 @@ from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples
 from jtm_core.model import JtmNetwork
+from jtm_core.neighbours import NO_NEIGHBOURS
 from jtm_core.network_arrays import half_weights, head_weights
-from jtm_core.scoring import NodeTable, Scorer, make_scorer, sample_windows
+from jtm_core.scoring import NodeTable, Scorer, make_scorer
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
 from jtm_core.segment_matches import NO_POSITIONS
-from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
+from jtm_core.segment_users import NO_TERMS, NearSide, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Reading, sample_windows
 
 Sums = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -52,6 +54,8 @@ class Problem:
         The old tree.
     items : int64 array (N,)
         Flat histories.
+    rows : int64 array
+        Where these begin and end.
     samples : Samples
         Sorted by target.
     shape : HistoryShape
@@ -65,6 +69,7 @@ class Problem:
     network: JtmNetwork
     tree: TreeIndex
     items: Ints
+    rows: Ints
     samples: Samples
     shape: HistoryShape
     precision: Precision = "float32"
@@ -114,7 +119,8 @@ class FusedPass:
         self._reads_matches = problem.network.config.window_matches
         head = head_weights(problem.network)
         if self._reads_matches:
-            head = head._replace(match_1=_last_windows(head.match_1, len(problem.shape.window_ends) - 1))
+            num_told = len(problem.shape.window_ends) - 1 + len(problem.network.reading.neighbour_windows)
+            head = head._replace(match_1=_last_windows(head.match_1, num_told))
         self._head = pack_head(head) if problem.precision == "bfloat16" else head
         self._halves = half_weights(problem.network)
         self._vectors = problem.network.vectors.detach().numpy()
@@ -122,6 +128,7 @@ class FusedPass:
         self._moved = moved_items(problem.tree, new, item_weights(problem.items, problem.tree.num_items))
         self._is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._nodes: dict[int, NodeSide] = {}
+        self._near = _near_side(problem.network.reading, problem.rows)
 
     def add_up(self, pieces: Pieces, levels: list[int]) -> list[Sums]:
         """See :meth:`Pass.add_up`."""
@@ -137,7 +144,7 @@ class FusedPass:
             part = slice(bounds[chunk], bounds[chunk + 1])
             own = [PieceRows(*(array[part] for array in level_rows)) for level_rows in rows]
             reading = users if self._reads_matches else [side for side in users if len(side.projected)]
-            terms = list_terms(own[0], reading[0]) if reading else NO_TERMS
+            terms = list_terms(own[0], reading[0], self._near) if reading else NO_TERMS
             for place in range(len(levels)):
                 add_chunk(own[place], terms, users[place], nodes[place], self._head, sums[place][part])
 
@@ -217,6 +224,13 @@ class FusedPass:
         return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1, own_positions)
 
 
+def _near_side(reading: Reading, rows: Ints) -> NearSide:
+    """What a network is told of items near the histories that begin and end at ``rows``."""
+    counted = reading.neighbours or NO_NEIGHBOURS
+    table = counted.items, counted.common, counted.offsets, counted.users
+    return NearSide(table, np.asarray(rows, dtype=np.int64), reading.near_edges)
+
+
 def _last_windows(weights: Floats, count: int) -> Floats:
     """The match layer's weights by the inputs of the last ``count`` windows: float32 (2 * W, H) -> (2 * count, H)."""
     own = weights.reshape(2, -1, weights.shape[1])
@@ -255,7 +269,7 @@ class ScorerPass:
         ends = np.cumsum(pieces.sizes)
         number = np.arange(ends[-1]) - np.repeat(ends - pieces.sizes, pieces.sizes)
         samples = self._problem.samples.take(np.repeat(pieces.firsts, pieces.sizes) + number)
-        windows = sample_windows(self._problem.items, samples, self._problem.network.config.window_sizes)
+        windows = sample_windows(self._problem.items, samples, self._problem.network.reading.of_training(self._problem.rows))
         logits = scorer.score_level(windows, level, np.repeat(codes, pieces.sizes, axis=0)).astype(np.float64)
         sums: Sums = np.add.reduceat(-np.logaddexp(0, -logits), ends - pieces.sizes, axis=0)
         return sums

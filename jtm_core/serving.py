@@ -12,9 +12,10 @@ from jtm_core.beam import BeamSearch
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import Precision
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import CACHE_BYTES, make_scorer, windows_of
+from jtm_core.scoring import CACHE_BYTES, make_scorer
 from jtm_core.tree import TreeIndex
 from jtm_core.widening import widening_of
+from jtm_core.windows import windows_of
 
 Floats = NDArray[np.float32]
 
@@ -70,7 +71,7 @@ class Retriever:
         self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
         self._widening = widening_of(self._search)
         self.num_items, self.beam_width = tree.num_items, beam_width
-        self._window_sizes = network.config.window_sizes
+        self._reading = network.reading
 
     def __reduce__(self) -> tuple[type["Retriever"], tuple[object, ...]]:
         """Pickled as what it was built from and built anew by the process that reads it: its threads' scratch memory cannot go along."""
@@ -125,7 +126,7 @@ class Retriever:
         """
         histories, exclude = _whole(histories, "histories"), None if exclude is None else _whole(exclude, "exclude")
         self._check(histories, count, exclude)
-        windows = windows_of(histories, self._window_sizes)
+        windows = windows_of(histories, self._reading)
         ranking = self._search.rank(windows, count) if exclude is None else self._widening.rank(windows, count, exclude)
         return ranking.items, ranking.logits
 

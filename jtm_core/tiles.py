@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.first_layer import IN_ORDER, ROWS_AHEAD, activate_kept, activate_lifted_row, activate_tile
+from jtm_core.history_matches import Histories, empty_histories, first_behaviour, next_match
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
-from jtm_core.window_matches import Histories, empty_histories, first_behaviour, make_lift, next_match
+from jtm_core.window_matches import make_lift
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -36,6 +37,8 @@ class UserTables(NamedTuple):
     """Behaviours stay items on every level instead of becoming their ancestors."""
     most_behaviours: int
     """That are looked back on."""
+    near_edges: Ints
+    """Where the windows of near items begin and end."""
 
 
 class NodeTables(NamedTuple):
@@ -104,7 +107,7 @@ def make_buffers(scoring: Scoring, num_levels: int, num_candidates: int) -> Buff
         tile_vectors=floats(TILE_ROWS, users.vectors.shape[1]),
         tile_halves=floats(TILE_ROWS, len(users.bias)),
         layers=layers,
-        histories=empty_histories(1, head.match_1, users.most_behaviours),
+        histories=empty_histories(1, head.match_1, users.most_behaviours + int(users.near_edges[-1])),
         codes=np.empty(num_candidates, dtype=np.int64),
         below=np.empty(num_candidates, dtype=np.int64),
         logits=floats(num_candidates),
@@ -227,7 +230,7 @@ def score_codes(codes: Ints, user_half: Floats, scoring: Scoring, buffers: Buffe
 @numba.njit(fastmath=True, cache=True, nogil=True)
 def _pool(users: UserTables, items: Ints, bounds: Ints, steps: int, out: Floats) -> None:
     """Mean vectors of one user's windows, ``steps`` levels above the leaves: float32 (W * D,)."""
-    vectors, leaf_of_item, _, _, is_flat, _ = users
+    vectors, leaf_of_item, _, _, is_flat, _, _ = users
     width, first_item_row = vectors.shape[1], len(vectors) - len(leaf_of_item)
     for w in range(len(bounds) - 1):
         low, high = bounds[w], bounds[w + 1]

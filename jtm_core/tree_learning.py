@@ -32,7 +32,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ints
+from jtm_core.behaviours import Ints, Ragged
 from jtm_core.config import TreeLearningConfig
 from jtm_core.learned_tree import LearnedTree, SegmentReport
 from jtm_core.model import JtmNetwork
@@ -67,21 +67,20 @@ class TreeLearner:
         Fixed; trained on ``tree`` from ``first_level`` down.
     tree : TreeIndex
         The old tree.
-    items : int64 array (N,)
-        Flat histories that the samples point into.
+    histories : Ragged
+        What the samples point into.
     samples : TargetSamples
     config : TreeLearningConfig
     first_level : int
     """
 
     def __init__(
-        self, network: JtmNetwork, tree: TreeIndex, items: Ints, samples: TargetSamples, config: TreeLearningConfig, first_level: int
+        self, network: JtmNetwork, tree: TreeIndex, histories: Ragged, samples: TargetSamples, config: TreeLearningConfig, first_level: int
     ) -> None:
         self._tree, self._config, self._first_level, self._factors = tree, config, first_level, samples.factors
         self._offsets = np.searchsorted(samples.samples.targets, np.arange(tree.num_items + 1))
-        self._problem = Problem(
-            network, tree, items, samples.samples, history_shape(network.config.window_sizes, samples.samples), config.precision
-        )
+        shape = history_shape(network.config.window_sizes, samples.samples)
+        self._problem = Problem(network, tree, histories.values, histories.offsets, samples.samples, shape, config.precision)
         self._last: _Planned | None = None
 
     def learn(

@@ -7,7 +7,7 @@ import numpy as np
 
 from jtm_core.beam import BeamSearch, Ranking, blocks_of, drop_items
 from jtm_core.behaviours import Ints, Ragged
-from jtm_core.scoring import Windows
+from jtm_core.windows import Windows
 
 Search = Callable[[Windows, int], Ranking]
 """Users and a beam's width -> what it finds, (S, any); a beam of at least as many nodes as there are items finds every item."""
@@ -81,7 +81,7 @@ class Widening:
         width, short = self.beam_width, np.flatnonzero(_lengths(kept.items) < wanted)
         while len(short) and width < self.num_items:
             width *= 2
-            wider = self.search(Windows(windows.items, windows.bounds[short]), width)
+            wider = self.search(windows.take(short), width)
             again = drop_items(wider, excluded.take(short), self.num_items, count)
             kept.items[short], kept.logits[short] = again.items, again.logits
             short = short[_lengths(again.items) < wanted[short]]

@@ -2,7 +2,8 @@
 
 The match of a node with a window is the root of the share of the window's behaviours whose row of the table is the node's: those
 under it on inner levels, those of the item itself on the leaf level, and with flat features there alone. So a network knows again what a
-user had before, which vectors have to learn item by item. By the root one behaviour among hundreds is still heard. A pair has 2 W
+user had before, which vectors have to learn item by item. By the root one behaviour among hundreds is still heard. Behind the windows of
+behaviours come those of items near them (:mod:`jtm_core.neighbours`), if the network is told of any: W counts both. A pair has 2 W
 inputs: its matches, and the same once more if the node is a leaf, where a match says more than high up in the tree, else zeros.
 Few pairs have a match, and kernels touch no others.
 
@@ -27,6 +28,8 @@ Ints = NDArray[np.int64]
 NO_WEIGHTS = np.zeros((0, 0), np.float32)
 """Weights of matches that a network does not have."""
 _ROWS_PER_PART = 1 << 14
+_FEW = 48
+"""So many pairs are sorted faster by insertion, about."""
 
 
 class Matches(NamedTuple):
@@ -44,34 +47,6 @@ class Matches(NamedTuple):
 
 
 NO_MATCHES = Matches(np.zeros(0, np.int64), NO_WEIGHTS)
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def count_matches(behaviours: Ints, edges: Ints, row: int, counts: Floats) -> bool:
-    """How many of each window's behaviours are a node's; whether any is.
-
-    Parameters
-    ----------
-    behaviours : int64 array
-        Rows of the table.
-    edges : int64 array (W + 1,)
-        Where windows begin and end among them.
-    row : int
-        The node's.
-    counts : float32 array (W,)
-        Filled if there is a match.
-    """
-    total = 0
-    for t in range(edges[0], edges[-1]):
-        total += behaviours[t] == row
-    if total == 0:
-        return False
-    for w in range(len(counts)):
-        count = 0
-        for t in range(edges[w], edges[w + 1]):
-            count += behaviours[t] == row
-        counts[w] = count
-    return True
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
@@ -124,33 +99,87 @@ def lifts_back(matches: Matches, low: int, upper: Floats, weight_gradient: Float
                     weight_gradient[i, j] += value * upper[row, j]
 
 
+class Told(NamedTuple):
+    """What samples are told of themselves on some levels, as rows of the table."""
+
+    behaviours: Ints
+    """(L, T)."""
+    bounds: Ints
+    """(S, W + 1): windows as positions among the T."""
+    near: Ints
+    """(L, S * K): items near each sample, nearest first, -1 behind."""
+    near_edges: Ints
+    """Where the windows of near items begin and end among the K."""
+
+
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def _find(sides: tuple[Ints, Ints], users: Index, nodes: Ints, leaf_level: int, low: int) -> tuple[Ints, Floats]:
-    """See :func:`find_matches`; ``sides`` are behaviours and bounds, rows are counted from ``low``."""
-    behaviours, bounds = sides
-    num_samples, num_windows = len(bounds), bounds.shape[1] - 1
+def sort_pairs(keys: Ints, tags: Ints) -> None:
+    """Sort keys, and tags along with them."""
+    if len(keys) > _FEW:
+        order = np.argsort(keys)
+        keys[:], tags[:] = keys[order], tags[order]
+        return
+    for k in range(1, len(keys)):
+        key, tag, place = keys[k], tags[k], k
+        while place > 0 and keys[place - 1] > key:
+            keys[place], tags[place] = keys[place - 1], tags[place - 1]
+            place -= 1
+        keys[place], tags[place] = key, tag
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _list_told(told: Told, level: int, sample: int, out: tuple[Ints, Ints, Floats]) -> int:
+    """Rows that a sample is told on a level, ascending, and their windows; how many. ``out``: rows, windows, the windows' factors."""
+    (behaviours, bounds, near, near_edges), (rows, windows, factors) = told, out
+    num_windows, count, edges = bounds.shape[1] - 1, 0, bounds[sample]
+    for w in range(num_windows):
+        factors[w] = factor_of(edges[w + 1] - edges[w])
+        for t in range(edges[w], edges[w + 1]):
+            rows[count], windows[count] = behaviours[level, t], w
+            count += 1
+    first = sample * near_edges[-1]
+    for w in range(len(near_edges) - 1):
+        low = count
+        for k in range(near_edges[w], near_edges[w + 1]):
+            if near[level, first + k] >= 0:
+                rows[count], windows[count] = near[level, first + k], num_windows + w
+                count += 1
+        factors[num_windows + w] = factor_of(count - low)
+    sort_pairs(rows[:count], windows[:count])
+    return count
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _find(told: Told, users: Index, nodes: Ints, leaf_level: int, low: int) -> tuple[Ints, Floats]:
+    """See :func:`find_matches`; rows are counted from ``low``."""
+    num_samples, num_windows = len(told.bounds), told.bounds.shape[1] + len(told.near_edges) - 2
     rows, inputs = np.empty(len(users), np.int64), np.empty((len(users), 2 * num_windows), np.float32)
-    counts, factors, count = np.empty(num_windows, np.float32), np.empty(num_windows, np.float32), 0
+    most = (told.bounds[:, -1] - told.bounds[:, 0]).max() + told.near_edges[-1]
+    own, windows, factors = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(num_windows, np.float32)
+    counts, count, size, last = np.empty(num_windows, np.float32), 0, 0, np.int64(-1)
     for r in range(len(users)):
-        level, edges = users[r] // num_samples, bounds[users[r] % num_samples]
-        if count_matches(behaviours[level], edges, nodes[r], counts):
-            for w in range(num_windows):
-                factors[w] = factor_of(edges[w + 1] - edges[w])
+        level = users[r] // num_samples
+        if users[r] != last:
+            last, size = np.int64(users[r]), _list_told(told, level, users[r] % num_samples, (own, windows, factors))
+        place = np.searchsorted(own[:size], nodes[r])
+        if place < size and own[place] == nodes[r]:
+            counts[:] = 0
+            while place < size and own[place] == nodes[r]:
+                counts[windows[place]] += 1
+                place += 1
             fill_inputs(counts, factors, level == leaf_level, inputs[count])
             rows[count] = low + r
             count += 1
     return rows[:count], inputs[:count].copy()
 
 
-def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, leaf_level: int) -> Matches:
-    """Look for the matches of pairs.
+def find_matches(told: Told, users: Index, nodes: Ints, leaf_level: int) -> Matches:
+    """Look for the matches of pairs; fastest where pairs of one sample and level follow each other.
 
     Parameters
     ----------
-    behaviours : int64 array (L, T)
-        Row of the table of each behaviour on each level.
-    bounds : int64 array (S, W + 1)
-        Windows as positions among the T.
+    told : Told
+        Of S samples on L levels.
     users : int32 array (R,)
         ``level * S + sample`` of each pair.
     nodes : int64 array (R,)
@@ -158,108 +187,15 @@ def find_matches(behaviours: Ints, bounds: Ints, users: Index, nodes: Ints, leaf
     leaf_level : int
         Which of the L levels is that of the leaves; -1 if none is.
     """
-    sides = np.ascontiguousarray(behaviours), bounds
+    told = told._replace(behaviours=np.ascontiguousarray(told.behaviours), near=np.ascontiguousarray(told.near))
+    num_windows = told.bounds.shape[1] + len(told.near_edges) - 2
     lows = range(0, len(users), _ROWS_PER_PART)
-    found = [(NO_MATCHES.rows, np.zeros((0, 2 * (bounds.shape[1] - 1)), np.float32))] * max(1, len(lows))
+    found = [(NO_MATCHES.rows, np.zeros((0, 2 * num_windows), np.float32))] * max(1, len(lows))
 
     def find(part: int) -> None:
         low = lows[part]
         own = slice(low, low + _ROWS_PER_PART)
-        found[part] = _find(sides, users[own], nodes[own], leaf_level, low)
+        found[part] = _find(told, users[own], nodes[own], leaf_level, low)
 
     run_chunks(find, len(lows))
     return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([inputs for _, inputs in found]))
-
-
-class Histories(NamedTuple):
-    """Behaviours of some users from the left to the right of a tree, for a walk or a scan, and scratch memory."""
-
-    sizes: Ints
-    """(S,): behaviours in the windows."""
-    leaves: Ints
-    """(S, most behaviours): codes of their items' leaves, ascending."""
-    windows: Ints
-    """(S, most behaviours): the window of each."""
-    factors: Floats
-    """(S, W): :func:`factor_of` each window."""
-    counts: Floats
-    """(W,): of the pair at hand."""
-    inputs: Floats
-    """(2 * W,): of the pair at hand."""
-    lift: Floats
-    """(H,)."""
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def empty_histories(num_users: int, weights: Floats, most_behaviours: int) -> Histories:
-    """Room for some users, none for a network without ``weights`` of matches."""
-    num_inputs, num_units = weights.shape
-    num_users, width = (num_users, most_behaviours) if num_inputs else (0, 0)
-    return Histories(
-        np.zeros(num_users, np.int64),
-        np.zeros((num_users, width), np.int64),
-        np.zeros((num_users, width), np.int64),
-        np.zeros((num_users, num_inputs // 2), np.float32),
-        np.zeros(num_inputs // 2, np.float32),
-        np.zeros(num_inputs, np.float32),
-        np.zeros(num_units, np.float32),
-    )
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def note_history(leaf_of_item: Ints, items: Ints, edges: Ints, histories: Histories, user: int) -> None:
-    """Sort a user's behaviours by leaf; ``edges`` (W + 1,) are the windows' in the flat ``items``."""
-    leaves, windows, count = histories.leaves[user], histories.windows[user], 0
-    for w in range(len(edges) - 1):
-        histories.factors[user, w] = factor_of(edges[w + 1] - edges[w])
-        for t in range(edges[w], edges[w + 1]):
-            leaf, place = leaf_of_item[items[t]], count
-            while place > 0 and leaves[place - 1] > leaf:
-                leaves[place], windows[place] = leaves[place - 1], windows[place - 1]
-                place -= 1
-            leaves[place], windows[place] = leaf, w
-            count += 1
-    histories.sizes[user] = count
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def first_behaviour(code: int, histories: Histories, place: tuple[int, int]) -> int:
-    """The first of a user's sorted behaviours that lies under node ``code`` or to the right of it; ``place`` as for :func:`next_match`."""
-    user, steps = place
-    return int(np.searchsorted(histories.leaves[user, : histories.sizes[user]], ((code + 1) << steps) - 1))
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
-    """Find the next node that has matches, and fill in its inputs.
-
-    Parameters
-    ----------
-    codes : int64 array (C,)
-        Of nodes of one level, ascending.
-    histories : Histories
-    place : (int, int)
-        Which of the histories is meant; levels from the leaves up to the nodes.
-    reached : (int, int)
-        Behaviour and node to go on with, at first :func:`first_behaviour` and 0.
-
-    Returns
-    -------
-    (int, int)
-        The behaviour behind those under the node, and the node's place; -1 if there is none any more.
-    """
-    (user, steps), (behaviour, node) = place, reached
-    leaves, windows, counts, size = histories.leaves[user], histories.windows[user], histories.counts, histories.sizes[user]
-    while behaviour < size:
-        code = ((leaves[behaviour] + 1) >> steps) - 1
-        node += np.searchsorted(codes[node:], code)
-        if node == len(codes):
-            break
-        counts[:] = 0
-        while behaviour < size and ((leaves[behaviour] + 1) >> steps) - 1 == code:
-            counts[windows[behaviour]] += 1
-            behaviour += 1
-        if codes[node] == code:
-            fill_inputs(counts, histories.factors[user], steps == 0, histories.inputs)
-            return behaviour, node
-    return behaviour, -1

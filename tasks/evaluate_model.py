@@ -31,7 +31,7 @@ def evaluate_model(iteration: int, data: DataReferences, tree: TreeRef, model: M
     metrics: dict[str, dict[str, float]] = {}
     with Progress(artifact_key("evaluate-model", data.name, f"{iteration:02d}"), "scores") as progress:
         for place, (role, users) in enumerate(judges.items()):
-            asked = questions_of(behaviours, users, network.config.window_sizes)
+            asked = questions_of(behaviours, users, network.reading)
             found = evaluate(network, index, asked, config.evaluation, config.first_level, partial(_show, progress, place, role)).metrics
             count_work("users", len(users))
             metrics[role] = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}

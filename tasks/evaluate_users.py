@@ -47,7 +47,7 @@ def evaluate_users(version: VersionRef, users: Literal["validation", "test"], ev
     behaviours, split = read_data(store, version.data)
     judges = split.validation if users == "validation" else split.test
     network, tree = read_network(store, version.model), read_tree(store, version.tree)
-    asked = questions_of(behaviours, judges, network.config.window_sizes)
+    asked = questions_of(behaviours, judges, network.reading)
     with Progress(artifact_key("evaluate", version.version, users), "scores") as progress:
         found = evaluate(network, tree, asked, evaluation, trained.first_level, progress.show).metrics
     metrics = {name: float(value) for name, value in sorted(found.items()) if math.isfinite(value)}

@@ -36,12 +36,12 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
     require_whole(version, version.tree, version.model, version.data.items, version.data.users, version.data.split)
     before, now = open_store().read_json(version.manifest)["config"], key_part(config)
     split = ("protocol", "train_share") if config.split.protocol == "time" else ("protocol",)
-    asked = [("data", ("name",)), ("model", tuple(before["model"])), ("split", split)]
+    asked = [("data", ("name",)), ("model", tuple(now["model"])), ("split", split)]
     differing = [
-        f"{part}.{name} = {before[part][name]}, now it is {now[part].get(name)}"
+        f"{part}.{name} = {before[part].get(name)}, now it is {now[part][name]}"
         for part, names in asked
         for name in names
-        if before[part][name] != now[part].get(name)
+        if before[part].get(name) != now[part][name] and (name in before[part] or now[part][name])  # versions older than a setting had none
     ]
     if differing:
         raise ValueError(

@@ -35,7 +35,7 @@ def measure_start(data: DataReferences, grown: GrownTree, config: JtmConfig) -> 
     store = open_store()
     behaviours, split = read_data(store, data)
     network, tree = read_network(store, grown.start), read_tree(store, grown.tree)
-    asked = questions_of(behaviours, split.validation, network.config.window_sizes)
+    asked = questions_of(behaviours, split.validation, network.reading)
     recall = validate(network, tree, asked, config.evaluation, config.first_level).recall
     step_logger().info("the version to start from has a validation recall of %.4f on these data", recall)
     return save_report(store, "start", {"recall": recall})

@@ -22,7 +22,7 @@ def plant_tree(data: DataReferences, config: JtmConfig, parent: VersionRef | Non
     config : JtmConfig
     parent : VersionRef or None
         A version to start warm from: its items keep their places, new ones go beside items of their category, and its
-        model is extended alike. None plants a first tree.
+        model is extended alike, the neighbours that it reads counted anew. None plants a first tree.
 
     Raises
     ------
@@ -37,7 +37,9 @@ def plant_tree(data: DataReferences, config: JtmConfig, parent: VersionRef | Non
 
 
 def _extended(store: Store, data: DataReferences, config: JtmConfig, parent: VersionRef) -> GrownTree:
+    from jtm_core.behaviours import training_histories
     from jtm_core.carry import extend_network
+    from jtm_core.experiment import counted_neighbours
     from jtm_core.first_tree import extend_tree
 
     network, old = read_network(store, parent.model), read_tree(store, parent.tree)
@@ -47,8 +49,9 @@ def _extended(store: Store, data: DataReferences, config: JtmConfig, parent: Ver
             "give the same ones to start warm, or start from no version"
         )
     new = extend_tree(old, data.num_items, read_categories(store, data))
-    keys = read_vocabulary(store, data.items).keys
-    return GrownTree(tree=save_tree(store, new, keys), start=save_network(store, extend_network(network, old, new)), report=None)
+    neighbours = counted_neighbours(training_histories(*read_data(store, data)), data.num_items, config.model)
+    extended = extend_network(network, old, new, neighbours)
+    return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=save_network(store, extended), report=None)
 
 
 def _planted(store: Store, data: DataReferences, config: JtmConfig) -> "TreeIndex":

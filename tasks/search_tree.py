@@ -44,7 +44,7 @@ def search_tree(fitted: FittedRun, data: DataReferences, config: JtmConfig, beam
         return SearchedTree(metrics=save_report(store, "searches", {"test": {}}), timings=save_report(store, "timings", {}))
     behaviours, split = read_data(store, data)
     network, tree = read_network(store, fitted.model), read_tree(store, fitted.tree)
-    asked = questions_of(behaviours, split.test, network.config.window_sizes)
+    asked = questions_of(behaviours, split.test, network.reading)
     metrics: dict[str, float] = {}
     timings: dict[str, float] = {}
     with Progress(artifact_key("search-tree", data.name, fitted.system, str(fitted.seed), fitted.variation), "beam widths") as progress:

@@ -23,6 +23,7 @@ from tasks.references import DataReferences, ModelRef, TreeRef
 from tasks.store import Store, canonical_json, open_store
 
 if TYPE_CHECKING:
+    from jtm_core.behaviours import Ragged
     from jtm_core.segments import SegmentWork, ShardSums
     from jtm_core.tree_learning import TargetSamples, TreeLearner
 
@@ -124,23 +125,25 @@ class ShardFolder:
         """Whether a shard's file is there; :meth:`read` looks whether it is whole."""
         return self._shard(digest, number).is_file()
 
-    def write_samples(self, items: Any, samples: "TargetSamples") -> None:
+    def write_samples(self, histories: "Ragged", samples: "TargetSamples") -> None:
         """Keep the samples, so that processes map them instead of each drawing and sorting its own."""
         from jtm_core.formats.arrays import write_arrays
 
-        parts = {"items": items, "starts": samples.samples.starts, "cuts": samples.samples.cuts, "targets": samples.samples.targets}
+        parts = {"items": histories.values, "rows": histories.offsets}
+        parts |= {name: getattr(samples.samples, name) for name in ("starts", "cuts", "targets")}
         arrays = {name: part.astype("<i8", copy=False) for name, part in parts.items()}
         write_arrays(self.path / _SAMPLES, arrays | {"factors": samples.factors.astype("<f8", copy=False).view("<i8")}, {"kind": "samples"})
 
-    def read_samples(self) -> "tuple[Any, TargetSamples]":
-        """Flat items and samples over them, mapped."""
+    def read_samples(self) -> "tuple[Ragged, TargetSamples]":
+        """Histories and samples over them, mapped."""
+        from jtm_core.behaviours import Ragged
         from jtm_core.features import Samples
         from jtm_core.formats.arrays import map_integers
         from jtm_core.tree_learning import TargetSamples
 
         arrays, _ = map_integers(self.path / _SAMPLES)
         samples = Samples(arrays["starts"], arrays["cuts"], arrays["targets"])
-        return arrays["items"], TargetSamples(samples, arrays["factors"].view("<f8"))
+        return Ragged(arrays["items"], arrays["rows"]), TargetSamples(samples, arrays["factors"].view("<f8"))
 
     def remove(self) -> None:
         """Delete everything."""
@@ -165,21 +168,21 @@ def job_text(job: LearningJob) -> str:
     return canonical_json(TypeAdapter(LearningJob).dump_python(job, mode="json"))
 
 
-def drawn_samples(store: Store, job: LearningJob) -> "tuple[Any, TargetSamples]":
-    """Draw and sort the samples of an iteration: the flat items that they point into, and the samples."""
+def drawn_samples(store: Store, job: LearningJob) -> "tuple[Ragged, TargetSamples]":
+    """Draw and sort the samples of an iteration: the histories that they point into, and the samples."""
     from jtm_core.behaviours import training_histories
     from jtm_core.experiment import learning_samples
 
     histories = training_histories(*read_data(store, job.data))
-    return histories.values, learning_samples(job.iteration, histories, job.config)
+    return histories, learning_samples(job.iteration, histories, job.config)
 
 
-def make_learner(store: Store, job: LearningJob, items: Any, samples: "TargetSamples") -> "TreeLearner":
+def make_learner(store: Store, job: LearningJob, histories: "Ragged", samples: "TargetSamples") -> "TreeLearner":
     """The learner of a job."""
     from jtm_core.tree_learning import TreeLearner
 
     network, tree = read_network(store, job.model), read_tree(store, job.tree)
-    return TreeLearner(network, tree, items, samples, job.config.tree_learning, job.config.first_level)
+    return TreeLearner(network, tree, histories, samples, job.config.tree_learning, job.config.first_level)
 
 
 _weighing = threading.Lock()

@@ -99,17 +99,21 @@ def train_here(store: Store, job: TrainingJob, listener: Listener, peers: "Peers
 def _new_training(store: Store, job: TrainingJob) -> "Training":
     from jtm_core.behaviours import training_histories
     from jtm_core.evaluation import questions_of
-    from jtm_core.experiment import make_training, new_network
+    from jtm_core.experiment import counted_neighbours, make_training, new_network
     from jtm_core.model import on_device
     from jtm_core.training import TrainingPlan
 
     config = job.config
     behaviours, split = read_data(store, job.data)
     tree = read_tree(store, job.grown.tree)
-    network = read_network(store, job.grown.start) if job.grown.start else on_device(new_network(tree, config))
-    asked = questions_of(behaviours, split.validation, network.config.window_sizes)
+    histories = training_histories(behaviours, split)
+    if job.grown.start:
+        network = read_network(store, job.grown.start)
+    else:
+        network = on_device(new_network(tree, config, counted_neighbours(histories, tree.num_items, config.model)))
+    asked = questions_of(behaviours, split.validation, network.reading)
     plan = TrainingPlan(first_level=config.first_level, num_epochs=job.num_epochs, seed=config.seed, iteration=job.iteration)
-    return make_training(network, tree, training_histories(behaviours, split), asked, plan, config)
+    return make_training(network, tree, histories, asked, plan, config)
 
 
 def _restore(training: "Training", checkpoint: Path, listener: Listener) -> None:

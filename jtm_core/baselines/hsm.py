@@ -34,11 +34,12 @@ from jtm_core.keeping import State
 from jtm_core.kernels import Rows
 from jtm_core.model import JtmNetwork
 from jtm_core.optimiser import Adam
-from jtm_core.scoring import Windows, make_scorer, windows_of
+from jtm_core.scoring import make_scorer
 from jtm_core.seeding import generator
 from jtm_core.training import TrainingPlan
 from jtm_core.tree import TreeIndex
 from jtm_core.widening import Widening
+from jtm_core.windows import Reading, Windows, windows_of
 
 Floats = NDArray[np.float32]
 
@@ -51,16 +52,17 @@ class PathMaker:
     Parameters
     ----------
     tree : TreeIndex
-    window_sizes : tuple of int
+    reading : Reading
+        Of training histories.
     """
 
-    def __init__(self, tree: TreeIndex, window_sizes: tuple[int, ...]) -> None:
-        self._window_sizes, self._is_used = window_sizes, _used_nodes(tree)
+    def __init__(self, tree: TreeIndex, reading: Reading) -> None:
+        self._reading, self._is_used = reading, _used_nodes(tree)
         self._table = NodeRows(tree, range(1, tree.height + 1), "flat")
 
     def make(self, items: Ints, samples: Samples) -> TrainingBatch:
         """The batch of some samples over the flat ``items``; steps of a path without a choice have no rows."""
-        runs, bounds = gather_runs(items, samples, self._window_sizes)
+        runs, bounds = gather_runs(items, samples, self._reading.window_sizes)
         paths = self._table.lift(samples.targets).T
         siblings = ((paths + 1) ^ 1) - 1
         sample, level = np.nonzero(self._is_used[siblings])
@@ -69,7 +71,9 @@ class PathMaker:
         labels = np.tile(np.array([1, 0], dtype=np.float32), len(pairs))
         users, offsets = np.repeat(sample, 2).astype(np.int32), np.zeros(pairs.size, dtype=np.float32)
         rows = Rows(users, nodes.ravel().astype(np.int32), labels, offsets, np.array([0, pairs.size]))
-        return TrainingBatch(runs.offsets, bounds, self._table.of_behaviours(runs.values)[:1], self._table.of_nodes(codes), rows)
+        near = self._table.of_near(self._reading.near(items, samples.starts, samples.cuts))
+        behaviours = self._table.of_behaviours(runs.values)
+        return TrainingBatch(runs.offsets, bounds, behaviours[:1], near[:1], self._table.of_nodes(codes), rows)
 
 
 def path_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
@@ -111,7 +115,8 @@ def train_hsm(
     """
     if network.config.features != "flat" or network.config.attention:
         raise ValueError(f"features are {network.config.features!r}, attention {network.config.attention}; HSM has flat ones and none")
-    trainer = _PathTrainer(copy.deepcopy(network), PathMaker(tree, network.config.window_sizes), histories, training, plan)
+    maker = PathMaker(tree, network.reading.of_training(histories.offsets))
+    trainer = _PathTrainer(copy.deepcopy(network), maker, histories, training, plan)
     return train_patiently(trainer, plan, training.patience, oversight)
 
 
@@ -169,12 +174,12 @@ class HierarchicalSoftmax:
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the leaves of largest path product found; see :class:`jtm_core.baselines.protocol.Recommender`."""
         check_query(histories, num_recommended, excluded, self.tree.num_items)
-        windows = windows_of(histories, self.network.config.window_sizes)
+        windows = windows_of(histories, self.network.reading)
         return Widening(self._found, self.beam_width, self.tree.num_items).rank(windows, num_recommended, excluded).items
 
     def log_probabilities(self, histories: Ragged) -> Floats:
         """Of every item for every user, by a walk that loses nothing: float32 (E, num_items); for small trees."""
-        windows = windows_of(histories, self.network.config.window_sizes)
+        windows = windows_of(histories, self.network.reading)
         codes, scores = self._walk(windows, self.tree.num_items)
         by_item = np.full((len(windows), self.tree.num_items + 1), -np.inf, dtype=np.float32)
         np.put_along_axis(by_item, self._items_on(codes), scores, axis=1)  # places without an item fall on the last column

@@ -30,10 +30,9 @@ from numpy.typing import NDArray
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import check_query
 from jtm_core.behaviours import Ints, Ragged
+from jtm_core.neighbours import LONGEST_HISTORY
 from jtm_core.threads import run_chunks
 
-LONGEST_HISTORY = 1000
-"""Behaviours of one user that count, the last ones."""
 _SATURATION, _LENGTH_SHARE = 1.2, 0.75
 """BM25's K1 and B, at their usual values."""
 _ROWS_PER_CHUNK = 512

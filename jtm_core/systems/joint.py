@@ -12,7 +12,7 @@ from jtm_core.behaviours import item_weights
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import JtmConfig
 from jtm_core.evaluation import Questions, validate
-from jtm_core.experiment import clustered_tree, learning_samples, make_training, new_network, planted_tree
+from jtm_core.experiment import clustered_tree, counted_neighbours, learning_samples, make_training, new_network, planted_tree
 from jtm_core.keeping import Keeper, State, part, prefixed, training_name
 from jtm_core.model import JtmNetwork, on_device
 from jtm_core.systems.lessons import Lessons
@@ -21,6 +21,7 @@ from jtm_core.systems.schedules import Schedule
 from jtm_core.training import Training
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner
+from jtm_core.windows import reading_of
 
 _TREE = "tree.leaf_of_item"
 
@@ -63,7 +64,9 @@ class JointLearning:
 
     def __init__(self, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> None:
         self._lessons, self._config, self._schedule, self._keeper = lessons, config, Schedule(config, report), keeper
-        self._asked: Questions = lessons.questions(config.model.window_sizes)
+        self._neighbours = counted_neighbours(lessons.histories, lessons.num_items, config.model)
+        self._reading = reading_of(config.model, self._neighbours)
+        self._asked: Questions = lessons.questions(self._reading)
 
     def run(self) -> tuple[Grown, tuple[Round, ...]]:
         """All iterations; the network and the tree of the best one, and the record of all."""
@@ -72,7 +75,7 @@ class JointLearning:
 
     def _unpacked(self, state: State) -> Grown:
         tree = TreeIndex(state[_TREE].numpy(), int(state["tree.height"]))
-        network = new_network(tree, self._config)
+        network = new_network(tree, self._config, self._neighbours)
         network.load_state_dict(part(state, "network."))
         return Grown(on_device(network), tree)
 
@@ -80,7 +83,7 @@ class JointLearning:
         """One iteration: a tree and a network to start from, training, what both did."""
         if start is None:
             tree = planted_tree(self._lessons.categories, lambda: self._lessons.histories, self._config)
-            return self._trained(iteration, Grown(on_device(new_network(tree, self._config)), tree), nan, _TreeStep())
+            return self._trained(iteration, Grown(on_device(new_network(tree, self._config, self._neighbours)), tree), nan, _TreeStep())
         grown, step = self._grown(iteration, start)
         before = validate(grown.network, grown.tree, self._asked, self._config.evaluation, self._config.first_level)
         return self._trained(iteration, grown, before.recall, step)
@@ -97,7 +100,7 @@ class JointLearning:
             return Grown(carry_inner_vectors(network, old, new, weights), new), _TreeStep(nan, nan, *map(float, moved))
         self._schedule.show(iteration, 0, "tree learning")
         samples = learning_samples(iteration, histories, config)
-        learned = TreeLearner(network, old, histories.values, samples, config.tree_learning, config.first_level).learn(
+        learned = TreeLearner(network, old, histories, samples, config.tree_learning, config.first_level).learn(
             lambda sweep, share: self._schedule.show(iteration, 0, f"tree learning, {100 * share:.0f} % of sweep {sweep} done")
         )
         moved = learned.moved_shares[-1], learned.raw_moved_shares[-1]

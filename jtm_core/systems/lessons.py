@@ -10,7 +10,7 @@ from jtm_core.config import EvaluationConfig
 from jtm_core.evaluation import Questions
 from jtm_core.gate import deciding_cutoff
 from jtm_core.metrics import metrics_at
-from jtm_core.scoring import windows_of
+from jtm_core.windows import Reading, windows_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,9 +56,9 @@ class Lessons:
             if len(empty):
                 raise ValueError(f"rows {empty[:5].tolist()} of {name} are empty; a validation user has at least 1 behaviour in each")
 
-    def questions(self, window_sizes: tuple[int, ...]) -> Questions:
+    def questions(self, reading: Reading) -> Questions:
         """The validation users as the search sees them."""
-        return Questions(self.known, self.asked, windows_of(self.known, window_sizes))
+        return Questions(self.known, self.asked, windows_of(self.known, reading))
 
     def recall_of(self, recommender: Recommender, evaluation: EvaluationConfig) -> float:
         """Recall at :func:`jtm_core.gate.deciding_cutoff`, for any recommender, seen items in or out as ``filter_seen`` says."""

@@ -6,9 +6,10 @@ from jtm_core.baselines.protocol import check_query
 from jtm_core.beam import BeamSearch, blocks_of, full_scan, without_items
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.model import JtmNetwork
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.scoring import make_scorer
 from jtm_core.tree import TreeIndex
 from jtm_core.widening import widening_of
+from jtm_core.windows import windows_of
 
 
 class BeamRecommender:
@@ -33,7 +34,7 @@ class BeamRecommender:
     def recommend(self, histories: Ragged, num_recommended: int, excluded: Ragged | None = None) -> Ints:
         """List the best leaves found; see :class:`jtm_core.baselines.protocol.Recommender`."""
         check_query(histories, num_recommended, excluded, self.tree.num_items)
-        windows = windows_of(histories, self.network.config.window_sizes)
+        windows = windows_of(histories, self.network.reading)
         return self._widening.rank(windows, num_recommended, excluded).items
 
 
@@ -56,7 +57,7 @@ class ScanRecommender:
         num_items = self.tree.num_items
         check_query(histories, num_recommended, excluded, num_items)
         lists = np.full((len(histories), num_recommended), -1, dtype=np.int64)
-        for low, part in blocks_of(windows_of(histories, self.network.config.window_sizes)):
+        for low, part in blocks_of(windows_of(histories, self.network.reading)):
             rows = slice(low, low + len(part))
             if excluded is None:
                 lists[rows] = full_scan(self._scorer, part, num_recommended).items

@@ -14,7 +14,7 @@ from jtm_core.baselines.epochs import Curve, Oversight
 from jtm_core.baselines.hsm import HierarchicalSoftmax, train_hsm
 from jtm_core.baselines.product_dnn import ProductDNN, ProductNetwork, new_product_network, train_product_dnn
 from jtm_core.config import JtmConfig
-from jtm_core.experiment import new_network, planted_tree
+from jtm_core.experiment import counted_neighbours, new_network, planted_tree
 from jtm_core.keeping import Keeper, State
 from jtm_core.model import JtmNetwork, on_device
 from jtm_core.systems.fitted import PlainSystem
@@ -50,9 +50,10 @@ def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper)
     """Fit HSM on the first tree; see :func:`jtm_core.systems.fitting.fit_system`."""
     schedule, width = Schedule(config, report), config.evaluation.beam_width
     tree = planted_tree(lessons.categories, lambda: lessons.histories, config)
+    neighbours = counted_neighbours(lessons.histories, lessons.num_items, config.model)
 
     def untrained() -> JtmNetwork:
-        return on_device(new_network(tree, config))
+        return on_device(new_network(tree, config, neighbours))
 
     def recall_of(network: JtmNetwork) -> float:
         return lessons.recall_of(HierarchicalSoftmax(network, tree, width), config.evaluation)

@@ -25,7 +25,16 @@ DIALS = {
     ],
     "SplitConfig": ["protocol", "num_validation_users", "num_test_users", "train_share"],
     "FirstTreeConfig": ["method"],
-    "ModelConfig": ["features", "window_sizes", "embedding_width", "hidden_widths", "attention", "inner_product", "window_matches"],
+    "ModelConfig": [
+        "features",
+        "window_sizes",
+        "embedding_width",
+        "hidden_widths",
+        "attention",
+        "inner_product",
+        "window_matches",
+        "neighbour_windows",
+    ],
     "TrainingConfig": [
         "target",
         "horizon_share",

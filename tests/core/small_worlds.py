@@ -1,6 +1,7 @@
 """Small set-ups that the tests of the numeric core share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +9,16 @@ from numpy.typing import NDArray
 from jtm_core.behaviours import Ragged, item_weights
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
+from jtm_core.experiment import counted_neighbours
 from jtm_core.features import Samples, draw_samples, make_horizon, sample_order
 from jtm_core.model import JtmNetwork, make_network
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex, tree_from_order
 
 SMALL_MODEL = ModelConfig(window_sizes=(3, 2, 1, 1), embedding_width=8, hidden_widths=(16, 8, 4), inner_product=False, window_matches=False)
+
+NEAR: dict[str, Any] = {"window_matches": True, "neighbour_windows": (2, 4)}
+"""Dials of a network that is told of items near the histories."""
 
 
 @dataclass
@@ -37,7 +42,7 @@ def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
     tree = tree_from_order(rng.permutation(num_items), height_for(num_items))
-    network = make_network(config, num_items, tree.height, rng)
+    network = make_network(config, num_items, tree.height, rng, counted_neighbours(histories, num_items, config))
     network.vectors.data *= 10
     return SmallWorld(histories, tree, network)
 

@@ -1,6 +1,7 @@
 """Scores and search: fused against torch, search against the full scan, filters, one user against many."""
 
 import dataclasses
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,30 +9,33 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_worlds import SMALL_MODEL, SmallWorld, small_world
+from small_worlds import NEAR, SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core import beam
 from jtm_core.beam import BeamSearch, Ranking, full_scan, start_level, without_items
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import Precision
+from jtm_core.experiment import counted_neighbours
 from jtm_core.model import make_network
-from jtm_core.scoring import FusedScorer, NodeTable, Scorer, TorchScorer, Windows, make_scorer, windows_of
+from jtm_core.scoring import FusedScorer, NodeTable, Scorer, TorchScorer, make_scorer
 from jtm_core.selection import keep_best, make_keys
 from jtm_core.threads import num_threads, set_num_threads
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Windows, windows_of
 
 SHAPES: list[dict[str, Any]] = [
     {},
     {"inner_product": True},
     {"window_matches": True},
     {"inner_product": True, "window_matches": True, "embedding_width": 5, "hidden_widths": (13, 8, 4)},
+    {"inner_product": True} | NEAR,
 ]
-PAIR_INPUTS = [{"inner_product": False}, {"inner_product": True}, {"window_matches": True}]
+PAIR_INPUTS: list[dict[str, Any]] = [{"inner_product": False}, {"inner_product": True}, {"window_matches": True}, NEAR]
 
 
 def windows(world: SmallWorld) -> Windows:
-    return windows_of(world.histories, world.network.config.window_sizes)
+    return windows_of(world.histories, world.network.reading)
 
 
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
@@ -68,6 +72,9 @@ def test_scores_follow_the_concatenated_network_of_the_paper(inputs: dict[str, b
         pooled.insert(0, vectors[rows].mean(0) if len(window) else torch.zeros(vectors.shape[1]))
         end -= size
     assert any(0 < match < 1 for match in matches) == (item == 2)
+    near = world.network.reading.near(items, np.array([0]), np.array([len(items)]))[0]
+    for low, high in pairwise(np.cumsum((0, *network.config.neighbour_windows)).tolist()):
+        matches.append(float(np.mean(near[low:high][near[low:high] >= 0] == item)) ** 0.5)
     joined = torch.cat([*pooled, vectors[first_item_row + item]])
     weight = torch.cat([network.user_layer.weight, network.node_layer.weight], dim=1)
     hidden = weight @ joined + network.user_layer.bias
@@ -127,16 +134,17 @@ def searches(draw: st.DrawFn) -> Searched:
     num_items, features = draw(st.integers(1, 70)), draw(st.sampled_from(["hierarchical", "flat"]))
     height = max(1, (num_items - 1).bit_length()) + draw(st.integers(0, 2))
     leaves = rng.permutation(1 << height)[:num_items] + (1 << height) - 1
-    pair_inputs = {name: draw(st.booleans()) for name in ("inner_product", "window_matches")}
+    pair_inputs: dict[str, Any] = {name: draw(st.booleans()) for name in ("inner_product", "window_matches")}
+    pair_inputs |= {"neighbour_windows": (2, 40)} if pair_inputs["window_matches"] and draw(st.booleans()) else {}
     config = dataclasses.replace(SMALL_MODEL, features=features, **pair_inputs)  # type: ignore[arg-type]
-    network = make_network(config, num_items, height, rng)
-    network.vectors.data *= 10
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, draw(st.integers(1, 9))))])
     histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
+    network = make_network(config, num_items, height, rng, counted_neighbours(histories, num_items, config))
+    network.vectors.data *= 10
     allowed = rng.random(num_items) < 0.5 if draw(st.booleans()) else None
     if allowed is not None:
         allowed[rng.integers(num_items)] = True
-    asked = windows_of(histories, config.window_sizes)
+    asked = windows_of(histories, network.reading)
     world = SmallWorld(histories, TreeIndex(leaves, height), network)
     return Searched(world, asked, draw(st.integers(1, 80)), draw(st.integers(0, height)), allowed, draw(st.sampled_from([0, 600, 1 << 20])))
 
@@ -323,3 +331,18 @@ def test_excluded_items_leave_and_the_rest_move_up() -> None:
     items = np.array([[5, 1, 4, -1], [2, 3, 0, 1]])
     excluded = Ragged(np.array([1, 1, 9, 2, 3]), np.array([0, 3, 5]))
     assert without_items(items, excluded, 10, 3).tolist() == [[5, 4, -1], [0, 1, -1]]
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_windows_that_tell_of_no_near_items_are_refused_where_they_are_read(attention: bool) -> None:
+    """Kernels would read memory that is not theirs."""
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, **NEAR))
+    scorer, told = make_scorer(world.network, world.tree), windows(world)
+    untold = Windows(told.items, told.bounds)
+    for ask in (
+        lambda: BeamSearch(scorer, 5, 1).rank(untold),
+        lambda: full_scan(scorer, untold, 5),
+        lambda: scorer.score_level(untold, 2, world.tree.used_nodes(2)),
+    ):
+        with pytest.raises(ValueError, match="the windows tell of 0 near items a user; the network reads 6"):
+            ask()

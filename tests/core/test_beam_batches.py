@@ -19,9 +19,10 @@ from jtm_core.gradients import FusedGradients, autograd_gradients
 from jtm_core.model import make_network
 from jtm_core.pseudo_targets import targets_of_parents
 from jtm_core.sampling import NegativeSampler
-from jtm_core.scoring import Windows, make_scorer, sample_windows
+from jtm_core.scoring import make_scorer
 from jtm_core.seeding import generator
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Windows, sample_windows
 
 FIRST_LEVEL = 2
 CONFIG = TrainingConfig(
@@ -34,8 +35,7 @@ def samples_of(world: SmallWorld, count: int = 24) -> Samples:
 
 
 def maker_of(world: SmallWorld, config: TrainingConfig = CONFIG) -> BeamBatchMaker:
-    counts = np.bincount(world.histories.values, minlength=world.tree.num_items)
-    return BeamBatchMaker(world.network, world.tree, config, FIRST_LEVEL, counts)
+    return BeamBatchMaker(world.network, world.tree, config, FIRST_LEVEL, world.histories)
 
 
 def make(world: SmallWorld, config: TrainingConfig = CONFIG, share: slice | None = None) -> TrainingBatch:
@@ -90,7 +90,7 @@ def test_an_unlimited_budget_takes_the_whole_beam_with_plain_targets(features: s
     first, all_targets = first_code(world.tree.height), list[int]()
     for number, labels in enumerate(found):
         own = samples.part(slice(number, number + 1))
-        windows = sample_windows(world.histories.values, own, world.network.config.window_sizes)
+        windows = sample_windows(world.histories.values, own, world.network.reading)
         visits, leaf, expected = plain_visits(world, windows, 3), int(world.tree.leaf_of_item[own.targets[0]]), {}
         path = [((leaf + 1) >> (world.tree.height - level)) - 1 for level in range(FIRST_LEVEL, world.tree.height + 1)]
         for code in [code for level in visits for code in level] + path:
@@ -246,7 +246,7 @@ def test_weights_are_read_anew_for_every_batch() -> None:
 
 def test_rows_are_as_many_as_with_uniform_nodes() -> None:
     world = small_world(num_items=60)
-    uniform = BatchMaker(world.tree, NegativeSampler(world.tree, FIRST_LEVEL, 30), "hierarchical", SMALL_MODEL.window_sizes, 4)
+    uniform = BatchMaker(world.tree, NegativeSampler(world.tree, FIRST_LEVEL, 30), "hierarchical", world.network.reading, 4)
     for level_share in (0.0, 0.3, 1.0):
         config = dataclasses.replace(CONFIG, negatives=30, training_beam=8, level_share=level_share)
         assert abs(maker_of(world, config).rows_per_sample - uniform.rows_per_sample) <= world.tree.height - FIRST_LEVEL

@@ -1,11 +1,15 @@
 """What a model keeps when its tree changes or grows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
-from small_worlds import SMALL_MODEL, small_world
+from small_worlds import NEAR, SMALL_MODEL, small_world
 
+from jtm_core.behaviours import Ragged
 from jtm_core.carry import carry_inner_vectors, extend_network
+from jtm_core.experiment import counted_neighbours
 from jtm_core.first_tree import extend_tree
 from jtm_core.model import make_network
 from jtm_core.tree import TreeIndex, tree_from_order
@@ -71,6 +75,19 @@ def test_growing_keeps_items_and_used_nodes(num_items: int) -> None:
     is_used = np.isin(np.arange(new_first), np.concatenate([grown_tree.used_nodes(level) for level in range(grown_tree.height)]))
     for node in np.flatnonzero(~is_used):
         assert torch.equal(new[int(node)], new[(int(node) - 1) // 2])
+
+
+def test_a_grown_network_reads_the_neighbours_of_all_its_items() -> None:
+    world = small_world(num_items=21, config=dataclasses.replace(SMALL_MODEL, **NEAR))
+    tree = extend_tree(world.tree, 23, np.zeros(23, dtype=np.int64))
+    histories = Ragged(np.append(world.histories.values, [22, 0]), np.append(world.histories.offsets, len(world.histories.values) + 2))
+    counted = counted_neighbours(histories, 23, world.network.config)
+    grown = extend_network(world.network, world.tree, tree, counted)
+    assert grown.neighbours is counted
+    assert grown.reading.near(np.array([22]), np.array([0]), np.array([1]))[0, 0] == 0
+    assert world.network.neighbours is not counted
+    with pytest.raises(ValueError, match="no neighbours were given"):
+        extend_network(world.network, world.tree, tree)
 
 
 def test_a_node_that_nothing_hung_under_takes_its_parents_vector() -> None:

@@ -14,8 +14,9 @@ from jtm_core.config import EvaluationConfig
 from jtm_core.evaluation import Questions, evaluate, list_overlap, validate
 from jtm_core.gate import deciding_name
 from jtm_core.metrics import metrics_at
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.scoring import make_scorer
 from jtm_core.systems.retrieval import BeamRecommender, ScanRecommender
+from jtm_core.windows import windows_of
 
 CONFIG = EvaluationConfig(cutoffs=(2, 5), beam_width=6, small_beam_width=3)
 NUM_USERS = 300
@@ -31,7 +32,7 @@ def asked(world: SmallWorld) -> Questions:
     rng = np.random.default_rng(1)
     offsets = np.concatenate([[0], np.cumsum(rng.integers(1, 6, NUM_USERS))])
     truths = Ragged(rng.integers(0, 50, offsets[-1]), offsets)
-    return Questions(world.histories, truths, windows_of(world.histories, world.network.config.window_sizes))
+    return Questions(world.histories, truths, windows_of(world.histories, world.network.reading))
 
 
 @pytest.mark.parametrize("truth", ["multiset", "set"])
@@ -57,7 +58,7 @@ def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, 
 def test_cutoffs_beyond_the_catalogue_are_measured_by_every_scorer(attention: bool) -> None:
     """Attention is scored by torch, all else by kernels; both lists end with places that hold no item."""
     world = small_world(num_items=8, config=dataclasses.replace(SMALL_MODEL, attention=attention))
-    asked = Questions(world.histories, world.histories, windows_of(world.histories, SMALL_MODEL.window_sizes))
+    asked = Questions(world.histories, world.histories, windows_of(world.histories, world.network.reading))
     config = EvaluationConfig(cutoffs=(3, 20), beam_width=20, small_beam_width=20)
     metrics = evaluate(world.network, world.tree, asked, config, 1).metrics
     assert {f"{part}recall_at_{cutoff}" for part in ("", "filtered/") for cutoff in (3, 20)} <= set(metrics)

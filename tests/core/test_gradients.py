@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
+from small_worlds import NEAR, SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.batches import BatchMaker, TrainingBatch
 from jtm_core.bfloat16 import has_bfloat16
@@ -14,8 +14,9 @@ from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig
 from jtm_core.gradients import FusedGradients, autograd_gradients, make_gradients
 from jtm_core.sampling import NegativeSampler, PopularitySampler
-from jtm_core.scoring import make_scorer, sample_windows
+from jtm_core.scoring import make_scorer
 from jtm_core.seeding import generator
+from jtm_core.windows import sample_windows
 
 INNER_PRODUCT: dict[str, Any] = {"inner_product": True}
 MATCHES: dict[str, Any] = {"window_matches": True}
@@ -27,7 +28,7 @@ def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even"
     model, sampler = world.network.config, NegativeSampler(world.tree, first_level, 20)
     if draws == "popularity":
         sampler = PopularitySampler(world.tree, 1, 20, np.bincount(world.histories.values, minlength=world.tree.num_items))
-    maker = BatchMaker(world.tree, sampler, model.features, model.window_sizes, block)
+    maker = BatchMaker(world.tree, sampler, model.features, world.network.reading.of_training(world.histories.offsets), block)
     samples = all_samples(world.histories, 1.0, 1, seed, 0)
     return maker.make(world.histories.values, samples, generator(seed, "negatives"))
 
@@ -35,7 +36,9 @@ def make_batch(world: SmallWorld, block: int, seed: int = 0, draws: str = "even"
 @pytest.mark.parametrize("block", [1, 4, 64])
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize("draws", ["even", "popularity"])
-@pytest.mark.parametrize("shape", [{}, INNER_PRODUCT, ODD_INNER_PRODUCT, MATCHES, ODD_INNER_PRODUCT | MATCHES], ids=str)
+@pytest.mark.parametrize(
+    "shape", [{}, INNER_PRODUCT, ODD_INNER_PRODUCT, MATCHES, ODD_INNER_PRODUCT | MATCHES, INNER_PRODUCT | NEAR], ids=str
+)
 def test_fused_gradients_equal_autograd(block: int, features: str, draws: str, shape: dict[str, Any]) -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, features=features, **shape))  # type: ignore[arg-type]
     batch = make_batch(world, block, draws=draws)
@@ -68,10 +71,10 @@ def test_fused_gradients_are_the_same_twice_over() -> None:
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 def test_the_loss_is_that_of_the_scorer_s_logits(attention: bool, features: str) -> None:
     """Training and search see the same inputs, matches too, by whichever path they are made."""
-    inputs = {"attention": attention, "features": features, "inner_product": True, "window_matches": True}
+    inputs = {"attention": attention, "features": features, "inner_product": True} | NEAR
     world = small_world(config=dataclasses.replace(SMALL_MODEL, **inputs))  # type: ignore[arg-type]
     batch, samples, tree = make_batch(world, 4), all_samples(world.histories, 1.0, 1, 0, 0), world.tree
-    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
+    windows = sample_windows(world.histories.values, samples, world.network.reading.of_training(world.histories.offsets))
     nodes, first = batch.nodes[batch.rows.nodes], first_code(tree.height)
     codes = np.where(nodes < first, nodes, tree.leaf_of_item[np.maximum(nodes - first, 0)])
     scorer, total = make_scorer(world.network, tree), 0.0
@@ -83,16 +86,16 @@ def test_the_loss_is_that_of_the_scorer_s_logits(attention: bool, features: str)
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("matches", [False, True])
-def test_the_leaf_level_alone_is_trained_with_attention(matches: bool) -> None:
+@pytest.mark.parametrize("inputs", [{}, MATCHES, NEAR], ids=str)
+def test_the_leaf_level_alone_is_trained_with_attention(inputs: dict[str, Any]) -> None:
     """As DNN is: with flat features the behaviours' rows are a view that may not be written to."""
-    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=True, features="flat", window_matches=matches))
+    world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=True, features="flat", **inputs))
     gradients = autograd_gradients(world.network, make_batch(world, 4, first_level=world.tree.height))
     assert np.isfinite(gradients.loss)
     assert torch.any(gradients.row_gradients != 0)
 
 
-@pytest.mark.parametrize("inputs", [{}, INNER_PRODUCT, MATCHES], ids=str)
+@pytest.mark.parametrize("inputs", [{}, INNER_PRODUCT, MATCHES, NEAR], ids=str)
 @pytest.mark.parametrize("attention", [False, True])
 def test_gradients_are_the_slope_of_the_loss(attention: bool, inputs: dict[str, Any]) -> None:
     world = small_world(config=dataclasses.replace(SMALL_MODEL, attention=attention, **inputs))

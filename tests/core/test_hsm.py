@@ -14,9 +14,10 @@ from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, TrainingConfig
 from jtm_core.features import Samples
 from jtm_core.gradients import autograd_gradients
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.scoring import make_scorer
 from jtm_core.training import TrainingPlan
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Reading, windows_of
 
 FLAT = ModelConfig(features="flat", window_sizes=(3, 2, 1, 1), embedding_width=8, hidden_widths=(16, 8, 4))
 TRAINING = TrainingConfig(epochs=2, batch_samples=32, learning_rate=1e-2)
@@ -30,7 +31,7 @@ def flat_world(num_items: int = 21, num_users: int = 12, inner_product: bool = F
 def slow_log_probability(world: SmallWorld, history: Ragged, item: int) -> float:
     """Down the path of one item, one softmax over the used children at a time."""
     scorer, tree = make_scorer(world.network, world.tree), world.tree
-    windows, total = windows_of(history, FLAT.window_sizes), 0.0
+    windows, total = windows_of(history, Reading(FLAT.window_sizes)), 0.0
     for level in range(1, tree.height + 1):
         node = int(tree.ancestors(level)[item])
         family = [code for code in (node, ((node + 1) ^ 1) - 1) if code in tree.used_nodes(level)]
@@ -78,7 +79,7 @@ def test_the_loss_is_minus_log_p_of_the_targets() -> None:
     world = flat_world()
     starts, ends = world.histories.offsets[:-1], world.histories.offsets[1:]
     samples = Samples(starts, ends, np.arange(12))
-    batch = PathMaker(world.tree, FLAT.window_sizes).make(world.histories.values, samples)
+    batch = PathMaker(world.tree, Reading(FLAT.window_sizes)).make(world.histories.values, samples)
     log_p = HierarchicalSoftmax(world.network, world.tree, 1).log_probabilities(world.histories)
     loss = autograd_gradients(world.network, batch, loss_of=path_loss).loss
     assert loss == pytest.approx(-log_p[np.arange(12), np.arange(12)].mean(), rel=1e-4)
@@ -88,11 +89,11 @@ def test_a_step_without_a_choice_is_certain_and_teaches_nothing() -> None:
     """Item 2 hangs alone below its parent, items 0 and 1 are siblings."""
     tree, world = TreeIndex(np.array([3, 4, 5]), height=2), flat_world(3, 4)
     history = Ragged(np.array([0, 1]), np.array([0, 2]))
-    batch = PathMaker(tree, FLAT.window_sizes).make(history.values, Samples(np.array([0]), np.array([2]), np.array([2])))
+    batch = PathMaker(tree, Reading(FLAT.window_sizes)).make(history.values, Samples(np.array([0]), np.array([2]), np.array([2])))
     assert sorted(batch.nodes.tolist()) == [1, 2]
     log_p = HierarchicalSoftmax(world.network, tree, 1).log_probabilities(history)
     scorer = make_scorer(world.network, tree)
-    logits = scorer.score_level(windows_of(history, FLAT.window_sizes), 1, np.array([1, 2]))[0]
+    logits = scorer.score_level(windows_of(history, Reading(FLAT.window_sizes)), 1, np.array([1, 2]))[0]
     assert log_p[0, 2] == pytest.approx(logits[1] - np.logaddexp(*logits), abs=1e-5)
 
 

@@ -119,7 +119,7 @@ def test_a_training_that_patience_has_ended_is_not_gone_on_with(name: str) -> No
     shared, tree = (LESSONS.histories, settings.training, plan), planted_tree(WORLD.categories, lambda: LESSONS.histories, settings)
     train = {
         "product-dnn": partial(train_product_dnn, new_product_network(settings.model, 64, 1), *shared),
-        "hsm": partial(train_hsm, new_network(tree, settings), tree, *shared),
+        "hsm": partial(train_hsm, new_network(tree, settings, None), tree, *shared),
     }[name]
     keeper.left = 4
     with pytest.raises(Stopped):

@@ -21,6 +21,7 @@ from jtm_core.peers import Alone, merge_rows, no_gradients
 from jtm_core.sampling import NegativeSampler
 from jtm_core.seeding import generator
 from jtm_core.training import Training, TrainingPlan, TrainingResult, Validation
+from jtm_core.windows import Reading
 
 CONFIG = TrainingConfig(batch_samples=16, negatives=12, negatives_block=4, patience=9, learning_rate=1e-2)
 PLAN = TrainingPlan(first_level=1, num_epochs=3, seed=5, iteration=2)
@@ -92,7 +93,7 @@ def trained(world: SmallWorld, size: int, config: TrainingConfig) -> list[Traini
 @settings(max_examples=40)
 def test_shares_are_whole_blocks_and_together_the_batch(num_samples: int, size: int, block: int) -> None:
     world = small_world()
-    maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), "hierarchical", (3, 2, 1, 1), block)
+    maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), "hierarchical", Reading((3, 2, 1, 1)), block)
     shares = [maker.share(num_samples, rank, size) for rank in range(size)]
     assert [number for share in shares for number in range(share.start, share.stop)] == list(range(num_samples))
     assert all(share.start % block == 0 for share in shares if share.start < share.stop)
@@ -103,7 +104,7 @@ def test_shares_are_whole_blocks_and_together_the_batch(num_samples: int, size: 
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 def test_the_shares_of_a_batch_sum_to_its_gradients(features: str) -> None:
     world = small_world(num_users=40)
-    maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), features, (3, 2, 1, 1), 4)
+    maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), features, Reading((3, 2, 1, 1)), 4)
     samples = draw_samples(world.histories, sample_order(world.histories, 1, generator(1, "order")), 0, 30, 1, None)
     engine = FusedGradients(world.network)
 

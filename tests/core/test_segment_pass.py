@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_worlds import SMALL_MODEL, SmallWorld, all_samples, small_world
+from small_worlds import NEAR, SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
@@ -24,14 +24,21 @@ from jtm_core.tree import tree_from_order
 from jtm_core.tree_learning import TreeLearner, target_samples
 
 CONFIG = TreeLearningConfig(gap=2)
+MATCHES: dict[str, Any] = {"window_matches": True}
 LONG_WINDOWS: dict[str, Any] = {"window_matches": True, "window_sizes": (20, 20, 3, 2, 1, 1)}
 """The oldest lies before all histories, and is left out."""
-PAIR_INPUTS = [{}, {"inner_product": True}, {"window_matches": True}, {"inner_product": True, "window_matches": True}]
+PAIR_INPUTS: list[dict[str, Any]] = [
+    {},
+    {"inner_product": True},
+    {"window_matches": True},
+    {"inner_product": True, "window_matches": True},
+    NEAR,
+]
 
 
 def learner(world: SmallWorld, maximum: int | None = None) -> TreeLearner:
     samples = target_samples(world.histories, 0.0, 1, maximum, 0, 1)
-    return TreeLearner(world.network, world.tree, world.histories.values, samples, CONFIG, 1)
+    return TreeLearner(world.network, world.tree, world.histories, samples, CONFIG, 1)
 
 
 def popular_world(config: ModelConfig = SMALL_MODEL) -> SmallWorld:
@@ -47,10 +54,18 @@ def all_sums(learner: TreeLearner, work: SegmentWork, order: np.random.Generator
     return ShardSums(*(np.concatenate(arrays) for arrays in zip(*(shards[key] for key in sorted(shards)), strict=True)))
 
 
-@given(st.integers(1, 4000), st.integers(0, 5), st.sampled_from([1, 2, 3]), st.sampled_from(["weigh", "measure"]), st.booleans())
+@given(
+    st.integers(1, 4000),
+    st.integers(0, 5),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from(["weigh", "measure"]),
+    st.sampled_from([{}, MATCHES, NEAR]),
+)
 @settings(max_examples=30)
-def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, seed: int, threads: int, kind: str, matches: bool) -> None:
-    world, before = popular_world(dataclasses.replace(SMALL_MODEL, window_matches=matches)), num_threads()
+def test_bits_do_not_depend_on_shards_their_order_or_threads(
+    per_shard: int, seed: int, threads: int, kind: str, inputs: dict[str, Any]
+) -> None:
+    world, before = popular_world(dataclasses.replace(SMALL_MODEL, **inputs)), num_threads()
     leaves = np.random.default_rng(seed).permutation(world.tree.leaf_of_item)
     whole = SegmentWork(kind, 1, 3, leaves, True, 1 << 20)  # type: ignore[arg-type]
     expected = learner(world).weigh(whole, 0)
@@ -66,14 +81,14 @@ def test_bits_do_not_depend_on_shards_their_order_or_threads(per_shard: int, see
 @pytest.mark.parametrize("features", ["hierarchical", "flat"])
 @pytest.mark.parametrize(("upper", "lower"), [(0, 2), (1, 5), (3, 5)])
 @pytest.mark.parametrize("kind", ["weigh", "measure"])
-@pytest.mark.parametrize("inputs", [*PAIR_INPUTS, LONG_WINDOWS], ids=str)
+@pytest.mark.parametrize("inputs", [*PAIR_INPUTS, LONG_WINDOWS, LONG_WINDOWS | NEAR], ids=str)
 def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, features: str, inputs: dict[str, Any]) -> None:
     config = dataclasses.replace(SMALL_MODEL, features=features, **inputs)  # type: ignore[arg-type]
     world = small_world(num_items=25, num_users=40, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     shape = history_shape(config.window_sizes, samples)
-    assert (len(shape.window_ends) - 1 < len(config.window_sizes)) == (inputs == LONG_WINDOWS)
-    problem = Problem(world.network, world.tree, world.histories.values, samples, shape)
+    assert (len(shape.window_ends) - 1 < len(config.window_sizes)) == ("window_sizes" in inputs)
+    problem = Problem(world.network, world.tree, world.histories.values, world.histories.offsets, samples, shape)
     for seed in (None, 3):
         leaves = world.tree.leaf_of_item if seed is None else np.random.default_rng(seed).permutation(world.tree.leaf_of_item)
         work = SegmentWork(kind, upper, lower, leaves, True, 100)  # type: ignore[arg-type]
@@ -92,7 +107,7 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
 
 @pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)
 @pytest.mark.parametrize("units", [16, 150])  # of the first layer: one vector of 16; eight, one more and six units beyond
-def test_projected_and_pooled_user_halves_agree(units: int, inputs: dict[str, bool]) -> None:
+def test_projected_and_pooled_user_halves_agree(units: int, inputs: dict[str, Any]) -> None:
     config = dataclasses.replace(SMALL_MODEL, hidden_widths=(units, 8, 4), **inputs)
     world = small_world(num_items=9, num_users=60, config=config)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
@@ -101,7 +116,7 @@ def test_projected_and_pooled_user_halves_agree(units: int, inputs: dict[str, bo
     pieces, sums = cut_pieces(np.searchsorted(samples.targets, np.arange(10)), world.tree.leaf_of_item), []
     for mean_length, is_projected in ((0.0, True), (1e9, False)):
         forced = dataclasses.replace(shape, mean_length=mean_length)
-        problem = Problem(world.network, world.tree, world.histories.values, samples, forced)
+        problem = Problem(world.network, world.tree, world.histories.values, world.histories.offsets, samples, forced)
         sums.append(np.concatenate(FusedPass(problem, work).add_up(pieces, [1, 2, 3, 4])))
         assert bool(len(problem.users[2].projected)) == is_projected
     np.testing.assert_allclose(*sums, rtol=2e-5)
@@ -209,7 +224,14 @@ def test_errors_say_what_came_and_what_is_allowed() -> None:
 def test_bfloat16_sums_are_near_those_of_float32(kind: str) -> None:
     world = popular_world()
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
-    problem = Problem(world.network, world.tree, world.histories.values, samples, history_shape(SMALL_MODEL.window_sizes, samples))
+    problem = Problem(
+        world.network,
+        world.tree,
+        world.histories.values,
+        world.histories.offsets,
+        samples,
+        history_shape(SMALL_MODEL.window_sizes, samples),
+    )
     work = SegmentWork(kind, 1, 5, world.tree.leaf_of_item, True, 100)  # type: ignore[arg-type]
     pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(22)), world.tree.leaf_of_item)
     exact, near = (
@@ -226,4 +248,4 @@ def test_bfloat16_with_attention_is_refused() -> None:
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1)
     config = TreeLearningConfig(precision="bfloat16")
     with pytest.raises(ValueError, match="precision is 'bfloat16'; with attention or off the CPU tree learning allows 'float32' only"):
-        TreeLearner(world.network, world.tree, world.histories.values, samples, config, 1).learn()
+        TreeLearner(world.network, world.tree, world.histories, samples, config, 1).learn()

@@ -6,18 +6,20 @@ import os
 import pickle
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
-from small_worlds import SMALL_MODEL, SmallWorld, small_world
+from small_worlds import NEAR, SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.beam import BeamSearch, without_items
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import Precision
-from jtm_core.scoring import make_scorer, windows_of
+from jtm_core.scoring import make_scorer
 from jtm_core.serving import Retriever
 from jtm_core.widening import widening_of
+from jtm_core.windows import windows_of
 
 needs_bfloat16 = pytest.mark.skipif(not has_bfloat16(), reason="this CPU multiplies no bfloat16 numbers")
 
@@ -28,7 +30,7 @@ def world() -> SmallWorld:
 
 
 def test_lists_are_those_of_the_slow_walk(world: SmallWorld) -> None:
-    slow, _ = BeamSearch(make_scorer(world.network, world.tree), 16, 1).walked(windows_of(world.histories, SMALL_MODEL.window_sizes))
+    slow, _ = BeamSearch(make_scorer(world.network, world.tree), 16, 1).walked(windows_of(world.histories, world.network.reading))
     items, logits = Retriever(world.network, world.tree, 16, 1).recommend_batch(world.histories, 16)
     assert np.array_equal(items, slow.items[:, :16])
     np.testing.assert_allclose(logits, slow.logits[:, :16], rtol=1e-4, atol=1e-5)
@@ -107,14 +109,16 @@ def test_a_call_allocates_little_more_than_it_returns() -> None:
     assert kept - before < 2_000
 
 
+@pytest.mark.parametrize("inputs", [{}, NEAR], ids=str)
 @pytest.mark.parametrize("beam_width", [4, 16])
-def test_exclusions_shorten_no_list_as_long_as_there_are_items(world: SmallWorld, beam_width: int) -> None:
+def test_exclusions_shorten_no_list_as_long_as_there_are_items(beam_width: int, inputs: dict[str, Any]) -> None:
     """Most of what the beam finds is excluded: lists are those of the first beam wide enough."""
+    world = small_world(num_items=300, num_users=60, seed=3, config=dataclasses.replace(SMALL_MODEL, **inputs))
     retriever, rng = Retriever(world.network, world.tree, beam_width, 1), np.random.default_rng(5)
     rows = [np.sort(rng.permutation(300)[: int(size)]) for size in rng.integers(150, 299, len(world.histories))]
     excluded = Ragged(np.concatenate(rows), np.concatenate([[0], np.cumsum([len(row) for row in rows])]))
     items, logits = retriever.recommend_batch(world.histories, beam_width, excluded)
-    scorer, windows = make_scorer(world.network, world.tree), windows_of(world.histories, SMALL_MODEL.window_sizes)
+    scorer, windows = make_scorer(world.network, world.tree), windows_of(world.histories, world.network.reading)
     for user, banned in enumerate(rows):
         expected, width, left = [], beam_width, min(beam_width, 300 - len(banned))
         while len(expected) < left:
@@ -139,7 +143,7 @@ def test_what_is_excluded_twice_counts_once(world: SmallWorld) -> None:
 def test_widening_ends_where_a_search_may_return_few_items(world: SmallWorld) -> None:
     """Five items are allowed and two of them excluded, which no beam can make up for."""
     allowed = np.isin(np.arange(300), [3, 50, 120, 200, 299])
-    windows = windows_of(world.histories, SMALL_MODEL.window_sizes).part(0, 2)
+    windows = windows_of(world.histories, world.network.reading).part(0, 2)
     excluded = Ragged(np.array([3, 50, 7, 3]), np.array([0, 3, 4]))
     widening = widening_of(BeamSearch(make_scorer(world.network, world.tree), 4, 1, allowed))
     found = widening.rank(windows, 5, excluded).items

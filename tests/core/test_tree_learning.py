@@ -13,17 +13,18 @@ from jtm_core.assignment import assign_many
 from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import ModelConfig, TreeLearningConfig
 from jtm_core.reassignment import Block, reassign
-from jtm_core.scoring import NodeTable, make_scorer, sample_windows
+from jtm_core.scoring import NodeTable, make_scorer
 from jtm_core.segments import SegmentWork, ShardSums, cut_pieces
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner, target_samples
+from jtm_core.windows import sample_windows
 
 MODELS = [SMALL_MODEL, dataclasses.replace(SMALL_MODEL, inner_product=True, window_matches=True)]
 
 
 def learner(world: SmallWorld, config: TreeLearningConfig, first_level: int = 1) -> TreeLearner:
     samples = target_samples(world.histories, 0.0, 1, config.maximum_samples_per_item, 0, 1)
-    return TreeLearner(world.network, world.tree, world.histories.values, samples, config, first_level)
+    return TreeLearner(world.network, world.tree, world.histories, samples, config, first_level)
 
 
 @given(st.integers(0, 30), st.integers(1, 5), st.sampled_from(["greedy", "regret", "exact"]), st.integers(3, 40))
@@ -43,7 +44,7 @@ def test_the_objective_before_is_the_log_likelihood_of_the_old_paths() -> None:
     world = small_world()
     learned = learner(world, TreeLearningConfig(gap=2)).learn()
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
-    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
+    windows = sample_windows(world.histories.values, samples, world.network.reading)
     scorer, total = make_scorer(world.network, world.tree), 0.0
     for place, target in enumerate(samples.targets):
         for level in range(1, world.tree.height + 1):
@@ -77,7 +78,7 @@ def test_the_tree_that_is_returned_is_worth_what_is_told_of_it(seed: int, gap: i
 def objective_of_levels(world: SmallWorld, tree: TreeIndex) -> np.ndarray:
     """By level, what the slow scorer says of the targets' paths in a tree with carried vectors, users being those of the old tree."""
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
-    windows = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes)
+    windows = sample_windows(world.histories.values, samples, world.network.reading)
     carried = NodeTable(carry_inner_vectors(world.network, world.tree, tree, world.weights), tree)
     scorer, totals = make_scorer(world.network, world.tree, carried), np.zeros(tree.height + 1)
     for level in range(1, tree.height + 1):
@@ -174,7 +175,7 @@ def test_weights_are_sums_of_path_log_likelihoods() -> None:
     work = SegmentWork("weigh", 2, 4, tree.leaf_of_item, True, 1 << 18)
     samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
     pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(22)), tree.leaf_of_item)
-    windows, scorer = sample_windows(world.histories.values, samples, SMALL_MODEL.window_sizes), make_scorer(world.network, tree)
+    windows, scorer = sample_windows(world.histories.values, samples, world.network.reading), make_scorer(world.network, tree)
     item = int(samples.targets[len(samples) // 2])
     weights = all_sums(learn, work).weights[pieces.items == item][0]
     parent = tree.ancestors(2)[item]

@@ -43,12 +43,12 @@ def run(world: World, iterations: int, epochs: int, training: TrainingConfig = T
     histories, rng = training_histories(behaviours, split), generator(1, "test")
     tree = tree_from_order(random_order(behaviours.num_items, rng), world.tree.height)
     network = make_network(model, behaviours.num_items, tree.height, rng)
-    asked, judged = (questions_of(behaviours, users, network.config.window_sizes) for users in (split.validation, split.test))
+    asked, judged = (questions_of(behaviours, users, network.reading) for users in (split.validation, split.test))
     recalls = []
     for iteration in range(iterations + 1):
         if iteration:
             samples = target_samples(histories, training.reach, 1, None, 1, iteration)
-            learned = TreeLearner(network, tree, histories.values, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
+            learned = TreeLearner(network, tree, histories, samples, TreeLearningConfig(), FIRST_LEVEL).learn()
             weights = item_weights(histories.values, tree.num_items)
             network, tree = carry_inner_vectors(network, tree, learned.tree, weights), learned.tree
         plan = TrainingPlan(FIRST_LEVEL, epochs if not iteration else 2, 1, iteration)

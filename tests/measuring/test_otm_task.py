@@ -7,8 +7,8 @@ import torch
 from benchmarks import otm_task
 from benchmarks.otm_task import BEAM, HEIGHT, NUM_ITEMS, LogitTable, System, make_task, path_products, regret
 from jtm_core.beam import BeamSearch
-from jtm_core.scoring import Windows
 from jtm_core.tree import TreeIndex
+from jtm_core.windows import Windows
 
 
 def test_regret_is_zero_for_the_best_lists_and_counts_what_is_missed() -> None:

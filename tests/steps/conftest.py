@@ -33,7 +33,7 @@ def small_config(log: Path, **changes: object) -> JtmConfig:
     settings: dict[str, object] = {
         "data": DataConfig(name="small", path=str(log), format="user_behavior", duplicates="keep_all"),
         "split": SplitConfig(num_validation_users=6, num_test_users=6),
-        "model": ModelConfig(window_sizes=(4, 2, 1), embedding_width=8, hidden_widths=(16, 8, 8)),
+        "model": ModelConfig(window_sizes=(4, 2, 1), embedding_width=8, hidden_widths=(16, 8, 8), neighbour_windows=(2, 4)),
         "training": TrainingConfig(epochs=2, later_epochs=1, batch_samples=64, negatives=20, negatives_block=8),
         "evaluation": EvaluationConfig(cutoffs=(5, 10), beam_width=10, small_beam_width=5),
         "iterations": 1,

@@ -157,9 +157,10 @@ def folder(made: Made, home: Path) -> tuple[ShardFolder, LearningJob, SegmentWor
 def test_samples_and_passes_come_back(folder: tuple[ShardFolder, LearningJob, SegmentWork]) -> None:
     shards, job, work = folder
     assert shards.read_work(work.digest).digest == work.digest
-    items, samples = drawn_samples(open_store(), job)
-    items_read, samples_read = shards.read_samples()
-    np.testing.assert_array_equal(items, items_read)
+    histories, samples = drawn_samples(open_store(), job)
+    histories_read, samples_read = shards.read_samples()
+    np.testing.assert_array_equal(histories.values, histories_read.values)
+    np.testing.assert_array_equal(histories.offsets, histories_read.offsets)
     np.testing.assert_array_equal(samples.factors, samples_read.factors)
     for name in ("starts", "cuts", "targets"):
         np.testing.assert_array_equal(getattr(samples.samples, name), getattr(samples_read.samples, name))
