@@ -101,7 +101,8 @@ class StreamedLog:
         frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
         frame["item_share"] = self.totals.item_shares[item_places]
         frame["is_rating_finite"] = is_finite_or_null(table["rating"])
-        frame["is_user_named"], frame["is_item_named"] = is_named(group["user"]), is_named(group["item"])
+        for name in ("user", "item", "category"):
+            frame[f"is_{name}_named"] = is_named(group[name])
         return frame
 
     def _first_category(self, categories: pa.Array, item_places: Ints) -> pa.Array:

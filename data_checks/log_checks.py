@@ -192,10 +192,10 @@ def _value_rules(rules: LogRules) -> list[Rule]:
             f"{name}_named",
             Holds(f"is_{name}_named"),
             rf"{name} must not be NULL, (null), \N, nan or None",
-            "An empty value that an export spelled out would become one id of its own.",
+            f"An empty value that an export spelled out would become one {what} of its own.",
             is_hard=False,
         )
-        for name in ("user", "item")
+        for name, what in (("user", "id"), ("item", "id"), ("category", "category"))
     ]
     why_finite, why_known = "NaN passes every threshold unseen.", "An unknown type is a new kind of event or a shifted column."
     finite = Rule("rating_finite", Holds("is_rating_finite"), "rating must be a finite number or empty", why_finite)

@@ -71,8 +71,8 @@ def row_frame(log_path: Path) -> pd.DataFrame:
     frame with the canonical columns and
         ``copy_of``: line of the first row equal in everything but the line, 0 if there is none; ``repeat_of``: the same for
         user, item and time; ``first_category``: category the item came with first; ``item_share``: share of all rows that
-        are of this item; ``is_rating_finite``; ``is_user_named`` and ``is_item_named``, false where the id is an empty value spelled
-        out, such as NULL.
+        are of this item; ``is_rating_finite``; ``is_user_named``, ``is_item_named`` and ``is_category_named``, false where the value is an
+        empty one spelled out, such as NULL.
     """
     table = _read(log_path)
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
@@ -82,7 +82,7 @@ def row_frame(log_path: Path) -> pd.DataFrame:
     frame["first_category"] = _first_category(frame["category"], item_codes)
     frame["repeat_of"], frame["copy_of"] = _first_lines(frame, item_codes)
     frame["is_rating_finite"] = is_finite_or_null(table["rating"])
-    for name in ("user", "item"):
+    for name in ("user", "item", "category"):
         frame[f"is_{name}_named"] = np.concatenate([np.empty(0, dtype=bool), *map(is_named, table[name].chunks)])
     return frame
 
@@ -179,7 +179,7 @@ def is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def is_named(ids: pa.Array) -> NDArray[np.bool_]:
-    """Whether each id is none of the words that exports write for empty values, or is empty: bool (N,)."""
+    """Whether each value is none of the words that exports write for empty ones, or is empty: bool (N,)."""
     if not pa.types.is_dictionary(ids.type):
         return np.ones(len(ids), dtype=bool)
     words = pc.utf8_lower(pc.utf8_trim_whitespace(ids.dictionary.cast(pa.large_string())))

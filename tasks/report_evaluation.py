@@ -43,14 +43,18 @@ def evaluation_rows(metrics: Mapping[str, float], evaluation: EvaluationConfig) 
 def _log_to_mlflow(
     version: VersionRef, users: str, settings: Mapping[str, object], metrics: Mapping[str, float], rows: "list[Row]"
 ) -> tuple[str, str]:
-    """Log to the run of these settings and figures; where that fails the run is marked so, and the next try continues it."""
+    """Log to the run of these settings and figures, once; where that fails the run is marked so, and the next try continues it."""
     from tasks.tracking.batches import log_missing_metrics, metrics_at_step
     from tasks.tracking.client import ensure_experiment, run_url, tracking_client
     from tasks.tracking.reports import log_table
-    from tasks.tracking.runs import ending_run, link_to_prefect, open_parent_run
+    from tasks.tracking.runs import ending_run, find_finished_run, link_to_prefect, open_parent_run
 
     key, tags = digest_of_text(canonical_json(settings)), {"jtm.version": version.version, "jtm.data_name": version.data.name}
-    run_id = open_parent_run(ensure_experiment(EXPERIMENT), key=key, name=f"{version.version} {users}", config=settings, tags=tags)
+    experiment = ensure_experiment(EXPERIMENT)
+    logged = find_finished_run(experiment, key)
+    if logged is not None:
+        return logged, run_url(logged)
+    run_id = open_parent_run(experiment, key=key, name=f"{version.version} {users}", config=settings, tags=tags)
     with ending_run(run_id):
         if runtime.flow_run.id:
             link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))

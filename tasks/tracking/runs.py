@@ -70,10 +70,21 @@ def open_parent_run(experiment_id: str, key: str, name: str, config: object, tag
     return str(run.info.run_id)
 
 
+def find_finished_run(experiment_id: str, key: str) -> str | None:
+    """Id of the newest run of a key, if it is finished: what would be logged under its key again is there."""
+    newest = _newest_run(tracking_client(), experiment_id, key)
+    return str(newest.info.run_id) if newest and newest.info.status == "FINISHED" else None
+
+
 def _resumable_run(client: MlflowClient, experiment_id: str, key: str) -> Run | None:
+    newest = _newest_run(client, experiment_id, key)
+    return newest if newest and newest.info.status in _RESUMABLE else None
+
+
+def _newest_run(client: MlflowClient, experiment_id: str, key: str) -> Run | None:
     wanted = names.tag_filter({names.RUN_KEY: key, names.KIND: "experiment"})
     newest = client.search_runs([experiment_id], wanted, max_results=1, order_by=["attributes.start_time DESC"])
-    return newest[0] if newest and newest[0].info.status in _RESUMABLE else None
+    return newest[0] if newest else None
 
 
 def mark_killed(key: str) -> list[str]:

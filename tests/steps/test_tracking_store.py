@@ -401,7 +401,7 @@ def test_figures_and_report_are_logged(parent, tmp_path):
     assert _files(parent) == sorted([*names, "report.html"])
 
 
-def test_an_evaluation_that_cannot_be_logged_is_marked_failed_and_continued_and_other_figures_are_another_run(monkeypatch):
+def test_an_evaluation_is_logged_once_continued_where_that_failed_and_other_figures_are_another_run(monkeypatch):
     version = SimpleNamespace(version="v1", data=SimpleNamespace(name="shop"))
     settings = {"version": "v1", "users": "test", "evaluation": "e"}
     rows = [{"search": "beam", "recall_at_10": 0.5}]
@@ -420,6 +420,9 @@ def test_an_evaluation_that_cannot_be_logged_is_marked_failed_and_continued_and_
     ended = {run.info.run_id: run.info.status for run in tracking_client().search_runs([experiment])}
     assert ended == {first: "FINISHED", other: "FINISHED"}
     assert [tracking_client().get_run(run).data.metrics["test/recall_at_10"] for run in (first, other)] == [0.5, 0.25]
+    again, _ = report_evaluation._log_to_mlflow(version, "test", settings | {"report": "1"}, {"recall_at_10": 0.5}, rows)
+    assert again == first
+    assert len(tracking_client().search_runs([experiment])) == 2
 
 
 def test_a_failure_that_cannot_be_marked_stays_the_error_that_is_shown(parent, monkeypatch):
