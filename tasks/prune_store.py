@@ -60,8 +60,7 @@ def prune_store(keep_days: int, keep_versions: int, *, may_delete: bool) -> None
     for path in pruning.versions:
         get_run_logger().info("version %s %s", path.stem, "goes" if may_delete else "would go")
     if may_delete:
-        for path in (*pruning.versions, *pruning.records, *pruning.artefacts):
-            remove(path)
+        _delete(store, pruning, keep_days, keep_versions)
     done = "Deleted" if may_delete else "Nothing is deleted, as may_delete is off; there would go"
     text = (
         f"{done}: {len(pruning.versions)} versions, results of {len(pruning.records)} steps and {len(pruning.artefacts)} artefacts, "
@@ -69,6 +68,20 @@ def prune_store(keep_days: int, keep_versions: int, *, may_delete: bool) -> None
     )
     get_run_logger().info(text)
     create_table_artifact(table=rows, key="pruning", description=text)
+
+
+def _delete(store: Store, pruning: Pruning, keep_days: int, keep_versions: int) -> None:
+    """Delete what was planned, but what a run has used since: a result found again stays, and with it all that it names."""
+    for path in pruning.versions:
+        remove(path)
+    since = time.time() - keep_days * _DAY_SECONDS
+    for path in pruning.records:
+        if _touched(path) < since:
+            remove(path)
+    still = set(planned_pruning(store, keep_days, keep_versions).artefacts)
+    for path in pruning.artefacts:
+        if path in still:
+            remove(path)
 
 
 def planned_pruning(store: Store, keep_days: int, keep_versions: int) -> Pruning:
