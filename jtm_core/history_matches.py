@@ -5,36 +5,15 @@ A walk or a scan meets a level's nodes in order, and behaviours and near items l
 Shape letters: S users, W windows, K near items, C nodes, H units of the first layer.
 """
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.window_matches import factor_of, fill_inputs, sort_pairs
+from jtm_core.window_matches import Histories, factor_of, fill_inputs, sort_pairs
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Near = NDArray[np.int32]
-
-
-class Histories(NamedTuple):
-    """Behaviours of some users, and items near them, from the left to the right of a tree, for a walk or a scan, and scratch memory."""
-
-    sizes: Ints
-    """(S,): items in the windows."""
-    leaves: Ints
-    """(S, most items): codes of their leaves, ascending."""
-    windows: Ints
-    """(S, most items): the window of each."""
-    factors: Floats
-    """(S, W): :func:`factor_of` each window."""
-    counts: Floats
-    """(W,): of the pair at hand."""
-    inputs: Floats
-    """(2 * W,): of the pair at hand."""
-    lift: Floats
-    """(H,)."""
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)

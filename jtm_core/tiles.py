@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from jtm_core.bfloat16 import PackedHead, TileBuffers, head_tile, tile_buffers
 from jtm_core.first_layer import IN_ORDER, ROWS_AHEAD, activate_kept, activate_lifted_row, activate_tile
-from jtm_core.history_matches import Histories, empty_histories, first_behaviour, next_match
+from jtm_core.history_matches import empty_histories, first_behaviour, next_match
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
-from jtm_core.window_matches import make_lift
+from jtm_core.window_matches import Histories, make_lift
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -199,3 +199,22 @@ def find_matches(told: Told, users: Index, nodes: Ints, leaf_level: int) -> Matc
 
     run_chunks(find, len(lows))
     return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([inputs for _, inputs in found]))
+
+
+class Histories(NamedTuple):
+    """Behaviours of some users, and items near them, from the left to the right of a tree, for a walk or a scan, and scratch memory."""
+
+    sizes: Ints
+    """(S,): items in the windows."""
+    leaves: Ints
+    """(S, most items): codes of their leaves, ascending."""
+    windows: Ints
+    """(S, most items): the window of each."""
+    factors: Floats
+    """(S, W): :func:`factor_of` each window."""
+    counts: Floats
+    """(W,): of the pair at hand."""
+    inputs: Floats
+    """(2 * W,): of the pair at hand."""
+    lift: Floats
+    """(H,)."""

@@ -9,6 +9,9 @@ from tasks.references import IngestedLog, VersionRef
 from tasks.store import open_store
 from tasks.versions import find_version, released, require_whole
 
+_FILTERS = ("behaviour_types", "minimum_rating", "minimum_user_behaviours", "minimum_item_occurrences", "duplicates")
+"""Settings that decide which rows of a log count."""
+
 
 @task(task_run_name="find-start-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
 def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
@@ -35,8 +38,9 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
     version = find_version(start_from)
     require_whole(version, version.tree, version.model, version.data.items, version.data.users, version.data.split)
     before, now = open_store().read_json(version.manifest)["config"], key_part(config)
-    split = ("protocol", "train_share") if config.split.protocol == "time" else ("protocol",)
-    asked = [("data", ("name",)), ("model", tuple(now["model"])), ("split", split)]
+    asked: list[tuple[str, tuple[str, ...]]] = [("data", ("name",)), ("model", tuple(now["model"])), ("split", ("protocol",))]
+    if config.split.protocol == "time":  # where a user is cut hangs on every row that counts
+        asked += [("split", ("train_share",)), ("data", _FILTERS)]
     differing = [
         f"{part}.{name} = {before[part].get(name)}, now it is {now[part][name]}"
         for part, names in asked

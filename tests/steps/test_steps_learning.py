@@ -222,14 +222,22 @@ def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made,
         find_start.fn(version.version, dataclasses.replace(made.config, **changed))
 
 
-def test_a_start_in_time_needs_the_same_share(made: Made) -> None:
-    """Among users the share does nothing."""
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("split", {"train_share": 0.5}, r"split\.train_share = 0\.8, now it is 0\.5"),
+        ("data", {"minimum_item_occurrences": 3}, r"data\.minimum_item_occurrences = .*, now it is 3"),
+        ("data", {"minimum_rating": 4.5}, r"data\.minimum_rating = .*, now it is 4\.5"),
+    ],
+)
+def test_a_start_in_time_needs_what_decides_where_a_user_is_cut(made: Made, part: str, change: dict[str, Any], message: str) -> None:
+    """Among users it does nothing."""
     in_time = dataclasses.replace(made.config, split=SplitConfig(protocol="time"))
     for config, is_refused in ((made.config, False), (in_time, True)):
         version = record(dataclasses.replace(made, config=config))
-        changed = dataclasses.replace(config, split=dataclasses.replace(config.split, train_share=0.5))
+        changed = dataclasses.replace(config, **{part: dataclasses.replace(getattr(config, part), **change)})
         if is_refused:
-            with pytest.raises(ValueError, match=r"was made with split\.train_share = 0\.8, now it is 0\.5: give the same"):
+            with pytest.raises(ValueError, match=f"was made with {message}: give the same"):
                 find_start.fn(version.version, changed)
         else:
             assert find_start.fn(version.version, changed) == version
