@@ -75,7 +75,7 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1, config: ModelConfig
     categories[names] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
     tree = tree_from_order(order_by_category(categories, rng), height_for(num_items))
     histories, model = Ragged(names[ordered.values], ordered.offsets), config or ModelConfig()
-    network = make_network(model, num_items, tree.height, rng, counted_neighbours(histories, num_items, model))
+    network = make_network(model, num_items, tree.height, rng, counted_neighbours(lambda: histories, num_items, model))
     return BenchmarkWorld(histories, tree, network)
 
 

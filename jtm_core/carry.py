@@ -19,7 +19,6 @@ from jtm_core.neighbours import Neighbours
 from jtm_core.segment_levels import carried_level, moved_items
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
-from jtm_core.windows import reading_of
 
 Floats = NDArray[np.float32]
 
@@ -73,13 +72,15 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex, neighbou
     Raises
     ------
     ValueError
-        If ``new`` has fewer items or is lower than ``old``, or the network reads neighbours and there are none.
+        If ``new`` has fewer items or is lower than ``old``, or the network reads neighbours and none are given.
     """
     if new.num_items < old.num_items or new.height < old.height:
         raise ValueError(
             f"the new tree has {new.num_items} items and height {new.height}; it must not be smaller than "
             f"the old one's {old.num_items} and {old.height}"
         )
+    if neighbours is None and network.neighbours is not None:
+        raise ValueError("the network reads neighbours, and those of the new tree's items were not given")
     source = network.vectors.detach().cpu().numpy()
     old_items = source[first_code(old.height) :]
     num_inner = first_code(new.height)
@@ -97,7 +98,6 @@ def extend_network(network: JtmNetwork, old: TreeIndex, new: TreeIndex, neighbou
     vectors[num_inner + old.num_items :] = vectors[ancestors_up(new.leaf_of_item[old.num_items :], 1)]
     extended = _with_vectors(network, vectors, new.num_items, new.height)
     extended.neighbours = neighbours
-    reading_of(extended.config, neighbours)
     return extended
 
 

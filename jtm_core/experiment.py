@@ -64,10 +64,11 @@ def planted_tree(categories: Ints, read_histories: Callable[[], Ragged], config:
     return tree_from_order(order, height_for(num_items))
 
 
-def counted_neighbours(histories: Ragged, num_items: int, config: ModelConfig) -> Neighbours | None:
-    """Neighbours of all items in training histories, for networks that read them; None for others."""
+def counted_neighbours(read_histories: Callable[[], Ragged], num_items: int, config: ModelConfig) -> Neighbours | None:
+    """Neighbours of all items in training histories, which are read only for networks that are told of any; None for others."""
     if not config.neighbour_windows or not config.window_matches:
         return None
+    histories = read_histories()
     counted = ItemCF.fit(histories, num_items, NUM_NEIGHBOURS)
     users = users_of_items(histories.values, histories.offsets, num_items)
     return Neighbours.of_cosines(counted.items, counted.similarities, counted.offsets, users)

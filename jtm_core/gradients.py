@@ -129,7 +129,7 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
         told, is_told = _told_rows(batch, device)
         samples, levels = users % batch.num_samples, users // batch.num_samples
         own, are_leaves = torch.from_numpy(batch.nodes).to(device)[nodes][:, None], levels[:, None] == batch.num_levels - 1
-        sizes = network.reading.sizes_of(last_positions(batch.bounds)[0].shape[1])
+        sizes = network.reading.sizes_of(told.shape[2] - int(network.reading.near_edges[-1]))
         matches = window_matches(told[levels, samples], is_told[levels, samples], own, sizes, are_leaves)[:, 0]
     return network.logits(embedding(users, halves[0]), embedding(nodes, halves[1]), matches)
 

@@ -1,8 +1,8 @@
 """Items near a history: those that users of its items also had, best first, by summed cosine.
 
-This is Item-CF's list (:mod:`jtm_core.baselines.item_cf`: ``users of both / sqrt(users of i * users of j)`` summed over the last distinct
-behaviours) without the items of the history, made as an *input* of the network: how many of the nearest lie under a node says where in
-the tree to look (:mod:`jtm_core.window_matches`).
+This is Item-CF's list (:mod:`jtm_core.baselines.item_cf`: ``users of both / sqrt(users of i * users of j)``), summed over the distinct
+items of the last behaviours and without the items of the history, made as an *input* of the network: how many of the nearest lie under a
+node says where in the tree to look (:mod:`jtm_core.window_matches`).
 
 Of a user whom the table counts, the user's own share is taken out of every number; else what is to be predicted would already be told
 in training, and not to those who come later. Similarities are rounded to multiples of 2**-40, so their float64 sums are exact whatever
@@ -186,16 +186,15 @@ def _entries(offsets: Ints, history: Ints) -> int:
 def list_near(table: tuple[Index, Index, Ints, Index], items: Ints, ranges: tuple[Ints, Ints, Ints], out: Index) -> None:
     """See :meth:`Neighbours.near`; ``ranges``: starts, cuts, and ends or -1; ``out`` (S, K) is filled."""
     (starts, cuts, ends), count = ranges, out.shape[1]
-    own, own_start = _set_of(items[:0]), -1
+    own, own_start, own_end = _set_of(items[:0]), np.int64(-1), np.int64(-1)
     keys, sums = _make_keys(0), np.empty(0)
     for row in range(len(starts)):
         history = items[starts[row] : cuts[row]]
         if ends[row] < 0:
-            own = _set_of(items[:0]) if own_start >= 0 else own
-            own_start = -1
-        elif starts[row] != own_start:
+            own = _set_of(items[:0]) if own_end >= 0 else own
+        elif starts[row] != own_start or ends[row] != own_end:
             own = _set_of(items[max(starts[row], ends[row] - LONGEST_HISTORY) : ends[row]])
-            own_start = starts[row]
+        own_start, own_end = starts[row], ends[row]
         needed = _entries(table[2], history)
         if len(keys) < 2 * needed or len(sums) == 0:
             keys = _make_keys(needed)

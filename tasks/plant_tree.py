@@ -49,7 +49,7 @@ def _extended(store: Store, data: DataReferences, config: JtmConfig, parent: Ver
             "give the same ones to start warm, or start from no version"
         )
     new = extend_tree(old, data.num_items, read_categories(store, data))
-    neighbours = counted_neighbours(training_histories(*read_data(store, data)), data.num_items, config.model)
+    neighbours = counted_neighbours(lambda: training_histories(*read_data(store, data)), data.num_items, config.model)
     extended = extend_network(network, old, new, neighbours)
     return GrownTree(tree=save_tree(store, new, read_vocabulary(store, data.items).keys), start=save_network(store, extended), report=None)
 

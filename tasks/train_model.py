@@ -110,7 +110,7 @@ def _new_training(store: Store, job: TrainingJob) -> "Training":
     if job.grown.start:
         network = read_network(store, job.grown.start)
     else:
-        network = on_device(new_network(tree, config, counted_neighbours(histories, tree.num_items, config.model)))
+        network = on_device(new_network(tree, config, counted_neighbours(lambda: histories, tree.num_items, config.model)))
     asked = questions_of(behaviours, split.validation, network.reading)
     plan = TrainingPlan(first_level=config.first_level, num_epochs=job.num_epochs, seed=config.seed, iteration=job.iteration)
     return make_training(network, tree, histories, asked, plan, config)

@@ -64,7 +64,7 @@ class JointLearning:
 
     def __init__(self, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> None:
         self._lessons, self._config, self._schedule, self._keeper = lessons, config, Schedule(config, report), keeper
-        self._neighbours = counted_neighbours(lessons.histories, lessons.num_items, config.model)
+        self._neighbours = counted_neighbours(lambda: lessons.histories, lessons.num_items, config.model)
         self._reading = reading_of(config.model, self._neighbours)
         self._asked: Questions = lessons.questions(self._reading)
 

@@ -50,7 +50,7 @@ def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper)
     """Fit HSM on the first tree; see :func:`jtm_core.systems.fitting.fit_system`."""
     schedule, width = Schedule(config, report), config.evaluation.beam_width
     tree = planted_tree(lessons.categories, lambda: lessons.histories, config)
-    neighbours = counted_neighbours(lessons.histories, lessons.num_items, config.model)
+    neighbours = counted_neighbours(lambda: lessons.histories, lessons.num_items, config.model)
 
     def untrained() -> JtmNetwork:
         return on_device(new_network(tree, config, neighbours))

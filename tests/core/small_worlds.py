@@ -42,7 +42,7 @@ def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config:
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
     tree = tree_from_order(rng.permutation(num_items), height_for(num_items))
-    network = make_network(config, num_items, tree.height, rng, counted_neighbours(histories, num_items, config))
+    network = make_network(config, num_items, tree.height, rng, counted_neighbours(lambda: histories, num_items, config))
     network.vectors.data *= 10
     return SmallWorld(histories, tree, network)
 

@@ -139,7 +139,7 @@ def searches(draw: st.DrawFn) -> Searched:
     config = dataclasses.replace(SMALL_MODEL, features=features, **pair_inputs)  # type: ignore[arg-type]
     offsets = np.concatenate([[0], np.cumsum(rng.integers(0, 12, draw(st.integers(1, 9))))])
     histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
-    network = make_network(config, num_items, height, rng, counted_neighbours(histories, num_items, config))
+    network = make_network(config, num_items, height, rng, counted_neighbours(lambda: histories, num_items, config))
     network.vectors.data *= 10
     allowed = rng.random(num_items) < 0.5 if draw(st.booleans()) else None
     if allowed is not None:

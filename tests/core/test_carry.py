@@ -81,12 +81,12 @@ def test_a_grown_network_reads_the_neighbours_of_all_its_items() -> None:
     world = small_world(num_items=21, config=dataclasses.replace(SMALL_MODEL, **NEAR))
     tree = extend_tree(world.tree, 23, np.zeros(23, dtype=np.int64))
     histories = Ragged(np.append(world.histories.values, [22, 0]), np.append(world.histories.offsets, len(world.histories.values) + 2))
-    counted = counted_neighbours(histories, 23, world.network.config)
+    counted = counted_neighbours(lambda: histories, 23, world.network.config)
     grown = extend_network(world.network, world.tree, tree, counted)
     assert grown.neighbours is counted
     assert grown.reading.near(np.array([22]), np.array([0]), np.array([1]))[0, 0] == 0
     assert world.network.neighbours is not counted
-    with pytest.raises(ValueError, match="no neighbours were given"):
+    with pytest.raises(ValueError, match="reads neighbours, and those of the new tree's items were not given"):
         extend_network(world.network, world.tree, tree)
 
 

@@ -12,7 +12,7 @@ from jtm_core import neighbours
 from jtm_core.behaviours import Ragged
 from jtm_core.config import ModelConfig
 from jtm_core.experiment import counted_neighbours
-from jtm_core.neighbours import REACH, Neighbours
+from jtm_core.neighbours import LONGEST_HISTORY, REACH, Neighbours
 from jtm_core.windows import Reading
 
 NUM_ITEMS = 30
@@ -20,7 +20,7 @@ NEAR = ModelConfig(neighbour_windows=(3, 4))
 
 
 def counted(histories: Ragged, num_items: int = NUM_ITEMS) -> Neighbours:
-    found = counted_neighbours(histories, num_items, NEAR)
+    found = counted_neighbours(lambda: histories, num_items, NEAR)
     assert found is not None
     return found
 
@@ -67,6 +67,12 @@ def test_what_a_user_counts_itself_is_taken_out() -> None:
     assert table.near(histories.values, first, 3, np.array([3])).tolist() == [[2, -1, -1]]
 
 
+def test_an_empty_row_that_begins_where_the_next_does_is_another_user() -> None:
+    histories = rows_of([], [0, 1], [0, 2])
+    near = counted(histories).near(histories.values, (np.array([0, 0]), np.array([0, 1])), 2, np.array([0, 2]))
+    assert near.tolist() == [[-1, -1], [2, -1]]
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 8), st.sampled_from([1, 3, 256]))
 def test_lists_are_those_of_sets_of_users(seed: int, without: bool, count: int, per_chunk: int) -> None:
@@ -99,9 +105,8 @@ def test_the_order_of_a_history_says_nothing_within_reach_and_what_lies_beyond_i
     assert reached[0][reached[0] >= 0].tolist() == [item for item in alone[0] if item > 0]
 
 
-def test_of_very_long_histories_the_end_is_counted_and_only_that_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jtm_core.neighbours.LONGEST_HISTORY", 1000)
-    row = [0, *([1] * 999), 2, 1]
+def test_of_very_long_histories_the_end_is_counted_and_only_that_is_taken_out() -> None:
+    row = [0, *([1] * (LONGEST_HISTORY - 1)), 2, 1]
     histories = rows_of(row, [0, 2], [1, 2])
     table = counted(histories)
     assert table.users.tolist()[:3] == [1, 2, 3]

@@ -97,7 +97,7 @@ def parameters(place: Path, request: pytest.FixtureRequest) -> dict[str, dict[st
         "config": {
             "data": {"name": request.module.DATA_NAME, "path": str(log), "format": "user_behavior", "duplicates": "keep_all"},
             "split": {"num_validation_users": 6, "num_test_users": 6},
-            "model": {"window_sizes": [4, 2, 1], "embedding_width": 8, "hidden_widths": [16, 8, 8], "neighbour_windows": [2, 4]},
+            "model": {"window_sizes": [4, 2, 1], "embedding_width": 8, "hidden_widths": [16, 8, 8]},
             "training": {"epochs": 2, "later_epochs": 1, "batch_samples": 64, "negatives": 20, "negatives_block": 8},
             "evaluation": {"cutoffs": [5, 10], "beam_width": 10, "small_beam_width": 5},
             "iterations": 1,
