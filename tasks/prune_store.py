@@ -7,7 +7,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from prefect import task
@@ -56,11 +56,14 @@ def prune_store(keep_days: int, keep_versions: int, *, may_delete: bool) -> None
     """
     store = open_store()
     pruning = planned_pruning(store, keep_days, keep_versions)
-    rows, megabytes = _table(pruning), _megabytes(pruning.artefacts)
     for path in pruning.versions:
         get_run_logger().info("version %s %s", path.stem, "goes" if may_delete else "would go")
     if may_delete:
-        _delete(store, pruning, keep_days, keep_versions)
+        pruning = _forgotten(store, pruning, keep_days, keep_versions)
+    rows, megabytes = _table(pruning), _megabytes(pruning.artefacts)
+    if may_delete:
+        for path in pruning.artefacts:
+            remove(path)
     done = "Deleted" if may_delete else "Nothing is deleted, as may_delete is off; there would go"
     text = (
         f"{done}: {len(pruning.versions)} versions, results of {len(pruning.records)} steps and {len(pruning.artefacts)} artefacts, "
@@ -70,18 +73,22 @@ def prune_store(keep_days: int, keep_versions: int, *, may_delete: bool) -> None
     create_table_artifact(table=rows, key="pruning", description=text)
 
 
-def _delete(store: Store, pruning: Pruning, keep_days: int, keep_versions: int) -> None:
-    """Delete what was planned, but what a run has used since: a result found again stays, and with it all that it names."""
+def _forgotten(store: Store, pruning: Pruning, keep_days: int, keep_versions: int) -> Pruning:
+    """Delete the pointers of versions and the results of steps that were planned to go.
+
+    Returns
+    -------
+    Pruning
+        What is gone and may go: a result that a run has found again since the plan stays, and with it all that it names.
+    """
     for path in pruning.versions:
         remove(path)
     since = time.time() - keep_days * _DAY_SECONDS
-    for path in pruning.records:
-        if _touched(path) < since:
-            remove(path)
-    still = set(planned_pruning(store, keep_days, keep_versions).artefacts)
-    for path in pruning.artefacts:
-        if path in still:
-            remove(path)
+    records = [path for path in pruning.records if _touched(path) < since]
+    for path in records:
+        remove(path)
+    now = planned_pruning(store, keep_days, keep_versions)
+    return replace(now, versions=pruning.versions, records=records)
 
 
 def planned_pruning(store: Store, keep_days: int, keep_versions: int) -> Pruning:

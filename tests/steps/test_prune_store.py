@@ -143,22 +143,25 @@ def test_results_of_steps_stay_as_long_as_they_are_used(store: Store) -> None:
         store.path(references["old"])
 
 
-def test_what_a_run_finds_between_plan_and_deletion_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_finds_between_plan_and_deletion_stays_and_is_not_told_as_gone(
+    store: Store, rows: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     found, forgotten = (artefact(store, "curves", [name]) for name in ("found", "forgotten"))
     records = [result_of_step(store, name, reference, 45) for name, reference in (("found", found), ("forgotten", forgotten))]
     age_artefacts(store, 45)
-    table = pruning._table
 
-    def table_while_a_run_goes_on(planned: pruning.Pruning) -> list[dict[str, str | int | float]]:
+    def planned_while_a_run_goes_on(store: Store, keep_days: int, keep_versions: int) -> pruning.Pruning:
+        planned = planned_pruning(store, keep_days, keep_versions)
         age(records[0], 0)
-        return table(planned)
+        return planned
 
-    monkeypatch.setattr(pruning, "_table", table_while_a_run_goes_on)
+    monkeypatch.setattr(pruning, "planned_pruning", planned_while_a_run_goes_on)
     prune(30)
     assert [path.is_file() for path in records] == [True, False]
     assert store.read_json(found) == ["found"]
     with pytest.raises(BrokenArtefactError, match="is missing"):
         store.read_json(forgotten)
+    assert [(row["kind"], row["needed"], row["not needed"]) for row in rows] == [("curves", 1, 1)]
 
 
 def test_young_artefacts_and_unfinished_ones_stay(store: Store) -> None:
