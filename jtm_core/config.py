@@ -208,7 +208,7 @@ class TreeLearningConfig:
     """``joint``: Algorithm 2; ``two_means``: TDM's balanced 2-means on the model's item vectors; ``fixed`` keeps the tree and only
     trains on, as a control. Dials below but the tolerance belong to ``joint``."""
     gap: Annotated[int, Ge(1), Le(12)] = 7
-    """Levels re-assigned in one step, ``d`` of the paper (its example: 7)."""
+    """Levels re-assigned in one step, ``d`` of the paper (its example: 7); the first step reaches the first trained level, however far."""
     assignment: Literal["greedy", "regret", "exact"] = "regret"
     """``greedy``: the paper's best child, then rebalance; ``regret``: surplus leaves where it loses least; ``exact``: optimum (a sort
     at d = 1, a transportation problem for small nodes)."""

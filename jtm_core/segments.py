@@ -20,6 +20,32 @@ Ints = NDArray[np.int64]
 
 PIECE_SAMPLES = 1024
 """Most samples of one item that are summed in one go."""
+MOST_LEVELS = 12
+"""Of a segment: 2**12 weights an item are 16 kB."""
+
+
+def segment_borders(height: int, gap: int, first_level: int) -> list[int]:
+    """Levels on which segments begin and end, ascending, the root and the leaves among them.
+
+    The first segment is ``gap`` levels long or reaches down to the first trained level, whichever is further: one that ended above that
+    would weigh nothing. Where leaves alone were trained it is as long as any.
+
+    Raises
+    ------
+    ValueError
+        If the first trained level lies below :data:`MOST_LEVELS` and above the leaves.
+
+    Examples
+    --------
+    >>> segment_borders(9, 3, 2), segment_borders(9, 3, 4), segment_borders(9, 3, 9)
+    ([0, 3, 6, 9], [0, 4, 7, 9], [0, 3, 6, 9])
+    """
+    if MOST_LEVELS < first_level < height:
+        raise ValueError(
+            f"the first trained level is {first_level}, of a tree of height {height}; tree learning allows 1 .. {MOST_LEVELS}: set a "
+            "narrower evaluation.small_beam_width, or training.first_level"
+        )
+    return [0, *range(max(gap, first_level if first_level < height else 0), height, gap), height]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from jtm_core.model import JtmNetwork
 from jtm_core.reassignment import PieceReader, Reassignment, reassign
 from jtm_core.segment_levels import history_shape
 from jtm_core.segment_pass import Pass, Problem, make_pass
-from jtm_core.segments import PIECE_SAMPLES, Pieces, SegmentWork, ShardSums, cut_pieces, run_bounds
+from jtm_core.segments import PIECE_SAMPLES, Pieces, SegmentWork, ShardSums, cut_pieces, run_bounds, segment_borders
 from jtm_core.target_samples import TargetSamples, target_samples
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 
@@ -72,12 +72,18 @@ class TreeLearner:
     samples : TargetSamples
     config : TreeLearningConfig
     first_level : int
+
+    Raises
+    ------
+    ValueError
+        If the first trained level lies too deep, see :func:`jtm_core.segments.segment_borders`.
     """
 
     def __init__(
         self, network: JtmNetwork, tree: TreeIndex, histories: Ragged, samples: TargetSamples, config: TreeLearningConfig, first_level: int
     ) -> None:
         self._tree, self._config, self._first_level, self._factors = tree, config, first_level, samples.factors
+        self._borders = segment_borders(tree.height, config.gap, first_level)
         self._offsets = np.searchsorted(samples.samples.targets, np.arange(tree.num_items + 1))
         shape = history_shape(network.config.window_sizes, samples.samples)
         self._problem = Problem(network, tree, histories.values, histories.offsets, samples.samples, shape, config.precision)
@@ -102,12 +108,14 @@ class TreeLearner:
             About; the result does not depend on it.
         """
         old, height = self._tree, self._tree.height
-        borders = self._borders()
+        borders = self._borders
         passes = _Passes(run or self._run_here, self._num_samples, height, report_progress, samples_per_shard)
         before = np.zeros(height + 1)
         step = _Candidate(old, before, {}, 0)
-        for start in range(len(borders) - 1):
-            found = self._sweep(borders[start:], passes, before, start == 0)
+        last = len(borders) - 2
+        starts = range(last + 1) if self._first_level < height else [last]  # where only leaves weigh, nothing is to be gained
+        for start in starts:
+            found = self._sweep(borders[start:], passes, before, start == starts[0])
             if found.objective > float(before.sum()):
                 step = found
                 break
@@ -146,12 +154,6 @@ class TreeLearner:
             rows = slice(low, low + step)
             self._add_up(planned, pieces.part(low, low + step), ShardSums(sums.weights[rows], sums.levels[rows]))
         return sums
-
-    def _borders(self) -> list[int]:
-        """Levels on which segments begin and end, the root and the leaves among them."""
-        height, gap = self._tree.height, self._config.gap
-        first = self._first_level if self._first_level < height else 0  # leaves alone weigh the same wherever they are
-        return [0, *range(max(gap, first), height, gap), height]
 
     @property
     def _num_samples(self) -> int:

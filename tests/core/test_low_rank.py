@@ -64,6 +64,14 @@ def test_vectors_are_those_of_a_dense_decomposition(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(vectors @ vectors.T, expected @ expected.T, atol=1e-4)
 
 
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 30])
+def test_products_are_those_of_the_dense_matrix_for_any_number_of_rows(num_rows: int) -> None:
+    matrix, basis = np.random.default_rng(num_rows).random((num_rows, num_rows)), np.arange(3.0 * num_rows).reshape(num_rows, 3)
+    product = np.full((num_rows, 3), -7.0)
+    low_rank._multiply(sparse(matrix), basis, product)
+    np.testing.assert_allclose(product, matrix @ basis, rtol=1e-6)
+
+
 def test_few_rows_leave_the_last_columns_zero() -> None:
     vectors = leading_vectors(sparse(np.array([[0.0, 2.0], [2.0, 0.0]])), 4, np.random.default_rng(1))
     assert vectors.shape == (2, 4)

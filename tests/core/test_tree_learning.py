@@ -1,6 +1,7 @@
 """Algorithm 2: weights against a slow twin, an objective that never falls, items that stay."""
 
 import dataclasses
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from jtm_core.carry import carry_inner_vectors
 from jtm_core.config import ModelConfig, TreeLearningConfig
 from jtm_core.reassignment import Block, reassign
 from jtm_core.scoring import NodeTable, make_scorer
-from jtm_core.segments import SegmentWork, ShardSums, cut_pieces
+from jtm_core.segments import SegmentWork, ShardSums, cut_pieces, segment_borders
 from jtm_core.tree import TreeIndex, match_siblings, moved_shares
 from jtm_core.tree_learning import TreeLearner, target_samples
 from jtm_core.windows import sample_windows
@@ -239,6 +240,28 @@ def test_levels_that_were_not_trained_add_nothing(gap: int, first_level: int) ->
 def test_the_first_segment_reaches_down_to_the_first_trained_level(gap: int, first_level: int, borders: list[int]) -> None:
     learned = learner(small_world(num_items=33), TreeLearningConfig(gap=gap), first_level).learn()
     assert [(segment.upper_level, segment.lower_level) for segment in learned.segments] == list(pairwise(borders))
+
+
+@pytest.mark.parametrize(("height", "first_level", "is_allowed"), [(20, 12, True), (20, 13, False), (14, 13, False), (13, 13, True)])
+def test_a_first_segment_of_too_many_levels_is_refused(height: int, first_level: int, is_allowed: bool) -> None:
+    if is_allowed:
+        assert segment_borders(height, 7, first_level)[-1] == height
+    else:
+        with pytest.raises(ValueError, match=f"first trained level is 13, of a tree of height {height}; tree learning allows 1 .. 12"):
+            segment_borders(height, 7, first_level)
+
+
+def test_where_leaves_alone_were_trained_only_the_last_segment_is_weighed() -> None:
+    """They weigh the same wherever they are."""
+    learn, asked = learner(small_world(num_items=33), TreeLearningConfig(gap=2), first_level=6), list[tuple[str, int]]()
+
+    def run(work: SegmentWork) -> Iterator[ShardSums]:
+        asked.append((work.kind, work.upper_level))
+        return (learn.weigh(work, number) for number in range(learn.num_shards(work)))
+
+    learned = learn.learn(run=run)
+    assert not learned.is_new
+    assert {upper for kind, upper in asked if kind == "weigh"} == {4}
 
 
 @pytest.mark.parametrize("gap", [1, 2, 3])

@@ -222,6 +222,22 @@ def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made,
         find_start.fn(version.version, dataclasses.replace(made.config, **changed))
 
 
+@pytest.mark.parametrize(("windows", "is_refused"), [((), False), ((2, 4), True)])
+def test_a_version_older_than_a_setting_had_none_of_it(
+    made: Made, monkeypatch: pytest.MonkeyPatch, windows: tuple[int, ...], is_refused: bool
+) -> None:
+    version, store = record(made), open_store()
+    manifest = store.read_json(version.manifest)
+    del manifest["config"]["model"]["neighbour_windows"]
+    monkeypatch.setattr(type(store), "read_json", lambda store, reference: manifest)
+    now = dataclasses.replace(made.config, model=dataclasses.replace(made.config.model, neighbour_windows=windows))
+    if is_refused:
+        with pytest.raises(ValueError, match=r"model\.neighbour_windows = None, now it is \[2, 4\]"):
+            find_start.fn(version.version, now)
+    else:
+        assert find_start.fn(version.version, now) == version
+
+
 @pytest.mark.parametrize(
     ("part", "change", "message"),
     [
