@@ -4,7 +4,7 @@ Shape letters: S samples, T behaviours, K near items of a sample, L levels, R ro
 level).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.codes import ancestors_up, first_code
 from jtm_core.features import Samples, window_bounds
+from jtm_core.history_matches import Told
 from jtm_core.kernels import MASKED, Rows
 from jtm_core.sampling import NegativeSampler
 from jtm_core.tree import TreeIndex
-from jtm_core.windows import Near, Reading
+from jtm_core.windows import Near, Reading, Windows
 
 CHUNK_SAMPLES = 64
 """Samples of a chunk of rows, at least."""
@@ -27,31 +28,36 @@ class TrainingBatch:
 
     Parameters
     ----------
+    table : NodeRows
+        Which rows of the table stand for what on each level.
     runs : int64 array
         Where each user's behaviours begin among the T.
-    bounds : int64 array (S, W + 1)
-        Windows as positions among the T.
-    behaviours : int64 array (L, T)
-        Table row by which each behaviour stands on each level.
-    near : int64 array (L, S * K)
-        And by which the items near each sample do, -1 where there is none.
-    nodes : int64 array
-        Table row of every node scored: negatives level by level, block by block, then the positives (L, S).
+    windows : Windows
+        Of the S samples over the T behaviours.
+    codes : int64 array
+        Of every node scored: negatives level by level, block by block, then the positives (L, S).
     rows : Rows
-        Pairs of (level * S + sample, index into ``nodes``), a sample's rows together.
+        Pairs of (level * S + sample, index into ``codes``), a sample's rows together.
     """
 
+    table: "NodeRows"
     runs: Ints
-    bounds: Ints
-    behaviours: Ints
-    near: Ints
-    nodes: Ints
+    windows: Windows
+    codes: Ints
     rows: Rows
+    behaviours: Ints = field(init=False)
+    """Table row by which each behaviour stands on each level: int64 (L, T)."""
+    nodes: Ints = field(init=False)
+    """Table rows of the nodes scored."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "behaviours", self.table.of_behaviours(self.windows.items))
+        object.__setattr__(self, "nodes", self.table.of_nodes(self.codes))
 
     @property
     def num_samples(self) -> int:
         """S."""
-        return len(self.bounds)
+        return len(self.windows)
 
     @property
     def num_levels(self) -> int:
@@ -62,6 +68,11 @@ class TrainingBatch:
     def table_rows(self) -> Ints:
         """All rows of the table whose vectors the step reads, some more than once."""
         return np.concatenate([self.behaviours.ravel(), self.nodes])
+
+    def told(self, near_edges: Ints) -> Told:
+        """What matches are looked for in; ``near_edges`` are the borders of windows of near items."""
+        windows, table = self.windows, self.table
+        return Told(windows.items, windows.bounds, windows.near, near_edges, table.leaf_of_item, table.steps)
 
 
 def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> tuple[Ragged, Ints]:
@@ -84,10 +95,21 @@ def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) ->
 
 
 class NodeRows:
-    """Which rows of the table stand for nodes and behaviours on the trained levels of one tree."""
+    """Which rows of the table stand for nodes and behaviours on some levels of one tree.
+
+    Attributes
+    ----------
+    leaf_of_item : int64 array
+        Codes.
+    steps : int64 array (L,)
+        How far above the leaves each level lies; -1 where no behaviour stands by the row of a node.
+    """
 
     def __init__(self, tree: TreeIndex, levels: range, features: str) -> None:
         self._tree, self._levels, self._is_flat, self._item_of_leaf = tree, levels, features == "flat", tree.item_of_leaf()
+        self.leaf_of_item, self.steps = tree.leaf_of_item, tree.height - np.array(levels)
+        if self._is_flat:
+            self.steps[self.steps > 0] = -1
 
     def lift(self, items: Ints) -> Ints:
         """Codes of the items' ancestors on every trained level: int64 (L, len(items))."""
@@ -104,9 +126,9 @@ class NodeRows:
         return lifted
 
     def of_near(self, near: Near) -> Ints:
-        """As :meth:`of_behaviours` of near items (S, K): int64 (L, S * K), -1 where there is none."""
-        flat = near.ravel().astype(np.int64)
-        return np.where(flat < 0, -1, self.of_behaviours(np.maximum(flat, 0)))
+        """As :meth:`of_behaviours` of near items (S, K): int64 (L, S, K), -1 where there is none."""
+        rows = self.of_behaviours(np.maximum(near, 0).ravel().astype(np.int64))
+        return np.where(near < 0, -1, rows.reshape(len(rows), *near.shape))
 
     def of_nodes(self, codes: Ints) -> Ints:
         """Table rows of used nodes: by code, on the leaf level by item."""
@@ -171,9 +193,8 @@ class BatchMaker:
         runs, bounds = gather_runs(items, samples, self._reading.window_sizes)
         positives = self._table.lift(samples.targets)
         codes = np.concatenate([drawn.ravel() for drawn in negatives] + [positives.ravel()])
-        behaviours, nodes = self._table.of_behaviours(runs.values), self._table.of_nodes(codes)
-        near = self._table.of_near(self._reading.near(items, samples.starts, samples.cuts))
-        return TrainingBatch(runs.offsets, bounds, behaviours, near, nodes, self._make_rows(positives, negatives, codes))
+        windows = Windows(runs.values, bounds, self._reading.near(items, samples.starts, samples.cuts))
+        return TrainingBatch(self._table, runs.offsets, windows, codes, self._make_rows(positives, negatives, codes))
 
     def _make_rows(self, positives: Ints, negatives: list[Ints], codes: Ints) -> Rows:
         num_levels, num_samples = positives.shape

@@ -163,7 +163,9 @@ class BeamBatchMaker:
         own = samples.part(share)
         windows = sample_windows(items, own, self._reading)
         scorer = make_scorer(self._network, self._tree, cache_bytes=self._cache_bytes)
-        visited = self.visited_nodes(scorer, sample_windows(items, samples.take(asked), self._reading))
+        is_here = asked[0] >= share.start and asked[-1] < share.stop
+        searched = windows.take(asked - share.start) if is_here else sample_windows(items, samples.take(asked), self._reading)
+        visited = self.visited_nodes(scorer, searched)
         positives = self._table.lift(own.targets)
         wanted = self.wanted_ancestors(scorer, windows, positives)
         columns = list[tuple[Ints, Floats, Floats]]()
@@ -176,8 +178,7 @@ class BeamBatchMaker:
             columns.append((codes, labels, self._offsets(place, choice, excluded, codes)))
         rows, nodes = self._rows(columns)
         runs, bounds = gather_runs(items, own, self._reading.window_sizes)
-        behaviours, near = self._table.of_behaviours(runs.values), self._table.of_near(windows.near)
-        return TrainingBatch(runs.offsets, bounds, behaviours, near, self._table.of_nodes(nodes), rows)
+        return TrainingBatch(self._table, runs.offsets, Windows(runs.values, bounds, windows.near), nodes, rows)
 
     def visited_nodes(self, scorer: Scorer, windows: Windows) -> list[Ints]:
         """What a beam's choice lies between, per trained level.

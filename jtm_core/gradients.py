@@ -27,13 +27,13 @@ from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
 from jtm_core.features import last_positions
+from jtm_core.history_matches import find_matches
 from jtm_core.kernels import train_rows
 from jtm_core.model import JtmNetwork, attended_scores, window_matches
 from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
 from jtm_core.pooling import pool_runs, pool_runs_back
 from jtm_core.row_products import dot_rows, dot_transposed
 from jtm_core.threads import run_chunks
-from jtm_core.window_matches import Told, find_matches
 
 Floats = NDArray[np.float32]
 
@@ -119,8 +119,8 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
     device = nodes_VD.device
     sums = torch.cat([torch.zeros_like(behaviours_LTD[:, :1]), behaviours_LTD], dim=1).double().cumsum(dim=1)
     starts = torch.arange(len(sums), device=device).view(-1, 1, 1) * sums.shape[1]
-    edges = embedding(starts + torch.from_numpy(batch.bounds).to(device), sums.flatten(0, 1))
-    counts = torch.from_numpy(np.maximum(np.diff(batch.bounds, axis=1), 1)).to(device)
+    edges = embedding(starts + torch.from_numpy(batch.windows.bounds).to(device), sums.flatten(0, 1))
+    counts = torch.from_numpy(np.maximum(np.diff(batch.windows.bounds, axis=1), 1)).to(device)
     pooled = ((edges[:, :, 1:] - edges[:, :, :-1]) / counts[None, :, :, None]).to(nodes_VD.dtype)
     halves = network.user_half(pooled.flatten(0, 1)), network.node_half(nodes_VD)
     users, nodes = (torch.from_numpy(index.astype(np.int64)).to(device) for index in (batch.rows.users, batch.rows.nodes))
@@ -136,8 +136,8 @@ def split_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tens
 
 def _told_rows(batch: TrainingBatch, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows of the table of each sample's last behaviours and near items, and whether there is one: (L, S, T + K)."""
-    index, present = last_positions(batch.bounds)
-    near = batch.near.reshape(batch.num_levels, batch.num_samples, -1)
+    index, present = last_positions(batch.windows.bounds)
+    near = batch.table.of_near(batch.windows.near)
     rows = np.concatenate([batch.behaviours[:, index], near], axis=2)
     is_told = np.concatenate([np.broadcast_to(present, (batch.num_levels, *present.shape)), near >= 0], axis=2)
     return torch.from_numpy(rows).to(device), torch.from_numpy(is_told).to(device)
@@ -146,7 +146,7 @@ def _told_rows(batch: TrainingBatch, device: torch.device) -> tuple[Tensor, Tens
 def _attended_logits(network: JtmNetwork, batch: TrainingBatch, behaviours_LTD: Tensor, nodes_VD: Tensor) -> Tensor:
     """Logits of all rows by the slow path, level by level; rows lie sample by sample, alike for all of them."""
     device = nodes_VD.device
-    index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.bounds))
+    index, present = (torch.from_numpy(array).to(device) for array in last_positions(batch.windows.bounds))
     levels = (batch.rows.users // batch.num_samples).reshape(batch.num_samples, -1)
     nodes = torch.from_numpy(batch.rows.nodes.astype(np.int64).reshape(levels.shape)).to(device)
     node_rows, (told, is_told) = torch.from_numpy(batch.nodes).to(device), _told_rows(batch, device)
@@ -203,9 +203,8 @@ class FusedGradients:
         node_vectors = vectors[batch.nodes]
         rows = batch.rows
         if network.config.window_matches:
-            pairs = rows.users, batch.nodes[rows.nodes]
-            told = Told(batch.behaviours, batch.bounds, batch.near, network.reading.near_edges)
-            rows = rows._replace(matches=find_matches(told, *pairs, batch.num_levels - 1))
+            found = find_matches(batch.told(network.reading.near_edges), rows.users, batch.codes[rows.nodes])
+            rows = rows._replace(matches=found)
         head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))
@@ -271,7 +270,7 @@ def _user_halves(weights: HalfWeights, batch: TrainingBatch, vectors: Floats) ->
 
     def work(level: int) -> None:
         part = slice(level * batch.num_samples, (level + 1) * batch.num_samples)
-        pool_runs(vectors, batch.behaviours[level], batch.runs, batch.bounds, pooled[part])
+        pool_runs(vectors, batch.behaviours[level], batch.runs, batch.windows.bounds, pooled[part])
         dot_rows(pooled[part], weights.users, halves[part])
         halves[part] += weights.bias
 
@@ -290,7 +289,7 @@ def _user_back(weights: HalfWeights, batch: TrainingBatch, pooled: Floats, gradi
         dot_transposed(gradients[part], pooled[part], weight_gradients[level])
         passed = np.empty_like(pooled[part])
         dot_rows(gradients[part], weight, passed)
-        pool_runs_back(passed, batch.runs, batch.bounds, behaviours[level])
+        pool_runs_back(passed, batch.runs, batch.windows.bounds, behaviours[level])
 
     run_chunks(work, batch.num_levels)
     return behaviours, weight_gradients.sum(axis=0)

@@ -1,19 +1,26 @@
-"""What search knows of a user, from the left of the tree to the right, and the nodes under which some of it lies.
+"""What is known of a user, from the left of the tree to the right, and the nodes under which some of it lies.
 
-A walk or a scan meets a level's nodes in order, and behaviours and near items lie sorted by leaf, so both are gone through once.
+Behaviours and near items are sorted by leaf, which is in order on all levels. A walk or a scan meets a level's nodes in order too, so
+both are gone through once; training looks for each node.
 
-Shape letters: S users, W windows, K near items, C nodes, H units of the first layer.
+Shape letters: S users, T behaviours, W windows, K near items, L levels, C nodes, R pairs, H units of the first layer.
 """
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.window_matches import Histories, factor_of, fill_inputs, sort_pairs
+from jtm_core.threads import run_chunks
+from jtm_core.window_matches import NO_MATCHES, Histories, Matches, factor_of, fill_inputs, sort_pairs
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Near = NDArray[np.int32]
+Index = NDArray[np.int32]
+Near = Index
+
+_ROWS_PER_PART = 1 << 14
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
@@ -66,23 +73,23 @@ def note_history(leaf_of_item: Ints, known: tuple[Ints, Ints, Near], near_edges:
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def first_behaviour(code: int, histories: Histories, place: tuple[int, int]) -> int:
-    """The first of a user's sorted behaviours that lies under node ``code`` or to the right of it; ``place`` as for :func:`next_match`."""
-    user, steps = place
-    return int(np.searchsorted(histories.leaves[user, : histories.sizes[user]], ((code + 1) << steps) - 1))
+def first_behaviour(code: int, leaves: Ints, steps: int) -> int:
+    """The first of a user's sorted behaviours that lies under node ``code``, ``steps`` levels above the leaves, or to the right of it."""
+    return int(np.searchsorted(leaves, ((code + 1) << steps) - 1))
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reached: tuple[int, int]) -> tuple[int, int]:
-    """Find the next node that has matches, and fill in its inputs.
+def next_match(codes: Ints, known: tuple[Ints, Ints, Floats], steps: int, reached: tuple[int, int]) -> tuple[int, int]:
+    """Find the next node under which some of what is known of a user lies, and count it by window.
 
     Parameters
     ----------
     codes : int64 array (C,)
         Of nodes of one level, ascending.
-    histories : Histories
-    place : (int, int)
-        Which of the histories is meant; levels from the leaves up to the nodes.
+    known : int64 arrays (T,), float32 array (W,)
+        The user's leaves and windows, see :class:`~jtm_core.window_matches.Histories`, and the counts, which are filled in.
+    steps : int
+        Levels from the leaves up to the nodes.
     reached : (int, int)
         Behaviour and node to go on with, at first :func:`first_behaviour` and 0.
 
@@ -91,18 +98,86 @@ def next_match(codes: Ints, histories: Histories, place: tuple[int, int], reache
     (int, int)
         The behaviour behind those under the node, and the node's place; -1 if there is none any more.
     """
-    (user, steps), (behaviour, node) = place, reached
-    leaves, windows, counts, size = histories.leaves[user], histories.windows[user], histories.counts, histories.sizes[user]
-    while behaviour < size:
+    (leaves, windows, counts), (behaviour, node) = known, reached
+    while behaviour < len(leaves):
         code = ((leaves[behaviour] + 1) >> steps) - 1
         node += np.searchsorted(codes[node:], code)
         if node == len(codes):
             break
         counts[:] = 0
-        while behaviour < size and ((leaves[behaviour] + 1) >> steps) - 1 == code:
+        while behaviour < len(leaves) and ((leaves[behaviour] + 1) >> steps) - 1 == code:
             counts[windows[behaviour]] += 1
             behaviour += 1
         if codes[node] == code:
-            fill_inputs(counts, histories.factors[user], steps == 0, histories.inputs)
             return behaviour, node
     return behaviour, -1
+
+
+class Told(NamedTuple):
+    """What users are told of themselves, and where that lies in a tree."""
+
+    items: Ints
+    """(T,): flat histories."""
+    bounds: Ints
+    """(S, W + 1): windows as positions among these."""
+    near: Near
+    """(S, K): items near each history, nearest first, -1 behind."""
+    near_edges: Ints
+    """Where the windows of near items begin and end among the K."""
+    leaf_of_item: Ints
+    """Codes."""
+    steps: Ints
+    """(L,): how far above the leaves each level lies; -1 if nothing matches its nodes."""
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _find(told: Told, users: Index, codes: Ints, low: int) -> Matches:
+    """See :func:`find_matches`; rows are counted from ``low``."""
+    items, bounds, near, near_edges, leaf_of_item, steps = told
+    num_users, num_windows = len(bounds), bounds.shape[1] + len(near_edges) - 2
+    rows, inputs = np.empty(len(users), np.int64), np.empty((len(users), 2 * num_windows), np.float32)
+    most = (bounds[:, -1] - bounds[:, 0]).max() + near_edges[-1]
+    histories, count, size, last = empty_histories(1, np.empty((2 * num_windows, 0), np.float32), most), 0, 0, -1
+    leaves, windows, factors, counts = histories.leaves[0], histories.windows[0], histories.factors[0], histories.counts
+    for r in range(len(users)):
+        level, user = users[r] // num_users, users[r] % num_users
+        if steps[level] < 0:
+            continue
+        if user != last:
+            note_history(leaf_of_item, (items, bounds[user], near[user]), near_edges, histories, 0)
+            size, last = histories.sizes[0], user
+        behaviour, end = first_behaviour(codes[r], leaves[:size], steps[level]), ((codes[r] + 2) << steps[level]) - 1
+        if behaviour < size and leaves[behaviour] < end:
+            counts[:] = 0
+            while behaviour < size and leaves[behaviour] < end:
+                counts[windows[behaviour]] += 1
+                behaviour += 1
+            fill_inputs(counts, factors, steps[level] == 0, inputs[count])
+            rows[count] = low + r
+            count += 1
+    return Matches(rows[:count], inputs[:count].copy())
+
+
+def find_matches(told: Told, users: Index, codes: Ints) -> Matches:
+    """Look for the matches of pairs; fastest where pairs of one user follow each other.
+
+    Parameters
+    ----------
+    told : Told
+        Of S users on L levels.
+    users : int32 array (R,)
+        ``level * S + user`` of each pair.
+    codes : int64 array (R,)
+        Of each pair's node, which lies on that level.
+    """
+    told = told._replace(steps=np.ascontiguousarray(told.steps), near=np.ascontiguousarray(told.near))
+    num_windows = told.bounds.shape[1] + len(told.near_edges) - 2
+    lows = range(0, len(users), _ROWS_PER_PART)
+    found = [Matches(NO_MATCHES.rows, np.zeros((0, 2 * num_windows), np.float32))] * max(1, len(lows))
+
+    def find(part: int) -> None:
+        own = slice(lows[part], lows[part] + _ROWS_PER_PART)
+        found[part] = _find(told, users[own], codes[own], lows[part])
+
+    run_chunks(find, len(lows))
+    return Matches(np.concatenate([part.rows for part in found]), np.concatenate([part.inputs for part in found]))

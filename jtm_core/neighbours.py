@@ -8,11 +8,11 @@ Of a user whom the table counts, the user's own share is taken out of every numb
 in training, and not to those who come later. Similarities are rounded to multiples of 2**-40, so their float64 sums are exact whatever
 the order of the history, and ties go to the lower id: a history has the same list wherever it is made.
 
-Shape letters: N items, E entries of the table, S histories, K places of a list.
+Shape letters: N items, E entries of the table, S histories, K places of a list, M items noted at most.
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numba
 import numpy as np
@@ -31,7 +31,8 @@ NUM_NEIGHBOURS = 200
 """Kept of each item."""
 _QUANTA = 2.0**40
 _EMPTY = -1
-_HISTORIES_PER_CHUNK = 256
+_TIMES, _WITHIN, _OWN = range(3)
+_HISTORIES_PER_CHUNK = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,98 +119,154 @@ def _count_users(values: Ints, offsets: Ints, users: Index) -> None:
             last_row[item] = row
 
 
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _place(keys: Index, item: int) -> int:
-    """Where an item stands in a table of hashes, or would."""
-    place = (item * 0x9E3779B1 >> 7) & (len(keys) - 1)
-    while keys[place] != item and keys[place] != _EMPTY:
-        place = (place + 1) & (len(keys) - 1)
-    return place
+class Tally(NamedTuple):
+    """Items that a user's histories have met, numbered as they came; what stands behind the last one means nothing."""
+
+    slots: Index
+    """A table of hashes: the number of an item, or -1."""
+    items: Index
+    """(M,)."""
+    sums: Ints
+    """(M,): summed similarities to the distinct items within reach, in multiples of 2**-40."""
+    notes: Index
+    """(M, 3): how often the item is in the history, how often within reach, and whether the table counts it of this user."""
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def _make_keys(size: int) -> Index:
-    """Room for ``size`` distinct items."""
-    room = 16
-    while room < 2 * size:
-        room *= 2
-    return np.full(room, _EMPTY, np.int32)
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _set_of(items: Ints) -> Index:
-    """The items as a table of hashes."""
-    keys = _make_keys(len(items))
-    for item in items:
-        keys[_place(keys, item)] = item
-    return keys
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _sum_similarities(table: tuple[Index, Index, Ints, Index], history: Ints, own: Index, keys: Index, sums: NDArray[np.float64]) -> None:
-    """Sum the similarities to a history's last distinct items by neighbour; the history's own items are told by a sum below 0."""
-    neighbours, common, offsets, users = table
-    for item in history:
-        place = _place(keys, item)
-        keys[place], sums[place] = item, -1.0
-    distinct = _make_keys(min(len(history), REACH))
-    for item in history[max(0, len(history) - REACH) :]:
-        slot = _place(distinct, item)
-        if distinct[slot] == item:
-            continue
-        distinct[slot] = item
-        is_own = own[_place(own, item)] == item
-        around = users[item] - is_own
-        for entry in range(offsets[item], offsets[item + 1]):
-            other = neighbours[entry]
-            both = is_own and own[_place(own, other)] == other
-            if common[entry] > both:
-                place = _place(keys, other)
-                if keys[place] == _EMPTY:
-                    keys[place], sums[place] = other, 0.0
-                if sums[place] >= 0:
-                    others = users[other] - (own[_place(own, other)] == other)
-                    cosine = (common[entry] - both) / np.sqrt(np.float64(around) * np.float64(others))
-                    sums[place] += np.rint(cosine * _QUANTA) / _QUANTA
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _entries(offsets: Ints, history: Ints) -> int:
-    """Items that can be met, at most."""
-    count = len(history)
-    for item in history[max(0, len(history) - REACH) :]:
-        count += offsets[item + 1] - offsets[item]
+def _num_slots(room: int) -> int:
+    """A power of two, so that at least half of a table of hashes stays empty."""
+    count = 16
+    while count < 2 * room:
+        count *= 2
     return count
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
+def _make_tally(room: int) -> Tally:
+    """Of ``room`` items at most."""
+    slots, items = np.empty(_num_slots(room), np.int32), np.empty(room, np.int32)
+    return Tally(slots, items, np.empty(room, np.int64), np.empty((room, 3), np.int32))
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _emptied(tally: Tally, room: int) -> Tally:
+    """The same memory for ``room`` items at most, none of them noted."""
+    slots = tally.slots[: _num_slots(room)]
+    slots[:] = _EMPTY
+    return Tally(slots, tally.items, tally.sums, tally.notes)
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _number(tally: Tally, size: int, item: int) -> tuple[int, int]:
+    """The number of an item, which is noted if it was not, and how many items are noted then."""
+    slots, items, sums, notes = tally
+    slot = (item * 0x9E3779B1 >> 7) & (len(slots) - 1)
+    while slots[slot] != _EMPTY:
+        if items[slots[slot]] == item:
+            return int(slots[slot]), size
+        slot = (slot + 1) & (len(slots) - 1)
+    slots[slot], items[size], sums[size] = size, item, 0
+    notes[size, _TIMES], notes[size, _WITHIN], notes[size, _OWN] = 0, 0, 0
+    return size, size + 1
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _add_similarities(table: tuple[Index, Index, Ints, Index], tally: Tally, size: int, item: int, sign: int) -> int:
+    """Add an item's similarities to the sums, or take them off again; returns how many items are noted then."""
+    (neighbours, common, offsets, users), (_, _, sums, notes) = table, tally
+    place, size = _number(tally, size, item)
+    is_own = notes[place, _OWN]
+    around = np.float64(users[item] - is_own)
+    for entry in range(offsets[item], offsets[item + 1]):
+        other = neighbours[entry]
+        place, size = _number(tally, size, other)
+        both = common[entry] - is_own * notes[place, _OWN]
+        if both > 0:
+            others = np.float64(users[other] - notes[place, _OWN])
+            sums[place] += sign * np.int64(np.rint(both / np.sqrt(around * others) * _QUANTA))
+    return size
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _lengthen(table: tuple[Index, Index, Ints, Index], tally: Tally, size: int, history: Ints, reached: int) -> int:
+    """Go on in a history from its first ``reached`` items to its end; returns how many items are noted then."""
+    notes = tally.notes
+    for k in range(reached, len(history)):
+        place, size = _number(tally, size, history[k])
+        notes[place, _TIMES] += 1
+        if k >= len(history) - REACH:
+            notes[place, _WITHIN] += 1
+            if notes[place, _WITHIN] == 1:
+                size = _add_similarities(table, tally, size, history[k], 1)
+    for k in range(max(0, reached - REACH), min(reached, len(history) - REACH)):
+        place, size = _number(tally, size, history[k])
+        notes[place, _WITHIN] -= 1
+        if notes[place, _WITHIN] == 0:
+            size = _add_similarities(table, tally, size, history[k], -1)
+    return size
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _take_nearest(tally: Tally, size: int, threshold: int, out: Index) -> int:
+    """List the items noted whose sums are largest, without those of the history; returns a sum that all of them reach.
+
+    ``threshold`` is a guess of that: as long as enough items reach it, no others are looked at.
+    """
+    (_, items, all_sums, notes), count, numbers = tally, len(out), np.empty(size, np.int32)
+    while True:
+        found = 0
+        for number in range(size):
+            if all_sums[number] >= threshold and notes[number, _TIMES] == 0:
+                numbers[found] = number
+                found += 1
+        if found >= count or threshold == 1:
+            break
+        threshold = 1
+    numbers = numbers[:found]
+    sums = all_sums[numbers]
+    if found > count:
+        threshold = np.partition(sums, found - count)[found - count]
+        is_kept = sums >= threshold
+        numbers, sums = numbers[is_kept], sums[is_kept]
+    by_item = np.argsort(items[numbers])
+    order = by_item[np.argsort(-sums[by_item], kind="mergesort")][:count]
+    for k in range(len(order)):
+        out[k] = items[numbers[order[k]]]
+    out[len(order) :] = _EMPTY
+    return int(threshold)
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _room(offsets: Ints, items: Ints, start: int, cuts: Ints, own: Ints) -> int:
+    """So many items can be met at most in histories of one user."""
+    most = len(own) + cuts[-1] - start
+    for item in items[max(start, cuts[0] - REACH) : cuts[-1]]:
+        most += offsets[item + 1] - offsets[item]
+    return min(int(most), len(offsets) - 1)
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
 def list_near(table: tuple[Index, Index, Ints, Index], items: Ints, ranges: tuple[Ints, Ints, Ints], out: Index) -> None:
-    """See :meth:`Neighbours.near`; ``ranges``: starts, cuts, and ends or -1; ``out`` (S, K) is filled."""
-    (starts, cuts, ends), count = ranges, out.shape[1]
-    own, own_start, own_end = _set_of(items[:0]), np.int64(-1), np.int64(-1)
-    keys, sums = _make_keys(0), np.empty(0)
-    for row in range(len(starts)):
-        history = items[starts[row] : cuts[row]]
-        if ends[row] < 0:
-            own = _set_of(items[:0]) if own_end >= 0 else own
-        elif starts[row] != own_start or ends[row] != own_end:
-            own = _set_of(items[max(starts[row], ends[row] - LONGEST_HISTORY) : ends[row]])
-        own_start, own_end = starts[row], ends[row]
-        needed = _entries(table[2], history)
-        if len(keys) < 2 * needed or len(sums) == 0:
-            keys = _make_keys(needed)
-            sums = np.empty(len(keys))
-        _sum_similarities(table, history, own, keys, sums)
-        places = np.flatnonzero(keys != _EMPTY)
-        met = places[sums[places] > 0]
-        values, found = sums[met], keys[met]
-        keys[places] = _EMPTY
-        if len(found) > count:
-            threshold = np.partition(values, len(values) - count)[len(values) - count]
-            is_kept = values >= threshold
-            values, found = values[is_kept], found[is_kept]
-        by_item = np.argsort(found)
-        values, found = values[by_item], found[by_item]
-        best = np.argsort(-values, kind="mergesort")[:count]
-        out[row, : len(best)] = found[best]
-        out[row, len(best) :] = -1
+    """See :meth:`Neighbours.near`; ``ranges``: starts, cuts, and ends or -1; ``out`` (S, K) is filled.
+
+    Neighbouring histories of one user are gone through once, from the shortest to the longest.
+    """
+    (starts, cuts, ends), first, memory = ranges, 0, _make_tally(0)
+    while first < len(starts):
+        start, end, last = starts[first], ends[first], first + 1
+        while last < len(starts) and starts[last] == start and ends[last] == end:
+            last += 1
+        order = first + np.argsort(cuts[first:last])
+        own = items[max(start, end - LONGEST_HISTORY) : max(start, end)]
+        room = _room(table[2], items, start, cuts[order], own)
+        if room > len(memory.items):
+            memory = _make_tally(room)
+        tally, size, reached, threshold = _emptied(memory, room), 0, 0, 1
+        for item in own:
+            place, size = _number(tally, size, item)
+            tally.notes[place, _OWN] = 1
+        for row in order:
+            size = _lengthen(table, tally, size, items[start : cuts[row]], reached)
+            reached = cuts[row] - start
+            threshold = _take_nearest(tally, size, threshold, out[row])
+        first = last

@@ -18,6 +18,7 @@ from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, Precision
 from jtm_core.features import last_positions
+from jtm_core.history_matches import Told, find_matches
 from jtm_core.kernels import Index, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows, window_matches
 from jtm_core.network_arrays import half_weights, head_weights
@@ -25,7 +26,7 @@ from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
-from jtm_core.window_matches import NO_MATCHES, Matches, Told, find_matches
+from jtm_core.window_matches import NO_MATCHES, Matches
 from jtm_core.windows import Windows
 
 Floats = NDArray[np.float32]
@@ -136,7 +137,7 @@ class FusedScorer:
     def __init__(
         self, network: JtmNetwork, tree: TreeIndex, nodes: NodeTable, cache_bytes: int = CACHE_BYTES, precision: Precision = "float32"
     ) -> None:
-        self.network, self.tree = network, tree
+        self.network, self.tree, self._node_tree = network, tree, nodes.tree
         item_of_leaf, (user_weight, bias, node_weight) = nodes.tree.item_of_leaf(), half_weights(network)
         num_kept = _kept_nodes(tree.height, cache_bytes // (4 * node_weight.shape[1]))
         halves = np.empty((num_kept, node_weight.shape[1]), dtype=np.float32)
@@ -182,17 +183,14 @@ class FusedScorer:
 
     def _matches(self, windows: Windows, level: int, codes: Ints) -> Matches:
         """Of every user with each of the candidates ``codes`` (S, C), those of one user after the other."""
-        config = self.network.config
-        if not config.window_matches:
+        config, steps, near_edges = self.network.config, self.tree.height - level, self.network.reading.near_edges
+        if not config.window_matches or (config.features == "flat" and steps):
             return NO_MATCHES
-        behaviours, _ = last_rows(windows, self.tree, level, config)
-        near = near_rows(windows, self.tree, level, config).reshape(1, -1)
-        ends = np.arange(1, len(windows) + 1)[:, None] * behaviours.shape[1]
+        windows.require(int(near_edges[-1]))
         users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
-        nodes = self._table_rows(level, np.maximum(codes.ravel(), first_code(level)))
-        bounds, leaf_level = windows.bounds - windows.bounds[:, -1:] + ends, 0 if level == self.tree.height else -1
-        told = Told(behaviours.reshape(1, -1), bounds, near, self.network.reading.near_edges)
-        return find_matches(told, users, nodes, leaf_level)
+        leaf_of_item = (self.tree if steps else self._node_tree).leaf_of_item  # a leaf is its item, in whatever tree
+        told = Told(windows.items, windows.bounds, windows.near, near_edges, leaf_of_item, np.array([steps]))
+        return find_matches(told, users, np.maximum(codes.ravel(), first_code(level)))
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)

@@ -22,8 +22,16 @@ from jtm_core.first_layer import activate_sample
 from jtm_core.kernels import HeadWeights
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
-from jtm_core.segment_matches import SampleMatches, activate_sample_matches, find_sample_matches, forget_sample, sample_matches
-from jtm_core.segment_users import PieceRows, Positions, Terms, UserSide, make_user_halves
+from jtm_core.segment_matches import (
+    SampleMatches,
+    Told,
+    activate_sample_matches,
+    find_sample_matches,
+    forget_sample,
+    note_columns,
+    sample_matches,
+)
+from jtm_core.segment_users import PieceRows, Positions, UserSide, make_user_halves
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -180,21 +188,21 @@ def _add_tile(tile: Tile, count: int) -> None:
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def _fill(
     halves: tuple[Floats, Floats],
-    bounds: tuple[int, int, int, int],
-    chosen: tuple[Ints, Ints, Ints],
+    bounds: tuple[int, int, int],
+    chosen: tuple[Ints, Ints, tuple[int, int, int]],
     filled: int,
     tile: Tile,
     matches: SampleMatches,
 ) -> int:
     """Put every pair of samples and chosen nodes into the tile, add it up each time it is full; returns how many rows wait.
 
-    ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes, how many of these stand
-    from left to right; ``chosen``: rows of the nodes' halves, places of their sums, positions on the level.
+    ``halves`` of users and nodes; ``bounds``: first sample, the one behind the last, number of chosen nodes; ``chosen``: rows of the
+    nodes' halves, places of their sums, positions as for :func:`jtm_core.segment_matches.find_sample_matches`.
     """
-    (low, high, count, num_ordered), (rows, targets, positions), head = bounds, chosen, tile.head
+    (low, high, count), (rows, targets, positions), head = bounds, chosen, tile.head
     first, waiting, parameters = tile.layers.first, tile.targets, (head.slope_1, head.product_1)
     for sample in range(low, high):
-        done, touched = 0, find_sample_matches(sample, positions[:count], num_ordered, matches)
+        done, touched = 0, find_sample_matches(sample, positions, matches)
         while done < count:
             more = min(count - done, TILE_ROWS - filled)
             activate_sample(halves, rows, parameters, first, (sample, filled, done, more))
@@ -206,13 +214,14 @@ def _fill(
             if filled == TILE_ROWS:
                 _add_tile(tile, TILE_ROWS)
                 filled = 0
-        forget_sample(matches, touched)
+        if touched:
+            forget_sample(matches, touched)
     return filled
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def add_chunk(
-    pieces: PieceRows, terms: Terms, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
+    pieces: PieceRows, told: Told, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
 ) -> None:
     """Sum log p over the samples of each piece, node by node, on one level.
 
@@ -220,8 +229,8 @@ def add_chunk(
     ----------
     pieces : PieceRows
         Pieces in leaf order: their nodes never fall.
-    terms : Terms
-        Of the pieces' samples; none where the level has no projected vectors and the network reads no matches.
+    told : Told
+        Of the pieces' samples; terms are none where the level has no projected vectors and the network reads no matches.
     users, nodes
         Of this level.
     head : HeadWeights or PackedHead
@@ -231,31 +240,34 @@ def add_chunk(
     """
     _, sizes, node_firsts, node_lasts, own_rows, own_positions = pieces
     table, rows, columns, all_positions, position_of_item, is_leaf, own_table, weight = nodes
-    num_columns = sums.shape[1]
-    halves, tile = make_user_halves(pieces, terms, users), _make_tile(head, sums.reshape(sums.size))
+    num_columns = sums.shape[1] - 1
+    halves, tile = make_user_halves(pieces, told.terms, users), _make_tile(head, sums.reshape(sums.size))
     room = max(NODES_AT_HAND, (node_lasts - node_firsts).max())
     at_hand = np.empty((room + GATHERED_ROWS, weight.shape[1]), np.float32)  # the pieces' own nodes come behind the others
     gathered = np.empty((GATHERED_ROWS, weight.shape[0]), np.float32)
-    chosen, targets, positions = np.empty(num_columns, np.int64), np.empty(num_columns, np.int64), np.empty(num_columns, np.int64)
-    matches = sample_matches(terms, (position_of_item, is_leaf), num_columns, head.match_1)
-    low, high, place, filled = 0, 0, 0, 0
+    chosen, targets = np.empty(num_columns + 1, np.int64), np.empty(num_columns + 1, np.int64)
+    matches = sample_matches(told, (position_of_item, is_leaf), num_columns, head.match_1)
+    low, high, noted, place, filled, own = 0, 0, -1, 0, 0, (-1, -1)
     for piece in range(len(sizes)):
         first, last = node_firsts[piece], node_lasts[piece]
         if last > high:
             low, high = first, min(first + room, node_lasts[-1])
             _make_node_halves(rows[low:high], table, weight, gathered, at_hand)
+        if last > first and first != noted:
+            note_columns(columns[first:last], matches)
+            noted = first
         count = last - first
         for k in range(count):
-            chosen[k], targets[k] = first + k - low, piece * num_columns + columns[first + k]
-            positions[k] = all_positions[first + k]
+            chosen[k], targets[k] = first + k - low, piece * (num_columns + 1) + columns[first + k]
+        own = -1, -1
         if own_rows[piece] >= 0:
             if piece % GATHERED_ROWS == 0:
                 _make_node_halves(own_rows[piece : piece + GATHERED_ROWS], own_table, weight, gathered, at_hand[room:])
-            chosen[count], targets[count] = room + piece % GATHERED_ROWS, piece * num_columns + num_columns - 1
-            positions[count] = own_positions[piece]
-            count += 1
-        bounds = place, place + sizes[piece], count, last - first
-        filled = _fill((halves, at_hand), bounds, (chosen, targets, positions), filled, tile, matches)
+            chosen[count], targets[count] = room + piece % GATHERED_ROWS, piece * (num_columns + 1) + num_columns
+            own, count = (own_positions[piece], count), count + 1
+        left = all_positions[first] - columns[first] if last > first else 0
+        bounds = place, place + sizes[piece], count
+        filled = _fill((halves, at_hand), bounds, (chosen, targets, (left, own[0], own[1])), filled, tile, matches)
         place += sizes[piece]
     if filled:
         _add_tile(tile, filled)

@@ -23,17 +23,17 @@ from jtm_core.codes import first_code
 from jtm_core.config import Precision
 from jtm_core.features import Samples
 from jtm_core.model import JtmNetwork
-from jtm_core.neighbours import NO_NEIGHBOURS
 from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.scoring import NodeTable, Scorer, make_scorer
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
-from jtm_core.segment_matches import NO_POSITIONS
-from jtm_core.segment_users import NO_TERMS, NearSide, PieceRows, UserSide, list_terms
+from jtm_core.segment_matches import NO_POSITIONS, Told
+from jtm_core.segment_near import NearSide, near_of_pieces, near_side
+from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
 from jtm_core.threads import run_chunks
 from jtm_core.tree import TreeIndex
-from jtm_core.windows import Reading, sample_windows
+from jtm_core.windows import sample_windows
 
 Sums = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -74,6 +74,12 @@ class Problem:
     shape: HistoryShape
     precision: Precision = "float32"
     users: dict[int, UserSide] = field(default_factory=dict, compare=False)
+    near: NearSide = field(init=False, compare=False)
+    """Items near the samples, for passes to share."""
+
+    def __post_init__(self) -> None:
+        reading = self.network.reading
+        object.__setattr__(self, "near", near_side(reading.neighbours, reading.near_edges, self.rows, len(self.samples)))
 
 
 class Pass(Protocol):
@@ -128,7 +134,6 @@ class FusedPass:
         self._moved = moved_items(problem.tree, new, item_weights(problem.items, problem.tree.num_items))
         self._is_old = np.array_equal(work.leaf_of_item, problem.tree.leaf_of_item)
         self._nodes: dict[int, NodeSide] = {}
-        self._near = _near_side(problem.network.reading, problem.rows)
 
     def add_up(self, pieces: Pieces, levels: list[int]) -> list[Sums]:
         """See :meth:`Pass.add_up`."""
@@ -144,9 +149,10 @@ class FusedPass:
             part = slice(bounds[chunk], bounds[chunk + 1])
             own = [PieceRows(*(array[part] for array in level_rows)) for level_rows in rows]
             reading = users if self._reads_matches else [side for side in users if len(side.projected)]
-            terms = list_terms(own[0], reading[0], self._near) if reading else NO_TERMS
+            terms = list_terms(own[0], reading[0]) if reading else NO_TERMS
+            told = Told(terms, near_of_pieces(own[0], users[0], self._problem.near), self._problem.near.edges)
             for place in range(len(levels)):
-                add_chunk(own[place], terms, users[place], nodes[place], self._head, sums[place][part])
+                add_chunk(own[place], told, users[place], nodes[place], self._head, sums[place][part])
 
         run_chunks(add, len(bounds) - 1 if levels else 0)
         for level, level_sums in zip(levels, sums, strict=True):
@@ -222,13 +228,6 @@ class FusedPass:
         firsts, lasts = (np.searchsorted(used, (parents + more) << (level - work.upper_level)) for more in (0, 1))
         scores_own = work.measures_old and not self._finds_own(level)
         return PieceRows(pieces.firsts, pieces.sizes, firsts, lasts, own_rows if scores_own else nothing - 1, own_positions)
-
-
-def _near_side(reading: Reading, rows: Ints) -> NearSide:
-    """What a network is told of items near the histories that begin and end at ``rows``."""
-    counted = reading.neighbours or NO_NEIGHBOURS
-    table = counted.items, counted.common, counted.offsets, counted.users
-    return NearSide(table, np.asarray(rows, dtype=np.int64), reading.near_edges)
 
 
 def _last_windows(weights: Floats, count: int) -> Floats:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jtm_core.kernels import Floats
-from jtm_core.neighbours import list_near
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import LANES, make_row_sum, prefetch_row
 from jtm_core.window_matches import factor_of
@@ -66,7 +65,7 @@ class PieceRows(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Behaviours in the windows of a chunk's samples, and items near them; on each level samples' halves are sums over the behaviours."""
+    """Behaviours in the windows of a chunk's samples, for sums over them on each level."""
 
     offsets: Ints
     """(samples + 1,): sample ``s`` has the terms ``offsets[s] .. offsets[s + 1] - 1``."""
@@ -74,50 +73,19 @@ class Terms(NamedTuple):
     windows: Ints
     factors: Floats
     """(terms,): :func:`jtm_core.window_matches.factor_of` the window."""
-    ends: Ints
-    """(samples,): where a sample's behaviours end, behind which come the items near it."""
 
 
-class NearSide(NamedTuple):
-    """Where the items near a sample come from."""
-
-    table: tuple[Index, Index, Ints, Index]
-    """See :func:`jtm_core.neighbours.list_near`."""
-    rows: Ints
-    """Where the flat histories begin and end."""
-    edges: Ints
-    """Where the windows of near items begin and end."""
-
-
-NO_TERMS = Terms(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, np.int64))
+NO_TERMS = Terms(np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
 """Of no sample: for levels without projected vectors."""
 
 
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _list_near(pieces: PieceRows, users: UserSide, near_side: NearSide) -> Index:
-    """Items near all the pieces' samples: int32 (that many, K)."""
-    table, rows, edges = near_side
-    num_samples, place = pieces.sizes.sum(), 0
-    starts, cuts, near = np.empty(num_samples, np.int64), np.empty(num_samples, np.int64), np.empty((num_samples, edges[-1]), np.int32)
-    if edges[-1] == 0:
-        return near
-    for piece in range(len(pieces.firsts)):
-        for sample in range(pieces.firsts[piece], pieces.firsts[piece] + pieces.sizes[piece]):
-            starts[place], cuts[place] = users.starts[sample], users.cuts[sample]
-            place += 1
-    list_near(table, users.items, (starts, cuts, rows[np.searchsorted(rows, starts, side="right")]), near)
-    return near
-
-
 @numba.njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def list_terms(pieces: PieceRows, users: UserSide, near_side: NearSide) -> Terms:
+def list_terms(pieces: PieceRows, users: UserSide) -> Terms:
     """Go once through the histories of all the pieces' samples; the terms are those of every level."""
-    near, near_edges = _list_near(pieces, users, near_side), near_side.edges
     items, starts, cuts, window_ends = users.items, users.starts, users.cuts, users.window_ends
     firsts, sizes = pieces.firsts, pieces.sizes
     num_samples, num_windows = sizes.sum(), len(window_ends) - 1
-    offsets, ends = np.zeros(num_samples + 1, np.int64), np.empty(num_samples, np.int64)
-    most = num_samples * (window_ends[0] + near.shape[1])
+    offsets, most = np.zeros(num_samples + 1, np.int64), num_samples * window_ends[0]
     listed, windows, factors = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float32)
     place, count, address = 0, 0, items.ctypes.data
     for piece in range(len(firsts)):
@@ -132,23 +100,15 @@ def list_terms(pieces: PieceRows, users: UserSide, near_side: NearSide) -> Terms
                     listed[count], windows[count], factors[count] = items[t], window, factor
                     count += 1
                 low = high
-            ends[place] = count
-            for window in range(len(near_edges) - 1):
-                first = count
-                for k in range(near_edges[window], near_edges[window + 1]):
-                    if near[place, k] >= 0:
-                        listed[count], windows[count] = near[place, k], num_windows + window
-                        count += 1
-                factors[first:count] = factor_of(count - first)
             place += 1
             offsets[place] = count
-    return Terms(offsets, listed[:count], windows[:count], factors[:count], ends)
+    return Terms(offsets, listed[:count], windows[:count], factors[:count])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def _project(terms: Terms, users: UserSide, halves: Floats) -> None:
     """User halves as sums of projected vectors: for short histories."""
-    offsets, items, windows, factors, ends = terms
+    offsets, items, windows, factors = terms
     leaf_positions, steps, bias, projected = users.leaf_positions, users.steps, users.bias, users.projected
     table = projected.reshape(projected.shape[0] * projected.shape[1], projected.shape[2])
     rows = np.empty(len(items), np.int64)
@@ -157,7 +117,7 @@ def _project(terms: Terms, users: UserSide, halves: Floats) -> None:
         rows[k] = position * projected.shape[1] + windows[k]
     wide, whole = len(bias) // (8 * LANES) * (8 * LANES), len(bias) // LANES * LANES
     for place in range(len(offsets) - 1):
-        first, last = offsets[place], ends[place]
+        first, last = offsets[place], offsets[place + 1]
         for j in range(len(bias)):
             halves[place, j] = bias[j]
         for column in range(0, wide, 8 * LANES):

@@ -18,7 +18,7 @@ from jtm_core.history_matches import empty_histories, first_behaviour, next_matc
 from jtm_core.kernels import TILE_ROWS, HeadWeights
 from jtm_core.row_products import dot_rows
 from jtm_core.vector_code import prefetch_row
-from jtm_core.window_matches import Histories, make_lift
+from jtm_core.window_matches import Histories, fill_inputs, make_lift
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -194,14 +194,18 @@ def activate_matches(
         Which of the histories is the user's; levels from the leaves up to the nodes.
     first : float32 or uint16 array (C or more, H or more)
     """
-    (user_half, node_halves, rows), lift = halves, histories.lift
-    behaviour, node = first_behaviour(codes[0], histories, place), 0
+    (user_half, node_halves, rows), (user, steps) = halves, place
+    sizes, leaves, windows, all_factors, counts, inputs, lift = histories
+    size, factors = sizes[user], all_factors[user]
+    known, weights, parameters = (leaves[user, :size], windows[user, :size], counts), head.match_1, (head.slope_1, head.product_1, lift)
+    behaviour, node = first_behaviour(codes[0], known[0], steps), 0
     while True:
-        behaviour, node = next_match(codes, histories, place, (behaviour, node))
+        behaviour, node = next_match(codes, known, steps, (behaviour, node))
         if node < 0:
             break
-        make_lift(histories.inputs, head.match_1, lift)
-        activate_lifted_row(user_half, node_halves, (head.slope_1, head.product_1, lift), first, (0, rows[node], node))
+        fill_inputs(counts, factors, steps == 0, inputs)
+        make_lift(inputs, weights, lift)
+        activate_lifted_row(user_half, node_halves, parameters, first, (0, rows[node], node))
         node += 1
 
 

@@ -10,7 +10,7 @@ Few pairs have a match, and kernels touch no others.
 A pair's *lift* is what its matches add to the units of the first layer. Whoever needs one calls :func:`fill_inputs` and
 :func:`make_lift`, so a pair has the same bits in training's rows, in a walk, in a scan and in tree learning.
 
-Shape letters: R rows, M rows with a match, S samples, T behaviours, L levels, W windows, H units of the first layer.
+Shape letters: M rows with a match, S users, W windows, H units of the first layer.
 """
 
 from typing import NamedTuple
@@ -19,17 +19,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.threads import run_chunks
-
 Floats = NDArray[np.float32]
-Index = NDArray[np.int32]
 Ints = NDArray[np.int64]
 
 NO_WEIGHTS = np.zeros((0, 0), np.float32)
 """Weights of matches that a network does not have."""
-_ROWS_PER_PART = 1 << 14
 _FEW = 48
 """So many pairs are sorted faster by insertion, about."""
+_TAG_BITS = 20
+_TAGS = (1 << _TAG_BITS) - 1
 
 
 class Matches(NamedTuple):
@@ -99,25 +97,14 @@ def lifts_back(matches: Matches, low: int, upper: Floats, weight_gradient: Float
                     weight_gradient[i, j] += value * upper[row, j]
 
 
-class Told(NamedTuple):
-    """What samples are told of themselves on some levels, as rows of the table."""
-
-    behaviours: Ints
-    """(L, T)."""
-    bounds: Ints
-    """(S, W + 1): windows as positions among the T."""
-    near: Ints
-    """(L, S * K): items near each sample, nearest first, -1 behind."""
-    near_edges: Ints
-    """Where the windows of near items begin and end among the K."""
-
-
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def sort_pairs(keys: Ints, tags: Ints) -> None:
-    """Sort keys, and tags along with them."""
+    """Sort keys below 2**43, and tags below 2**20 along with them."""
     if len(keys) > _FEW:
-        order = np.argsort(keys)
-        keys[:], tags[:] = keys[order], tags[order]
+        pairs = (keys << _TAG_BITS) | tags
+        pairs.sort()
+        for k in range(len(keys)):
+            keys[k], tags[k] = pairs[k] >> _TAG_BITS, pairs[k] & _TAGS
         return
     for k in range(1, len(keys)):
         key, tag, place = keys[k], tags[k], k
@@ -125,80 +112,6 @@ def sort_pairs(keys: Ints, tags: Ints) -> None:
             keys[place], tags[place] = keys[place - 1], tags[place - 1]
             place -= 1
         keys[place], tags[place] = key, tag
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _list_told(told: Told, level: int, sample: int, out: tuple[Ints, Ints, Floats]) -> int:
-    """Rows that a sample is told on a level, ascending, and their windows; how many. ``out``: rows, windows, the windows' factors."""
-    (behaviours, bounds, near, near_edges), (rows, windows, factors) = told, out
-    num_windows, count, edges = bounds.shape[1] - 1, 0, bounds[sample]
-    for w in range(num_windows):
-        factors[w] = factor_of(edges[w + 1] - edges[w])
-        for t in range(edges[w], edges[w + 1]):
-            rows[count], windows[count] = behaviours[level, t], w
-            count += 1
-    first = sample * near_edges[-1]
-    for w in range(len(near_edges) - 1):
-        low = count
-        for k in range(near_edges[w], near_edges[w + 1]):
-            if near[level, first + k] >= 0:
-                rows[count], windows[count] = near[level, first + k], num_windows + w
-                count += 1
-        factors[num_windows + w] = factor_of(count - low)
-    sort_pairs(rows[:count], windows[:count])
-    return count
-
-
-@numba.njit(fastmath=False, cache=True, nogil=True)
-def _find(told: Told, users: Index, nodes: Ints, leaf_level: int, low: int) -> tuple[Ints, Floats]:
-    """See :func:`find_matches`; rows are counted from ``low``."""
-    num_samples, num_windows = len(told.bounds), told.bounds.shape[1] + len(told.near_edges) - 2
-    rows, inputs = np.empty(len(users), np.int64), np.empty((len(users), 2 * num_windows), np.float32)
-    most = (told.bounds[:, -1] - told.bounds[:, 0]).max() + told.near_edges[-1]
-    own, windows, factors = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(num_windows, np.float32)
-    counts, count, size, last = np.empty(num_windows, np.float32), 0, 0, np.int64(-1)
-    for r in range(len(users)):
-        level = users[r] // num_samples
-        if users[r] != last:
-            last, size = np.int64(users[r]), _list_told(told, level, users[r] % num_samples, (own, windows, factors))
-        place = np.searchsorted(own[:size], nodes[r])
-        if place < size and own[place] == nodes[r]:
-            counts[:] = 0
-            while place < size and own[place] == nodes[r]:
-                counts[windows[place]] += 1
-                place += 1
-            fill_inputs(counts, factors, level == leaf_level, inputs[count])
-            rows[count] = low + r
-            count += 1
-    return rows[:count], inputs[:count].copy()
-
-
-def find_matches(told: Told, users: Index, nodes: Ints, leaf_level: int) -> Matches:
-    """Look for the matches of pairs; fastest where pairs of one sample and level follow each other.
-
-    Parameters
-    ----------
-    told : Told
-        Of S samples on L levels.
-    users : int32 array (R,)
-        ``level * S + sample`` of each pair.
-    nodes : int64 array (R,)
-        Row of the table of each pair's node.
-    leaf_level : int
-        Which of the L levels is that of the leaves; -1 if none is.
-    """
-    told = told._replace(behaviours=np.ascontiguousarray(told.behaviours), near=np.ascontiguousarray(told.near))
-    num_windows = told.bounds.shape[1] + len(told.near_edges) - 2
-    lows = range(0, len(users), _ROWS_PER_PART)
-    found = [(NO_MATCHES.rows, np.zeros((0, 2 * num_windows), np.float32))] * max(1, len(lows))
-
-    def find(part: int) -> None:
-        low = lows[part]
-        own = slice(low, low + _ROWS_PER_PART)
-        found[part] = _find(told, users[own], nodes[own], leaf_level, low)
-
-    run_chunks(find, len(lows))
-    return Matches(np.concatenate([rows for rows, _ in found]), np.concatenate([inputs for _, inputs in found]))
 
 
 class Histories(NamedTuple):

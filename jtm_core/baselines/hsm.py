@@ -58,12 +58,12 @@ class PathMaker:
 
     def __init__(self, tree: TreeIndex, reading: Reading) -> None:
         self._reading, self._is_used = reading, _used_nodes(tree)
-        self._table = NodeRows(tree, range(1, tree.height + 1), "flat")
+        self._paths, self._leaves = (NodeRows(tree, range(first, tree.height + 1), "flat") for first in (1, tree.height))
 
     def make(self, items: Ints, samples: Samples) -> TrainingBatch:
         """The batch of some samples over the flat ``items``; steps of a path without a choice have no rows."""
         runs, bounds = gather_runs(items, samples, self._reading.window_sizes)
-        paths = self._table.lift(samples.targets).T
+        paths = self._paths.lift(samples.targets).T
         siblings = ((paths + 1) ^ 1) - 1
         sample, level = np.nonzero(self._is_used[siblings])
         pairs = np.stack([paths[sample, level], siblings[sample, level]], axis=1)
@@ -71,9 +71,8 @@ class PathMaker:
         labels = np.tile(np.array([1, 0], dtype=np.float32), len(pairs))
         users, offsets = np.repeat(sample, 2).astype(np.int32), np.zeros(pairs.size, dtype=np.float32)
         rows = Rows(users, nodes.ravel().astype(np.int32), labels, offsets, np.array([0, pairs.size]))
-        near = self._table.of_near(self._reading.near(items, samples.starts, samples.cuts))
-        behaviours = self._table.of_behaviours(runs.values)
-        return TrainingBatch(runs.offsets, bounds, behaviours[:1], near[:1], self._table.of_nodes(codes), rows)
+        windows = Windows(runs.values, bounds, self._reading.near(items, samples.starts, samples.cuts))
+        return TrainingBatch(self._leaves, runs.offsets, windows, codes, rows)
 
 
 def path_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:

@@ -29,9 +29,13 @@ def rows_of(*rows: list[int]) -> Ragged:
     return Ragged(np.array([item for row in rows for item in row]), np.cumsum([0, *map(len, rows)]))
 
 
-def random_rows(rng: np.random.Generator, longest: int = 9) -> Ragged:
-    lengths = rng.integers(0, longest + 1, 20)
-    return Ragged(rng.integers(0, NUM_ITEMS, lengths.sum()), np.concatenate([[0], np.cumsum(lengths)]))
+def random_rows(rng: np.random.Generator, longest: int = 9, num_rows: int = 20) -> Ragged:
+    """Long rows are of few items for most of their length, so that others fall out of reach."""
+    lengths = rng.integers(0, longest + 1, num_rows)
+    values = rng.integers(0, NUM_ITEMS, lengths.sum())
+    if longest > REACH:
+        values = np.where(rng.random(len(values)) < 0.95, values % 4, values)
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 def slow_near(histories: Ragged, row: int, cut: int, count: int, without: bool) -> NDArray[np.int64]:
@@ -73,13 +77,17 @@ def test_an_empty_row_that_begins_where_the_next_does_is_another_user() -> None:
     assert near.tolist() == [[-1, -1], [2, -1]]
 
 
-@settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 8), st.sampled_from([1, 3, 256]))
-def test_lists_are_those_of_sets_of_users(seed: int, without: bool, count: int, per_chunk: int) -> None:
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 8), st.sampled_from([1, 3, 256]), st.booleans(), st.booleans())
+def test_lists_are_those_of_sets_of_users(
+    seed: int, without: bool, count: int, per_chunk: int, is_long: bool, are_neighbours: bool
+) -> None:
+    """Also where histories of one user follow each other, and lists are made from one another."""
     rng = np.random.default_rng(seed)
-    histories = random_rows(rng)
+    histories = random_rows(rng, 2 * REACH + 50 if is_long else 9, 12 if is_long else 20)
     table, lengths = counted(histories), np.diff(histories.offsets)
     rows = rng.integers(0, len(histories), 15)
+    rows = np.sort(rows % 3) if are_neighbours else rows
     cuts = np.array([rng.integers(0, lengths[row] + 1) for row in rows])
     starts, ends = histories.offsets[rows], histories.offsets[rows + 1] if without else None
     with pytest.MonkeyPatch.context() as patch:

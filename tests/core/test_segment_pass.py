@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_worlds import NEAR, SMALL_MODEL, SmallWorld, all_samples, small_world
 
+from jtm_core import segment_near
 from jtm_core.behaviours import Ragged
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import ModelConfig, TreeLearningConfig
@@ -103,6 +104,27 @@ def test_the_fused_pass_equals_any_scorer(kind: str, upper: int, lower: int, fea
                 assert is_used.any()
                 np.testing.assert_allclose(one[:, :-1][is_used], other[:, :-1][is_used], rtol=2e-5)
             np.testing.assert_allclose(one[:, -1], other[:, -1], rtol=2e-5)
+
+
+@pytest.mark.parametrize("num_kept", [0, 7, 10_000])
+def test_lists_of_near_items_are_made_once_as_far_as_memory_is_granted(num_kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = small_world(num_items=25, num_users=40, config=dataclasses.replace(SMALL_MODEL, **NEAR))
+    samples = target_samples(world.histories, 0.0, 1, None, 0, 1).samples
+    shape = history_shape(SMALL_MODEL.window_sizes, samples)
+    work = SegmentWork("weigh", 1, 3, world.tree.leaf_of_item, True, 100)
+    pieces = cut_pieces(np.searchsorted(samples.targets, np.arange(26)), world.tree.leaf_of_item)
+    asked = world.network, world.tree, world.histories.values, world.histories.offsets, samples, shape
+    expected = FusedPass(Problem(*asked), work).add_up(pieces, [2, 3])
+    monkeypatch.setattr(segment_near, "KEPT_BYTES", 4 * sum(world.network.reading.neighbour_windows) * num_kept)
+    problem = Problem(*asked)
+    assert len(problem.near.lists) == min(num_kept, len(samples))
+    for _ in range(2):
+        for one, other in zip(FusedPass(problem, work).add_up(pieces, [2, 3]), expected, strict=True):
+            assert one.tobytes() == other.tobytes()
+        assert problem.near.is_listed.all()
+    problem.near.lists[:] = -1  # so they are read
+    again = FusedPass(problem, work).add_up(pieces, [2, 3])
+    assert (again[0].tobytes() == expected[0].tobytes()) == (num_kept == 0)
 
 
 @pytest.mark.parametrize("inputs", PAIR_INPUTS, ids=str)

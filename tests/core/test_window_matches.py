@@ -8,25 +8,35 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jtm_core import window_matches
+from jtm_core import history_matches
 from jtm_core.features import last_sizes
+from jtm_core.history_matches import Told, find_matches
 from jtm_core.model import window_matches as network_matches
-from jtm_core.window_matches import Matches, Told, add_lifts, find_matches, make_lift
+from jtm_core.window_matches import Matches, add_lifts, make_lift
 
-NOTHING_NEAR = np.zeros((1, 0), dtype=np.int64)
+LEAVES = np.array([3, 4, 5, 6, 3, 5])
+"""Codes of six items in a tree of height 2, more than one at some leaves."""
+
+
+def told_of(items: list[int], bounds: list[list[int]], near: list[list[int]], near_edges: list[int], steps: list[int]) -> Told:
+    told = np.array(near, dtype=np.int32).reshape(len(bounds), -1)
+    return Told(np.array(items), np.array(bounds), told, np.array(near_edges), LEAVES, np.array(steps))
 
 
 def test_a_match_is_the_root_of_the_share_of_the_window_and_of_a_leaf_stands_twice() -> None:
-    behaviours, bounds = np.array([[5, 7, 5, 5, 9]]), np.array([[0, 0, 2, 5], [1, 1, 1, 2]])
-    pairs = np.array([0, 0, 1, 0], dtype=np.int32), np.array([5, 8, 7, 9])
-    expected = np.sqrt([[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3]])
-    for leaf_level, again in ((0, expected), (-1, np.zeros((3, 3)))):
-        found = find_matches(Told(behaviours, bounds, NOTHING_NEAR, np.array([0])), *pairs, leaf_level)
-        assert found.rows.tolist() == [0, 2, 3]
-        np.testing.assert_allclose(found.inputs, np.concatenate([expected, again], axis=1), rtol=1e-6)
-        part = found.part(2, 4)
-        assert part.rows.tolist() == [0, 1]
-        assert part.inputs.tolist() == found.inputs[1:].tolist()
+    """Items 0 and 1 lie under node 1, items 2 and 3 under node 2; levels are the leaves, their parents, and one that nothing matches."""
+    told = told_of([0, 2, 0, 0, 3], [[0, 0, 2, 5], [1, 1, 1, 2]], [[], []], [0], [0, 1, -1])
+    users, codes = np.array([0, 0, 1, 0, 2, 3, 4, 5], dtype=np.int32), np.array([3, 4, 5, 6, 1, 2, 3, 5])
+    shares = np.array([[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3], [0, 1 / 2, 2 / 3], [0, 0, 1]])
+    found = find_matches(told, users, codes)
+    assert found.rows.tolist() == [0, 2, 3, 4, 5]
+    is_leaf = np.array([[1], [1], [1], [0], [0]])
+    np.testing.assert_allclose(found.inputs, np.sqrt(np.concatenate([shares, shares * is_leaf], axis=1)), rtol=1e-6)
+    part = found.part(2, 4)
+    assert part.rows.tolist() == [0, 1]
+    assert part.inputs.tolist() == found.inputs[1:3].tolist()
+    nothing = find_matches(told, users[:0], codes[:0])
+    assert nothing.inputs.shape == (0, 6)
 
 
 def test_windows_may_be_cut_to_the_longest_history() -> None:
@@ -64,24 +74,27 @@ def test_lifts_are_sums_in_the_inputs_order_rounded_after_each_step() -> None:
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 70))
-def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_per_part: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.integers(1, 70), st.booleans())
+def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_per_part: int, is_long: bool) -> None:
     rng = np.random.default_rng(seed)
-    levels, samples, near_edges = 3, 4, np.array([[0], [0, 2, 3]][int(rng.integers(2))])
-    windows, behaviours = 2 + len(near_edges) - 1, rng.integers(0, 5, (levels, 12))
-    near = rng.integers(-1, 5, (levels, samples, near_edges[-1]))
-    bounds = np.sort(rng.integers(0, 13, (samples, 3)), axis=1)
-    users, nodes = rng.integers(0, levels * samples, num_rows).astype(np.int32), rng.integers(0, 6, num_rows)
-    expected, leaf_level = np.zeros((num_rows, 2 * windows)), int(rng.integers(-1, levels))
-    for row, (user, node) in enumerate(zip(users.tolist(), nodes.tolist(), strict=True)):
-        level, sample = divmod(user, samples)
-        told = [behaviours[level, low:high] for low, high in pairwise(bounds[sample])]
-        told += [near[level, sample, low:high] for low, high in pairwise(near_edges)]
+    near_edges, steps = [[0], [0, 2, 3]][int(rng.integers(2))], np.array([[1, 0], [-1, 0], [2, 1]][int(rng.integers(3))])
+    num_users, windows, most = 4, 2 + len(near_edges) - 1, 90 if is_long else 13
+    items, near = rng.integers(0, len(LEAVES), most), rng.integers(-1, len(LEAVES), (num_users, near_edges[-1]))
+    bounds = np.sort(rng.integers(0, most + 1, (num_users, 3)), axis=1)
+    users = rng.integers(0, len(steps) * num_users, num_rows).astype(np.int32)
+    levels = 2 - steps[users // num_users] % 3
+    codes = (1 << levels) - 1 + rng.integers(0, 1 << levels)
+    expected = np.zeros((num_rows, 2 * windows))
+    for row, (user, node) in enumerate(zip(users.tolist(), codes.tolist(), strict=True)):
+        level, number = divmod(user, num_users)
+        told = [items[low:high] for low, high in pairwise(bounds[number])] + [near[number, low:high] for low, high in pairwise(near_edges)]
         for window, inside in enumerate(part[part >= 0] for part in told):
-            expected[row, window] = np.sqrt(np.mean(inside == node)) if len(inside) else 0
-        expected[row, windows:] = expected[row, :windows] if level == leaf_level else 0
+            above = ((LEAVES[inside] + 1) >> max(steps[level], 0)) - 1
+            expected[row, window] = np.sqrt(np.mean(above == node)) if len(inside) and steps[level] >= 0 else 0
+        expected[row, windows:] = expected[row, :windows] if steps[level] == 0 else 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_matches, "_ROWS_PER_PART", rows_per_part)
-        found = find_matches(Told(behaviours, bounds, near.reshape(levels, -1), near_edges), users, nodes, leaf_level)
+        patch.setattr(history_matches, "_ROWS_PER_PART", rows_per_part)
+        asked = told_of(items.tolist(), bounds.tolist(), near.tolist(), near_edges, steps.tolist())
+        found = find_matches(asked, users, codes)
     assert found.rows.tolist() == np.flatnonzero(expected.any(axis=1)).tolist()
     np.testing.assert_allclose(found.inputs, expected[found.rows], rtol=1e-6)
