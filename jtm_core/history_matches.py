@@ -20,7 +20,8 @@ Ints = NDArray[np.int64]
 Index = NDArray[np.int32]
 Near = Index
 
-_ROWS_PER_PART = 1 << 14
+_MOST_ROWS_PER_PART, _FEWEST_ROWS_PER_PART, _PARTS = 1 << 14, 1 << 8, 8
+"""Pairs are matched in so many parts, on all threads, as far as the sizes allow."""
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
@@ -172,11 +173,12 @@ def find_matches(told: Told, users: Index, codes: Ints) -> Matches:
     """
     told = told._replace(steps=np.ascontiguousarray(told.steps), near=np.ascontiguousarray(told.near))
     num_windows = told.bounds.shape[1] + len(told.near_edges) - 2
-    lows = range(0, len(users), _ROWS_PER_PART)
+    size = min(_MOST_ROWS_PER_PART, max(_FEWEST_ROWS_PER_PART, -(-len(users) // _PARTS)))
+    lows = range(0, len(users), size)
     found = [Matches(NO_MATCHES.rows, np.zeros((0, 2 * num_windows), np.float32))] * max(1, len(lows))
 
     def find(part: int) -> None:
-        own = slice(lows[part], lows[part] + _ROWS_PER_PART)
+        own = slice(lows[part], lows[part] + size)
         found[part] = _find(told, users[own], codes[own], lows[part])
 
     run_chunks(find, len(lows))

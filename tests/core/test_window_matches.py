@@ -93,7 +93,7 @@ def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_
             expected[row, window] = np.sqrt(np.mean(above == node)) if len(inside) and steps[level] >= 0 else 0
         expected[row, windows:] = expected[row, :windows] if steps[level] == 0 else 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(history_matches, "_ROWS_PER_PART", rows_per_part)
+        patch.setattr(history_matches, "_MOST_ROWS_PER_PART", rows_per_part)
         asked = told_of(items.tolist(), bounds.tolist(), near.tolist(), near_edges, steps.tolist())
         found = find_matches(asked, users, codes)
     assert found.rows.tolist() == np.flatnonzero(expected.any(axis=1)).tolist()
