@@ -72,7 +72,7 @@ class TrainingBatch:
     def told(self, near_edges: Ints) -> Told:
         """What matches are looked for in; ``near_edges`` are the borders of windows of near items."""
         windows, table = self.windows, self.table
-        return Told(windows.items, windows.bounds, windows.near, near_edges, table.leaf_of_item, table.steps)
+        return Told(windows.items, windows.bounds, windows.near, near_edges, table.leaf_of_item)
 
 
 def gather_runs(items: Ints, samples: Samples, window_sizes: tuple[int, ...]) -> tuple[Ragged, Ints]:

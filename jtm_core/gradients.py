@@ -27,7 +27,7 @@ from jtm_core.bfloat16 import require_bfloat16
 from jtm_core.bfloat16_training import train_rows_bfloat16
 from jtm_core.config import Precision
 from jtm_core.features import last_positions
-from jtm_core.history_matches import find_matches
+from jtm_core.history_matches import find_matches, note_histories
 from jtm_core.kernels import train_rows
 from jtm_core.model import JtmNetwork, attended_scores, window_matches
 from jtm_core.network_arrays import HalfWeights, half_weights, head_weights
@@ -203,8 +203,8 @@ class FusedGradients:
         node_vectors = vectors[batch.nodes]
         rows = batch.rows
         if network.config.window_matches:
-            found = find_matches(batch.told(network.reading.near_edges), rows.users, batch.codes[rows.nodes])
-            rows = rows._replace(matches=found)
+            histories = note_histories(batch.told(network.reading.near_edges))
+            rows = rows._replace(matches=find_matches(histories, batch.table.steps, rows.users, batch.codes[rows.nodes]))
         head = self._train_rows(user_halves, _multiply(node_vectors, weights.nodes), rows, head_weights(network))
         behaviour_gradient, user_weight_gradient = _user_back(weights, batch, pooled, head.user_gradients)
         node_gradient = _multiply(head.node_gradients, np.ascontiguousarray(weights.nodes.T))

@@ -22,6 +22,7 @@ Near = Index
 
 _MOST_ROWS_PER_PART, _FEWEST_ROWS_PER_PART, _PARTS = 1 << 14, 1 << 8, 8
 """Pairs are matched in so many parts, on all threads, as far as the sizes allow."""
+_USERS_PER_PART = 64
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
@@ -127,59 +128,77 @@ class Told(NamedTuple):
     """Where the windows of near items begin and end among the K."""
     leaf_of_item: Ints
     """Codes."""
-    steps: Ints
-    """(L,): how far above the leaves each level lies; -1 if nothing matches its nodes."""
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def _find(told: Told, users: Index, codes: Ints, low: int) -> Matches:
+def _note_users(told: Told, low: int, high: int, histories: Histories) -> None:
+    items, bounds, near, near_edges, leaf_of_item = told
+    for user in range(low, high):
+        note_history(leaf_of_item, (items, bounds[user], near[user]), near_edges, histories, user)
+
+
+def note_histories(told: Told) -> Histories:
+    """Sort what S users are told by leaf: the same for all levels."""
+    num_windows, most = told.bounds.shape[1] + len(told.near_edges) - 2, int(told.near_edges[-1])
+    most += int((told.bounds[:, -1] - told.bounds[:, 0]).max(initial=0))
+    histories = empty_histories(len(told.bounds), np.empty((2 * num_windows, 0), np.float32), most)
+
+    def note(part: int) -> None:
+        low = part * _USERS_PER_PART
+        _note_users(told, low, min(low + _USERS_PER_PART, len(told.bounds)), histories)
+
+    run_chunks(note, -(-len(told.bounds) // _USERS_PER_PART))
+    return histories
+
+
+@numba.njit(fastmath=False, cache=True, nogil=True)
+def _find(histories: Histories, steps_of_level: Ints, pairs: tuple[Index, Ints], low: int) -> Matches:
     """See :func:`find_matches`; rows are counted from ``low``."""
-    items, bounds, near, near_edges, leaf_of_item, steps = told
-    num_users, num_windows = len(bounds), bounds.shape[1] + len(near_edges) - 2
-    rows, inputs = np.empty(len(users), np.int64), np.empty((len(users), 2 * num_windows), np.float32)
-    most = (bounds[:, -1] - bounds[:, 0]).max() + near_edges[-1]
-    histories, count, size, last = empty_histories(1, np.empty((2 * num_windows, 0), np.float32), most), 0, 0, -1
-    leaves, windows, factors, counts = histories.leaves[0], histories.windows[0], histories.factors[0], histories.counts
+    (sizes, all_leaves, all_windows, factors, _, _, _), (users, codes) = histories, pairs
+    num_users, num_windows, count = len(sizes), factors.shape[1], 0
+    rows, inputs, counts = (
+        np.empty(len(users), np.int64),
+        np.empty((len(users), 2 * num_windows), np.float32),
+        np.empty(num_windows, np.float32),
+    )
     for r in range(len(users)):
-        level, user = users[r] // num_users, users[r] % num_users
-        if steps[level] < 0:
+        steps, user = steps_of_level[users[r] // num_users], users[r] % num_users
+        if steps < 0:
             continue
-        if user != last:
-            note_history(leaf_of_item, (items, bounds[user], near[user]), near_edges, histories, 0)
-            size, last = histories.sizes[0], user
-        behaviour, end = first_behaviour(codes[r], leaves[:size], steps[level]), ((codes[r] + 2) << steps[level]) - 1
-        if behaviour < size and leaves[behaviour] < end:
+        leaves, windows = all_leaves[user, : sizes[user]], all_windows[user]
+        behaviour, end = first_behaviour(codes[r], leaves, steps), ((codes[r] + 2) << steps) - 1
+        if behaviour < len(leaves) and leaves[behaviour] < end:
             counts[:] = 0
-            while behaviour < size and leaves[behaviour] < end:
+            while behaviour < len(leaves) and leaves[behaviour] < end:
                 counts[windows[behaviour]] += 1
                 behaviour += 1
-            fill_inputs(counts, factors, steps[level] == 0, inputs[count])
+            fill_inputs(counts, factors[user], steps == 0, inputs[count])
             rows[count] = low + r
             count += 1
     return Matches(rows[:count], inputs[:count].copy())
 
 
-def find_matches(told: Told, users: Index, codes: Ints) -> Matches:
-    """Look for the matches of pairs; fastest where pairs of one user follow each other.
+def find_matches(histories: Histories, steps: Ints, users: Index, codes: Ints) -> Matches:
+    """Look for the matches of pairs.
 
     Parameters
     ----------
-    told : Told
-        Of S users on L levels.
+    histories : Histories
+        Of S users: :func:`note_histories`.
+    steps : int64 array (L,)
+        How far above the leaves each level lies; -1 if nothing matches its nodes.
     users : int32 array (R,)
         ``level * S + user`` of each pair.
     codes : int64 array (R,)
         Of each pair's node, which lies on that level.
     """
-    told = told._replace(steps=np.ascontiguousarray(told.steps), near=np.ascontiguousarray(told.near))
-    num_windows = told.bounds.shape[1] + len(told.near_edges) - 2
     size = min(_MOST_ROWS_PER_PART, max(_FEWEST_ROWS_PER_PART, -(-len(users) // _PARTS)))
     lows = range(0, len(users), size)
-    found = [Matches(NO_MATCHES.rows, np.zeros((0, 2 * num_windows), np.float32))] * max(1, len(lows))
+    found = [Matches(NO_MATCHES.rows, np.zeros((0, histories.inputs.size), np.float32))] * max(1, len(lows))
 
     def find(part: int) -> None:
         own = slice(lows[part], lows[part] + size)
-        found[part] = _find(told, users[own], codes[own], lows[part])
+        found[part] = _find(histories, steps, (users[own], codes[own]), lows[part])
 
     run_chunks(find, len(lows))
     return Matches(np.concatenate([part.rows for part in found]), np.concatenate([part.inputs for part in found]))

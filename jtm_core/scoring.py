@@ -18,7 +18,7 @@ from jtm_core.bfloat16 import PackedHead, pack_head, score_rows_bfloat16
 from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, Precision
 from jtm_core.features import last_positions
-from jtm_core.history_matches import Told, find_matches
+from jtm_core.history_matches import Told, find_matches, note_histories
 from jtm_core.kernels import Index, score_rows
 from jtm_core.model import JtmNetwork, attended_scores, behaviour_rows, window_matches
 from jtm_core.network_arrays import half_weights, head_weights
@@ -26,7 +26,7 @@ from jtm_core.row_products import dot_rows
 from jtm_core.threads import run_chunks
 from jtm_core.tiles import NodeTables, Scoring, UserTables, pool_users
 from jtm_core.tree import TreeIndex
-from jtm_core.window_matches import NO_MATCHES, Matches
+from jtm_core.window_matches import NO_MATCHES, Histories, Matches
 from jtm_core.windows import Windows
 
 Floats = NDArray[np.float32]
@@ -153,6 +153,7 @@ class FusedScorer:
             pack_head(head) if precision == "bfloat16" else head,
         )
         self._kept_levels: set[int] = set()
+        self._noted: tuple[Windows, TreeIndex, Histories] | None = None
 
     def scoring(self, levels: range) -> Scoring:
         """What the fused search reads, with the halves of these levels kept as far as the memory allows."""
@@ -170,7 +171,8 @@ class FusedScorer:
             part = slice(low, min(low + step, len(windows)))
             nodes = np.broadcast_to(index if codes.ndim == 1 else index[part], scores[part].shape)
             rows = np.repeat(np.arange(part.start, part.stop, dtype=np.int32), codes.shape[-1])
-            matches = self._matches(windows.part(part.start, part.stop), level, np.broadcast_to(codes, scores.shape)[part])
+            own = windows if step >= len(windows) else windows.part(part.start, part.stop)
+            matches = self._matches(own, level, np.broadcast_to(codes, scores.shape)[part])
             scores[part] = self._score_rows(users, halves, (rows, nodes.ravel()), matches).reshape(nodes.shape)
         scores[np.broadcast_to(codes < 0, scores.shape)] = -np.inf
         return scores
@@ -183,14 +185,22 @@ class FusedScorer:
 
     def _matches(self, windows: Windows, level: int, codes: Ints) -> Matches:
         """Of every user with each of the candidates ``codes`` (S, C), those of one user after the other."""
-        config, steps, near_edges = self.network.config, self.tree.height - level, self.network.reading.near_edges
+        config, steps = self.network.config, self.tree.height - level
         if not config.window_matches or (config.features == "flat" and steps):
             return NO_MATCHES
-        windows.require(int(near_edges[-1]))
+        histories = self._histories(windows, self.tree if steps else self._node_tree)  # a leaf is its item, in whatever tree
         users = np.repeat(np.arange(len(windows), dtype=np.int32), codes.shape[1])
-        leaf_of_item = (self.tree if steps else self._node_tree).leaf_of_item  # a leaf is its item, in whatever tree
-        told = Told(windows.items, windows.bounds, windows.near, near_edges, leaf_of_item, np.array([steps]))
-        return find_matches(told, users, np.maximum(codes.ravel(), first_code(level)))
+        return find_matches(histories, np.array([steps]), users, np.maximum(codes.ravel(), first_code(level)))
+
+    def _histories(self, windows: Windows, tree: TreeIndex) -> Histories:
+        """What users are told, by leaf of a tree; that of the last users is kept, who are asked about on one level after the other."""
+        noted = self._noted
+        if noted is None or noted[0] is not windows or noted[1] is not tree:
+            near_edges = self.network.reading.near_edges
+            windows.require(int(near_edges[-1]))
+            told = Told(windows.items, windows.bounds, windows.near, near_edges, tree.leaf_of_item)
+            self._noted = noted = (windows, tree, note_histories(told))
+        return noted[2]
 
     def _user_halves(self, windows: Windows, level: int) -> Floats:
         users, count = self._scoring.users, len(windows)

@@ -10,32 +10,32 @@ from hypothesis import strategies as st
 
 from jtm_core import history_matches
 from jtm_core.features import last_sizes
-from jtm_core.history_matches import Told, find_matches
+from jtm_core.history_matches import Told, find_matches, note_histories
 from jtm_core.model import window_matches as network_matches
-from jtm_core.window_matches import Matches, add_lifts, make_lift
+from jtm_core.window_matches import Histories, Matches, add_lifts, make_lift
 
 LEAVES = np.array([3, 4, 5, 6, 3, 5])
 """Codes of six items in a tree of height 2, more than one at some leaves."""
 
 
-def told_of(items: list[int], bounds: list[list[int]], near: list[list[int]], near_edges: list[int], steps: list[int]) -> Told:
-    told = np.array(near, dtype=np.int32).reshape(len(bounds), -1)
-    return Told(np.array(items), np.array(bounds), told, np.array(near_edges), LEAVES, np.array(steps))
+def noted(items: list[int], bounds: list[list[int]], near: list[list[int]], near_edges: list[int]) -> Histories:
+    near_items = np.array(near, dtype=np.int32).reshape(len(bounds), -1)
+    return note_histories(Told(np.array(items), np.array(bounds), near_items, np.array(near_edges), LEAVES))
 
 
 def test_a_match_is_the_root_of_the_share_of_the_window_and_of_a_leaf_stands_twice() -> None:
     """Items 0 and 1 lie under node 1, items 2 and 3 under node 2; levels are the leaves, their parents, and one that nothing matches."""
-    told = told_of([0, 2, 0, 0, 3], [[0, 0, 2, 5], [1, 1, 1, 2]], [[], []], [0], [0, 1, -1])
+    histories, steps = noted([0, 2, 0, 0, 3], [[0, 0, 2, 5], [1, 1, 1, 2]], [[], []], [0]), np.array([0, 1, -1])
     users, codes = np.array([0, 0, 1, 0, 2, 3, 4, 5], dtype=np.int32), np.array([3, 4, 5, 6, 1, 2, 3, 5])
     shares = np.array([[0, 1 / 2, 2 / 3], [0, 0, 1], [0, 0, 1 / 3], [0, 1 / 2, 2 / 3], [0, 0, 1]])
-    found = find_matches(told, users, codes)
+    found = find_matches(histories, steps, users, codes)
     assert found.rows.tolist() == [0, 2, 3, 4, 5]
     is_leaf = np.array([[1], [1], [1], [0], [0]])
     np.testing.assert_allclose(found.inputs, np.sqrt(np.concatenate([shares, shares * is_leaf], axis=1)), rtol=1e-6)
     part = found.part(2, 4)
     assert part.rows.tolist() == [0, 1]
     assert part.inputs.tolist() == found.inputs[1:3].tolist()
-    nothing = find_matches(told, users[:0], codes[:0])
+    nothing = find_matches(histories, steps, users[:0], codes[:0])
     assert nothing.inputs.shape == (0, 6)
 
 
@@ -94,7 +94,7 @@ def test_pairs_are_matched_as_by_looking_at_each(seed: int, num_rows: int, rows_
         expected[row, windows:] = expected[row, :windows] if steps[level] == 0 else 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(history_matches, "_MOST_ROWS_PER_PART", rows_per_part)
-        asked = told_of(items.tolist(), bounds.tolist(), near.tolist(), near_edges, steps.tolist())
-        found = find_matches(asked, users, codes)
+        patch.setattr(history_matches, "_USERS_PER_PART", int(rng.integers(1, 6)))
+        found = find_matches(noted(items.tolist(), bounds.tolist(), near.tolist(), near_edges), steps, users, codes)
     assert found.rows.tolist() == np.flatnonzero(expected.any(axis=1)).tolist()
     np.testing.assert_allclose(found.inputs, expected[found.rows], rtol=1e-6)
