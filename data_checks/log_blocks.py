@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data_checks.blocks import Blocks, block_rows, slices
 from data_checks.equal_rows import FirstRows, fingerprints, shared_values
-from data_checks.log_frames import CANONICAL, LogCounts, is_finite_or_null, is_named, nullable_integers
+from data_checks.log_frames import CANONICAL, LogCounts, is_finite_or_null, is_named, is_plain, nullable_integers
 from data_checks.log_groups import LogGroups
 from data_checks.log_keys import ColumnKeys, Ints, integer_identities, make_column_keys
 from data_checks.mixing import Hashes
@@ -103,6 +103,8 @@ class StreamedLog:
         frame["is_rating_finite"] = is_finite_or_null(table["rating"])
         for name in ("user", "item", "category"):
             frame[f"is_{name}_named"] = is_named(group[name])
+        for name in ("user", "item"):
+            frame[f"is_{name}_plain"] = is_plain(group[name])
         return frame
 
     def _first_category(self, categories: pa.Array, item_places: Ints) -> pa.Array:

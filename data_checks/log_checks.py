@@ -197,11 +197,21 @@ def _value_rules(rules: LogRules) -> list[Rule]:
         )
         for name, what in (("user", "id"), ("item", "id"), ("category", "category"))
     ]
+    plain = [
+        Rule(
+            f"{name}_plain",
+            Holds(f"is_{name}_plain"),
+            f"{name} must not have blanks or quotes around it, nor a decimal point if it is a whole number",
+            "Ids are told apart by every character: the same id written otherwise, here or in a later log, is another one.",
+            is_hard=False,
+        )
+        for name in ("user", "item")
+    ]
     why_finite, why_known = "NaN passes every threshold unseen.", "An unknown type is a new kind of event or a shifted column."
     finite = Rule("rating_finite", Holds("is_rating_finite"), "rating must be a finite number or empty", why_finite)
     types = rules.known_behaviour_types
     known = Rule("behaviour_known", Among("behaviour", types), f"behaviour must be one of {', '.join(types)}", why_known)
-    return [*given, *named, finite, known] if types else [*given, *named, finite]
+    return [*given, *named, *plain, finite, *([known] if types else [])]
 
 
 def _time_rules(rules: LogRules) -> list[Rule]:

@@ -1,6 +1,6 @@
 """The canonical log as a pandas frame fit for checking: only what is needed is read, strings stay dictionary codes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ CANONICAL: Mapping[str, tuple[str, ...]] = {
 """Columns of the canonical log with the Arrow types each may have; strings may be large or dictionary-encoded."""
 
 _SPELLED_OUT = ("null", "\\n", "nan", "none", "(null)")
+_NOT_PLAIN = r"""^[\s\x{A0}\x{FEFF}]|[\s\x{A0}\x{FEFF}]$|^".*"$|^'.*'$|^[+-]?[0-9]+\.0*$"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def row_frame(log_path: Path) -> pd.DataFrame:
         ``copy_of``: line of the first row equal in everything but the line, 0 if there is none; ``repeat_of``: the same for
         user, item and time; ``first_category``: category the item came with first; ``item_share``: share of all rows that
         are of this item; ``is_rating_finite``; ``is_user_named``, ``is_item_named`` and ``is_category_named``, false where the value is an
-        empty one spelled out, such as NULL.
+        empty one spelled out, such as NULL; ``is_user_plain`` and ``is_item_plain``, false where an id has blanks around it, or the like.
     """
     table = _read(log_path)
     frame: pd.DataFrame = table.to_pandas(types_mapper=nullable_integers(table), ignore_metadata=True, split_blocks=True)
@@ -84,6 +85,8 @@ def row_frame(log_path: Path) -> pd.DataFrame:
     frame["is_rating_finite"] = is_finite_or_null(table["rating"])
     for name in ("user", "item", "category"):
         frame[f"is_{name}_named"] = np.concatenate([np.empty(0, dtype=bool), *map(is_named, table[name].chunks)])
+    for name in ("user", "item"):
+        frame[f"is_{name}_plain"] = np.concatenate([np.empty(0, dtype=bool), *map(is_plain, table[name].chunks)])
     return frame
 
 
@@ -180,8 +183,30 @@ def is_finite_or_null(ratings: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def is_named(ids: pa.Array) -> NDArray[np.bool_]:
     """Whether each value is none of the words that exports write for empty ones, or is empty: bool (N,)."""
+    return _judged(ids, lambda words: ~_is_spelled_out(words))
+
+
+def is_plain(ids: pa.Array) -> NDArray[np.bool_]:
+    """Whether each id is written as ids are: without blanks, quotes or a byte order mark around it, and whole numbers without a point.
+
+    bool (N,); true for what is empty, or an empty value spelled out.
+    """
+
+    def judge(words: pa.Array) -> NDArray[np.bool_]:
+        return ~np.asarray(pc.match_substring_regex(words, _NOT_PLAIN)) | _is_spelled_out(words)
+
+    return _judged(ids, judge)
+
+
+def _is_spelled_out(words: pa.Array) -> NDArray[np.bool_]:
+    lower = pc.utf8_lower(pc.utf8_trim_whitespace(words))
+    return np.asarray(pc.is_in(lower, value_set=pa.array(_SPELLED_OUT, pa.large_string())))
+
+
+def _judged(ids: pa.Array, judge: Callable[[pa.Array], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Each distinct text is judged once; numbers, and what is empty, are right."""
     if not pa.types.is_dictionary(ids.type):
         return np.ones(len(ids), dtype=bool)
-    words = pc.utf8_lower(pc.utf8_trim_whitespace(ids.dictionary.cast(pa.large_string())))
-    is_right = np.append(~np.asarray(pc.is_in(words, value_set=pa.array(_SPELLED_OUT, pa.large_string()))), True)
+    words = ids.dictionary.cast(pa.large_string())
+    is_right = np.append(judge(words), True)
     return np.asarray(is_right[pc.fill_null(ids.indices.cast(pa.int64()), len(words)).to_numpy()])

@@ -119,6 +119,18 @@ def test_empty_values_spelled_out_are_named_with_their_lines(check_rows: Any, co
     assert [(row["line"], row[column]) for row in report.rule(f"{column}_named").examples] == [(5, word), (8, word)]
 
 
+@pytest.mark.parametrize("word", [" 7", "7 ", "\t7", "\u00a07", "\ufeff7", '"7"', "'7'", "7.0", "7.", "-12.000"])
+@pytest.mark.parametrize("column", ["user", "item"])
+def test_ids_that_are_not_written_plainly_are_named_with_their_lines(check_rows: Any, column: str, word: str) -> None:
+    types = TYPES | {"user": pa.string(), "item": pa.string()}
+    rows = [row | {"user": f"{row['user']}.5", "item": f"a 'b' {row['item']}.0c", "category": None} for row in clean_rows()]
+    rows[3][column] = rows[6][column] = word
+    report = check_rows(rows, LogRules(), types)
+    assert report.is_passed
+    assert [result.name for result in report.warnings] == [f"{column}_plain"]
+    assert [(row["line"], row[column]) for row in report.rule(f"{column}_plain").examples] == [(5, word), (8, word)]
+
+
 def test_ids_of_nothing_but_blanks_are_not_given(check_rows: Any) -> None:
     types = TYPES | {"user": pa.string(), "item": pa.string()}
     rows = [row | {"user": f"u{row['user']}", "item": f"i{row['item']}", "category": None} for row in clean_rows()]
