@@ -13,7 +13,7 @@ from jtm_core.comparison_config import ComparisonConfig, TuningConfig
 from jtm_core.config import JtmConfig
 from tasks.store import canonical_json, digest_of_text
 
-_NUMERIC_LIBRARIES = ("numpy", "scipy", "torch", "numba", "pyarrow", "safetensors")
+_NUMERIC_LIBRARIES = ("numpy", "scipy", "torch", "numba", "llvmlite", "pyarrow", "safetensors", "implicit", "faiss-cpu")
 
 
 def key_part(value: Any) -> Any:

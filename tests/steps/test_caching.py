@@ -1,5 +1,6 @@
 """Steps are done once: what makes two calls the same, and when a kept result may be used."""
 
+import ast
 import dataclasses
 import importlib
 import json
@@ -8,16 +9,18 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from threading import Event
 
 import numpy as np
 import pytest
 
+import jtm_core
 from jtm_core.config import EvaluationConfig, JtmConfig, TrainingConfig
 from tasks import caching
 from tasks.caching import Step, running_step_key, step
-from tasks.fingerprints import config_digest, key_part, package_fingerprint
+from tasks.fingerprints import config_digest, key_part, library_versions, package_fingerprint
 from tasks.references import ArtefactRef, ReportRef, SourceRef
 from tasks.store import open_store
 
@@ -193,6 +196,20 @@ def test_a_fingerprint_sees_every_byte_and_name(tmp_path: Path, monkeypatch: pyt
     assert len(set(seen)) == 3
     (room / "notes.txt").write_text("not source")
     assert fingerprint("some_room") == seen[-1]
+
+
+def test_keys_know_the_version_of_every_library_that_the_core_computes_with() -> None:
+    imported = {
+        name.split(".")[0]
+        for path in Path(jtm_core.__path__[0]).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in getattr(node, "names", [])])
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    distributions = packages_distributions()
+    used = {distributions[name][0] for name in imported - sys.stdlib_module_names - {"jtm_core"}}
+    computes_nothing = {"annotated-types", "threadpoolctl"}
+    assert used - computes_nothing == set(library_versions())
 
 
 def test_a_fingerprint_needs_a_package() -> None:
