@@ -38,6 +38,7 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     prepared = _prepare(store, ingested, config, parent)
     if parent:
         _require_known_items(prepared.behaviours, parent)
+        _warn_of_strangers(prepared.behaviours, parent)
     count_work("rows", ingested.num_rows)
     earlier = read_split(store.path(parent.data.split)) if parent else None
     split = split_users(prepared.behaviours, config.split, config.seed, earlier)
@@ -68,6 +69,18 @@ def _require_known_items(behaviours: "Behaviours", parent: VersionRef) -> None:
         raise ValueError(
             f"none of the log's {behaviours.num_items - parent.data.num_items} items is among the {parent.data.num_items} of version "
             f"{parent.version} to start from: are ids written as before? If this is another log, give it a data.name of its own"
+        )
+
+
+def _warn_of_strangers(behaviours: "Behaviours", parent: VersionRef) -> None:
+    """Say so where none of the log's users is known: sessions are like that, ids written otherwise too, and then the known may judge."""
+    if not behaviours.offsets[parent.data.num_users]:
+        step_logger().warning(
+            "none of the log's %d users is among the %d of version %s to start from; if ids are written otherwise than before, "
+            "users who taught that version may judge it now, and recall is too good",
+            behaviours.num_users - parent.data.num_users,
+            parent.data.num_users,
+            parent.version,
         )
 
 

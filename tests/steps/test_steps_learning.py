@@ -337,6 +337,20 @@ def test_a_log_that_the_start_knows_nothing_of_is_refused(made: Made) -> None:
             assert prepare_behaviours.compute(ingested, made.config, version).num_items == 79
 
 
+def test_users_of_whom_the_start_knows_none_are_told(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    """Sessions are users of one log only, so such a log is taken; one known user among new ones is nothing to speak of."""
+    version, log = record(made), Path(made.config.data.path)
+    lines = [line.split(",") for line in log.read_text().splitlines()]
+    for known, is_told in (("2000", True), (lines[0][0], False)):
+        renamed = [[known if user == lines[0][0] else str(1000 + int(user)), *rest] for user, *rest in lines]
+        log.write_text("\n".join(",".join(line) for line in renamed) + "\n")
+        caplog.clear()
+        data = prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(made.config), made.config), made.config, version)
+        num_users = data.num_users - version.data.num_users
+        told = f"none of the log's {num_users} users is among the {version.data.num_users} of version {version.version}"
+        assert (told in caplog.text) == is_told
+
+
 def test_the_start_is_worth_on_the_same_data_what_it_was_worth(made: Made) -> None:
     version = record(made)
     start = measure_start.compute(made.data, plant_tree.compute(made.data, made.config, version), made.config)
