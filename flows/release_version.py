@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from tasks.mark_released import mark_released
 from tasks.release_named import release_named
 
 
@@ -12,4 +13,4 @@ def release_version(version: str) -> None:
     Args:
         version: Name of the version, as in its manifest and in MLflow's tag ``jtm.version``.
     """
-    release_named(version)
+    mark_released(release_named(version))

@@ -13,6 +13,7 @@ from tasks.compare_baselines import compare_baselines
 from tasks.evaluate_model import evaluate_model
 from tasks.fetch_log import fetch_log
 from tasks.learn_tree import learn_tree
+from tasks.mark_released import mark_released
 from tasks.measure_start import measure_start
 from tasks.pass_gate import pass_gate
 from tasks.plant_tree import plant_tree
@@ -57,3 +58,4 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "", may_release: bo
 
     if may_release:
         release_best(versions, parent, start, config)
+        mark_released(config.data.name)

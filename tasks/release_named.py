@@ -8,8 +8,13 @@ from tasks.versions import find_version, release, released, require_whole
 
 
 @task(task_run_name="release-{name}", cache_policy=NO_CACHE, persist_result=False)
-def release_named(name: str) -> None:
+def release_named(name: str) -> str:
     """Release a recorded version if all that serving and retraining need of it is there.
+
+    Returns
+    -------
+    str
+        Name of the data set.
 
     Raises
     ------
@@ -24,3 +29,4 @@ def release_named(name: str) -> None:
     before = released(data.name)
     release(version)
     get_run_logger().info("released %s of %s, in place of %s", name, data.name, before.version if before else "none")
+    return data.name

@@ -15,6 +15,8 @@ tasks may log from threads. Every call may be repeated after a kill and leaves t
     ``log_summary(run_id, metrics)``; ``record_system_metrics(run_id)`` (a context manager); ``finish_run(run_id, status)``.
 ``iterations`` (a nested run per iteration)
     ``log_iteration(parent_run_id, record) -> run id``: metrics, curves, artefacts; on the parent the metrics with step = iteration.
+``releases``
+    ``mark_released(version, data_name) -> run ids``: which version is in service, on the runs of its iteration.
 ``reports``
     ``log_check_report(run_id, report)``; ``log_results_table(run_id, rows)``; ``log_table(run_id, name, rows)``;
     ``log_figures(run_id, experiment)`` (PNG and SVG of every figure); ``log_html_report(run_id, experiment)``.

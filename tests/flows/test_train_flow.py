@@ -19,8 +19,9 @@ from flows.release_version import release_version
 from flows.retrain_jtm import retrain_jtm
 from flows.train_jtm import train_jtm
 from tasks.pass_gate import DataRefusedError
+from tasks.references import VersionRef
 from tasks.store import open_store
-from tasks.versions import UnknownVersionError, find_version, released
+from tasks.versions import UnknownVersionError, all_versions, find_version, released
 
 DATA_NAME = "small"
 
@@ -99,13 +100,26 @@ def test_a_longer_run_repeats_nothing(trained: State[Any], parameters: Parameter
     assert len(found) == 16
 
 
-def test_a_try_out_is_released_by_its_name_alone(trained: State[Any], parameters: Parameters) -> None:
+def recorded_versions() -> list[VersionRef]:
+    return [version for versions in all_versions() for version in versions if version.data.name == DATA_NAME]
+
+
+def released_in_mlflow(mlflow_uri: str) -> set[str]:
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    found = client.search_runs([client.get_experiment_by_name("jtm").experiment_id], "tags.`jtm.is_released` = 'true'")
+    return {run.data.tags["jtm.version"] for run in found}
+
+
+def test_a_try_out_is_released_by_its_name_alone(trained: State[Any], parameters: Parameters, mlflow_uri: str) -> None:
     best = released(DATA_NAME)
     (open_store().home / "released" / f"{DATA_NAME}.json").unlink()
     assert train_jtm(**parameters, may_release=False, return_state=True).is_completed()
     assert released(DATA_NAME) is None
-    assert release_version(best.version, return_state=True).is_completed()
-    assert released(DATA_NAME) == best
+    other = next(version for version in recorded_versions() if version.version != best.version)
+    for version in (other, best):
+        assert release_version(version.version, return_state=True).is_completed()
+        assert released(DATA_NAME) == version
+        assert released_in_mlflow(mlflow_uri) == {version.version}
 
 
 def test_a_pruning_shows_what_would_go(trained: State[Any]) -> None:

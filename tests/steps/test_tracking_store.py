@@ -17,6 +17,7 @@ from tasks.tracking.client import compare_url, ensure_experiment, run_url, track
 from tasks.tracking.iterations import log_iteration
 from tasks.tracking.nested import nested_run
 from tasks.tracking.records import CheckReport, DataInput, Experiment, Iteration, Segment, TreeLearning
+from tasks.tracking.releases import mark_released
 from tasks.tracking.reports import log_check_report, log_figures, log_html_report, log_results_table
 from tasks.tracking.runs import ending_run, finish_run, link_to_prefect, log_data_input, log_summary, open_parent_run, record_system_metrics
 
@@ -199,6 +200,24 @@ def test_a_run_goes_on_with_other_processes():
     assert ids[0] == ids[1]
     assert run.data.tags["jtm.execution.training_processes"] == "1"
     assert not [name for name in run.data.params if name.startswith("execution")]
+
+
+def test_one_version_of_a_data_set_is_marked_as_released_in_all_its_runs():
+    def run_of(version, data_name):
+        run = open_parent_run(ensure_experiment("jtm"), key=_new_key(), name="test", config={}, tags={"jtm.data_name": data_name})
+        nested = nested_run(
+            tracking_client(), tracking_client().get_run(run), {"jtm.kind": "iteration", "jtm.iteration": "0"}, "iteration 00"
+        )
+        tracking_client().set_tag(nested.info.run_id, "jtm.version", version)
+        return nested.info.run_id
+
+    first, again, second, other = run_of("a-1", "it's a"), run_of("a-1", "it's a"), run_of("a-2", "it's a"), run_of("b-1", "b")
+    assert mark_released("b-1", "b") == [other]
+    for version, runs in (("a-1", {first, again}), ("a-2", {second}), ("a-2", {second}), ("a-3", set())):
+        assert set(mark_released(version, "it's a")) == runs
+        tags = {run: tracking_client().get_run(run).data.tags.get("jtm.is_released") for run in (first, again, second, other)}
+        assert {run for run, tag in tags.items() if tag == "true"} == runs | {other}
+    assert set(tags.values()) == {"true", "false"}
 
 
 def test_no_run_is_left_active_for_other_threads(parent):

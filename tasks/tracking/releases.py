@@ -1,0 +1,32 @@
+"""Which version is in service, where experiments are compared: a tag on the runs of its iteration."""
+
+from tasks.tracking import tags as names
+from tasks.tracking.client import tracking_client
+
+
+def mark_released(version: str, data_name: str) -> list[str]:
+    """Tag the runs of a version as those of what is released of a data set, and those of no other version of it.
+
+    Parameters
+    ----------
+    version : str
+        Name of the version; experiments that found it again have a run of it each.
+    data_name : str
+
+    Returns
+    -------
+    list of str
+        Ids of the version's runs; none if they were deleted, or logged elsewhere.
+    """
+    client = tracking_client()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    kind = {names.KIND: "iteration"}
+    own = client.search_runs(experiments, names.tag_filter({**kind, names.VERSION: version}))
+    marked = client.search_runs(experiments, names.tag_filter({**kind, names.IS_RELEASED: "true"}))
+    own_ids = [run.info.run_id for run in own]
+    for run_id in own_ids:
+        client.set_tag(run_id, names.IS_RELEASED, "true")
+    for run in marked:
+        if run.info.run_id not in own_ids and run.data.tags.get(names.DATA_NAME) == data_name:
+            client.set_tag(run.info.run_id, names.IS_RELEASED, "false")
+    return own_ids
