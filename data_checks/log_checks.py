@@ -173,7 +173,7 @@ def _volume_rules(previous_rows: int | None) -> list[Rule]:
             "volume_not_collapsed",
             Within("rows", minimum=least),
             f"rows must be at least {least:,.0f}, a tenth of the {previous_rows:,} of the last accepted run",
-            "A tree learned from a fraction of the log would replace a good one.",
+            "A tree learned from a fraction of the log would replace a good one; a log meant to be so short takes another data.name.",
         ),
     ]
 
