@@ -76,7 +76,7 @@ class BeamSearch:
         if allowed is not None and not allowed.any():
             raise ValueError("allowed holds no item; at least 1 must be")
         leaves = tree.leaf_of_item if allowed is None else tree.leaf_of_item[allowed]
-        self._scorer, self.beam_width = scorer, beam_width
+        self._scorer, self.beam_width, self.allowed = scorer, beam_width, allowed
         self._leaf_items = tree.item_of_leaf()
         self.levels = range(start_level(tree, beam_width, first_level), tree.height + 1)
         self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)

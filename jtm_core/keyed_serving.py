@@ -5,10 +5,12 @@ They are passed over, and a user of whom nothing is known gets what most trainin
 """
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
 from jtm_core.serving import Floats, Retriever, require_integer
@@ -61,7 +63,7 @@ class KeyedRetriever:
         self.retriever, self.keys = retriever, keys
         self._id_of = {key: item for item, key in enumerate(keys)}
         self._kind: type = str if isinstance(keys[0], str) else Integral
-        self._by_popularity = items_by_popularity
+        self._all_by_popularity = self._by_popularity = items_by_popularity
 
     def recommend(self, history: Iterable[Key], count: int, exclude: Iterable[Key] | None = None) -> Recommended:
         """The best items for one user, in the thread that asks.
@@ -111,6 +113,42 @@ class KeyedRetriever:
             for user, items, logits in zip(asked, *found, strict=True):
                 lists[user] = Recommended(self._keys_of(items[items >= 0]), logits[items >= 0], is_personal=True)
         return lists
+
+    def restricted_to(self, items: Iterable[Key]) -> "KeyedRetriever":
+        """The same retriever for some of the items, say those in stock: no others come, and lists are as long as if there were no others.
+
+        The search leaves out branches without any of them, which is made ready once, here. Weights are shared with this retriever, which
+        stays as it is; make a new one of it whenever the items change.
+
+        Parameters
+        ----------
+        items : own ids
+            That may come; unknown ones are passed over.
+
+        Raises
+        ------
+        TypeError
+            If an id is not of the kind that the log has.
+        ValueError
+            If none of them is known.
+        """
+        allowed = np.zeros(len(self.keys), dtype=np.bool_)
+        allowed[self._ids_of(items)] = True
+        return self._allowing(allowed)
+
+    def without(self, items: Iterable[Key]) -> "KeyedRetriever":
+        """As :meth:`restricted_to` all items but these, say those that are not sold any more."""
+        allowed = np.ones(len(self.keys), dtype=np.bool_)
+        allowed[self._ids_of(items)] = False
+        return self._allowing(allowed)
+
+    def _allowing(self, allowed: NDArray[np.bool_]) -> "KeyedRetriever":
+        if not allowed.any():
+            raise ValueError(f"none of the {len(self.keys)} items that are known would be left")
+        other = copy(self)
+        other.retriever = self.retriever.restricted_to(allowed)
+        other._by_popularity = self._all_by_popularity[allowed[self._all_by_popularity]]
+        return other
 
     def _ids_of(self, keys: object) -> list[int]:
         if isinstance(keys, str | bytes):

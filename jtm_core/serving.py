@@ -3,7 +3,10 @@
 A single user is searched in the thread that asks; a batch is spread over all threads. Both give a user the same bits.
 """
 
+from collections.abc import Callable
+from copy import copy
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,14 +71,38 @@ class Retriever:
             )
         require_integer("beam_width", beam_width)
         self._parts = (network, tree, beam_width, first_level, cache_bytes, precision)
-        self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
+        self._scorer = make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision)
+        self._search = BeamSearch(self._scorer, beam_width, first_level)
         self._widening = widening_of(self._search)
         self.num_items, self.beam_width = tree.num_items, beam_width
         self._reading = network.reading
 
-    def __reduce__(self) -> tuple[type["Retriever"], tuple[object, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., "Retriever"], tuple[object, ...]]:
         """Pickled as what it was built from and built anew by the process that reads it: its threads' scratch memory cannot go along."""
-        return type(self), self._parts
+        return _rebuilt, (self._parts, self._search.allowed)
+
+    def restricted_to(self, allowed: NDArray[np.bool_]) -> "Retriever":
+        """The same retriever for some of the items: nodes without any of them are not searched, so the others make no list shorter.
+
+        Weights and halves of nodes are shared; what may be searched costs a byte a node. Histories may hold the other items too.
+
+        Parameters
+        ----------
+        allowed : bool array (num_items,)
+            Items that may come; what an earlier restriction allowed plays no part.
+
+        Raises
+        ------
+        ValueError
+            If the array has another shape or type, or no item is allowed.
+        """
+        if allowed.shape != (self.num_items,) or allowed.dtype != np.bool_:
+            given = f"{allowed.dtype} of shape {allowed.shape}"
+            raise ValueError(f"allowed is {given}; it must be a bool for each of the {self.num_items} items")
+        other = copy(self)
+        other._search = BeamSearch(self._scorer, self.beam_width, self._parts[3], allowed.copy())
+        other._widening = widening_of(other._search)
+        return other
 
     def recommend(self, history: ArrayLike, count: int, exclude: ArrayLike = ()) -> tuple[Ints, Floats]:
         """The best items for one user, in the thread that asks.
@@ -142,6 +169,11 @@ class Retriever:
             if len(exclude) != len(histories):
                 raise ValueError(f"{len(exclude)} rows of exclude for {len(histories)} histories; there must be one each")
             _check_items(exclude.values, self.num_items, "exclude holds")
+
+
+def _rebuilt(parts: tuple[Any, ...], allowed: NDArray[np.bool_] | None) -> Retriever:
+    retriever = Retriever(*parts)
+    return retriever if allowed is None else retriever.restricted_to(allowed)
 
 
 def _whole(rows: object, name: str) -> Ragged:

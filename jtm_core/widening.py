@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jtm_core.beam import BeamSearch, Ranking, blocks_of, drop_items
 from jtm_core.behaviours import Ints, Ragged
@@ -27,11 +28,14 @@ class Widening:
     beam_width : int
         Of the first search.
     num_items : int
+    allowed : bool array (num_items,), optional
+        Items that the search can find; all by default.
     """
 
     search: Search
     beam_width: int
     num_items: int
+    allowed: NDArray[np.bool_] | None = None
 
     def rank(self, windows: Windows, count: int, excluded: Ragged | None) -> Ranking:
         """The best items of all users, searched in blocks.
@@ -77,7 +81,7 @@ class Widening:
             (S, count).
         """
         kept = drop_items(found, excluded, self.num_items, count)
-        wanted = np.minimum(np.minimum(_lengths(found.items), count), self.num_items - _num_distinct(excluded, self.num_items))
+        wanted = np.minimum(np.minimum(_lengths(found.items), count), self._num_left(excluded))
         width, short = self.beam_width, np.flatnonzero(_lengths(kept.items) < wanted)
         while len(short) and width < self.num_items:
             width *= 2
@@ -87,10 +91,18 @@ class Widening:
             short = short[_lengths(again.items) < wanted[short]]
         return kept
 
+    def _num_left(self, excluded: Ragged) -> Ints:
+        """How many items exclusions leave that the search can find: int64 (S,)."""
+        if self.allowed is None:
+            return self.num_items - _num_distinct(excluded, self.num_items)
+        is_counted = self.allowed[excluded.values]
+        offsets = np.concatenate([[0], np.cumsum(is_counted)])[excluded.offsets]
+        return int(self.allowed.sum()) - _num_distinct(Ragged(excluded.values[is_counted], offsets), self.num_items)
+
 
 def widening_of(search: BeamSearch) -> Widening:
     """That of a beam search."""
-    return Widening(lambda windows, width: search.widened(width).rank(windows), search.beam_width, search.tree.num_items)
+    return Widening(lambda windows, width: search.widened(width).rank(windows), search.beam_width, search.tree.num_items, search.allowed)
 
 
 def _lengths(lists: Ints) -> Ints:

@@ -66,6 +66,29 @@ def test_unknown_items_are_passed_over_and_who_knows_none_gets_the_popular_ones(
     assert keyed.recommend_batch([], 4) == []
 
 
+def test_items_that_are_not_sold_do_not_come(keyed: KeyedRetriever) -> None:
+    """Histories may hold them; one of whom nothing is known gets the popular ones among the others."""
+    gone, left = named(range(3, 300)), named(range(3))
+    for retriever in (keyed.without([*gone, "never known"]), keyed.restricted_to([*left, "not yet known"])):
+        known, unknown = retriever.recommend_batch([["i250", "i7"], []], 4)
+        assert sorted(known.items) == left
+        assert known.is_personal
+        assert unknown.items == ["i2", "i1", "i0"]
+        assert retriever.recommend(["i250"], 4, exclude=["i1", "i299"]).items == [item for item in known_order(retriever) if item != "i1"]
+        assert pickle.loads(pickle.dumps(retriever)).recommend(["i250"], 4).items == known_order(retriever)
+    assert keyed.without(["i4"]).restricted_to(["i4"]).recommend([], 1).items == ["i4"]
+    assert keyed.recommend([], 1).items == ["i299"]
+    for items in (["never known"], []):
+        with pytest.raises(ValueError, match="none of the 300 items that are known would be left"):
+            keyed.restricted_to(items)
+    with pytest.raises(TypeError, match="ids \\[3\\] are of type int; those of this log are of type str"):
+        keyed.without([3])  # type: ignore[list-item]
+
+
+def known_order(retriever: KeyedRetriever) -> list[Any]:
+    return list(retriever.recommend(["i250"], 3).items)
+
+
 def test_lists_end_where_the_items_do(keyed: KeyedRetriever) -> None:
     """As places without an item would stand for the last item in an array of keys."""
     but_two = named(range(2, NUM_ITEMS))

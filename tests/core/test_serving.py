@@ -151,6 +151,39 @@ def test_widening_ends_where_a_search_may_return_few_items(world: SmallWorld) ->
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.parametrize("num_allowed", [3, 40, 299])
+def test_a_restricted_retriever_lists_the_best_of_what_is_allowed(world: SmallWorld, num_allowed: int) -> None:
+    """By a beam that prunes nothing the list is that of all items without the others; a narrow one is as long."""
+    rng = np.random.default_rng(num_allowed)
+    allowed = np.zeros(300, dtype=np.bool_)
+    allowed[rng.choice(300, num_allowed, replace=False)] = True
+    windows = windows_of(world.histories, world.network.reading)
+    all_items = BeamSearch(make_scorer(world.network, world.tree), 512, 1).rank(windows, 300).items
+    expected = np.stack([row[allowed[row]] for row in all_items])
+    whole, narrow = (Retriever(world.network, world.tree, width, 1) for width in (512, 16))
+    for retriever in (whole.restricted_to(allowed), pickle.loads(pickle.dumps(whole.restricted_to(allowed)))):
+        items, logits = retriever.recommend_batch(world.histories, num_allowed + 2)
+        assert np.array_equal(items[:, :num_allowed], expected)
+        assert (items[:, num_allowed:] == -1).all()
+        assert np.isneginf(logits[:, num_allowed:]).all()
+    excluded = Ragged(np.tile(np.append(np.flatnonzero(allowed)[:2], np.flatnonzero(~allowed)[:1]), 60), np.arange(61) * 3)
+    count = min(16, num_allowed - 2)
+    items, _ = narrow.restricted_to(allowed).recommend_batch(world.histories, count, excluded)
+    assert allowed[items].all()
+    assert not np.isin(items, np.flatnonzero(allowed)[:2]).any()
+    again = narrow.restricted_to(allowed).restricted_to(np.ones(300, dtype=np.bool_)).recommend_batch(world.histories, 16)[0]
+    assert np.array_equal(again, narrow.recommend_batch(world.histories, 16)[0])
+
+
+def test_what_is_allowed_is_a_bool_for_each_item(world: SmallWorld) -> None:
+    retriever = Retriever(world.network, world.tree, 16, 1)
+    for allowed in (np.ones(299, dtype=np.bool_), np.arange(300)):
+        with pytest.raises(ValueError, match="it must be a bool for each of the 300 items"):
+            retriever.restricted_to(allowed)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="allowed holds no item"):
+        retriever.restricted_to(np.zeros(300, dtype=np.bool_))
+
+
 def test_a_process_that_was_forked_off_serves_too(world: SmallWorld) -> None:
     """As a web server's workers do that load the model before they fork; the pool's threads are not there in the child."""
     retriever = Retriever(world.network, world.tree, 16, 1)
