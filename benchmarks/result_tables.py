@@ -17,7 +17,10 @@ from jtm_core.systems.naming import SYSTEMS
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-PAGES = (ROOT / "README.md", *(RESULTS / name for name in ("README.md", "paper_training.md", "before_matches.md", "earlier.md")))
+PAGES = (
+    ROOT / "README.md",
+    *(RESULTS / name for name in ("README.md", "near_items.md", "paper_training.md", "before_matches.md", "earlier.md")),
+)
 Record = Mapping[str, Any]
 
 
