@@ -40,7 +40,7 @@ def best_config() -> JtmConfig:
     the beam (OTM) beside them lift recall further down the lists on all three, at two to three times the time, so they are no default; in
     a comparison this is ``jtm-otm``. Worth a try on validation users: a first tree by 2-means, which lifted most on a tree on Amazon
     Beauty and was level with the categories on Globo; how much of the past a horizon reaches (``training.horizon_share``); other windows
-    (``model.window_sizes``); the items near a history, which lifted all networks on Amazon Beauty and JTM hardly on Globo
+    (``model.window_sizes``); the items near a history, which lifted JTM, TDM and DNN on Amazon Beauty and JTM hardly on Globo
     (``model.neighbour_windows``, say (5, 10, 20, 50, 100)); for logs whose order says little, such as ratings given in one sitting,
     ``training.order_noise``; smaller batches and more epochs where samples are few, with a falling rate; no ties where features are flat.
     """
