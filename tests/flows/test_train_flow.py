@@ -106,7 +106,8 @@ def recorded_versions() -> list[VersionRef]:
 
 def released_in_mlflow(mlflow_uri: str) -> set[str]:
     client = MlflowClient(tracking_uri=mlflow_uri)
-    found = client.search_runs([client.get_experiment_by_name("jtm").experiment_id], "tags.`jtm.is_released` = 'true'")
+    wanted = f"tags.`jtm.is_released` = 'true' and tags.`jtm.data_name` = '{DATA_NAME}'"
+    found = client.search_runs([client.get_experiment_by_name("jtm").experiment_id], wanted)
     return {run.data.tags["jtm.version"] for run in found}
 
 
