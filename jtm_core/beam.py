@@ -73,18 +73,10 @@ class BeamSearch:
         tree = scorer.tree
         if beam_width < 1:
             raise ValueError(f"beam_width is {beam_width}; allowed are 1 and more")
-        if allowed is not None and not allowed.any():
-            raise ValueError("allowed holds no item; at least 1 must be")
-        leaves = tree.leaf_of_item if allowed is None else tree.leaf_of_item[allowed]
-        self._scorer, self.beam_width, self.allowed = scorer, beam_width, allowed
+        self._scorer, self.beam_width = scorer, beam_width
         self._leaf_items = tree.item_of_leaf()
         self.levels = range(start_level(tree, beam_width, first_level), tree.height + 1)
-        self._is_used = np.zeros(first_code(tree.height + 1), dtype=np.bool_)
-        for level in self.levels:
-            self._is_used[ancestors_up(leaves, tree.height - level)] = True
-        top = first_code(self.levels[0])
-        self._start = top + np.flatnonzero(self._is_used[top : 2 * top + 1])
-        self._fused = self._make_fused() if isinstance(scorer, FusedScorer) else None
+        self._allow(allowed)
 
     def walk(self, windows: Windows) -> Iterator[tuple[int, Ints, Floats]]:
         """Search level by level.
@@ -141,6 +133,18 @@ class BeamSearch:
         search._fused = search._make_fused() if isinstance(scorer, FusedScorer) else None
         return search
 
+    def restricted_to(self, allowed: NDArray[np.bool_]) -> "BeamSearch":
+        """The same search for those of its items that are allowed: bool (num_items,); the scorer is shared.
+
+        Raises
+        ------
+        ValueError
+            If none is left.
+        """
+        search = copy(self)
+        search._allow(allowed if self.allowed is None else self.allowed & allowed)
+        return search
+
     def widened(self, beam_width: int) -> "BeamSearch":
         """The same search by a beam at least as wide; what depends on the tree alone is shared."""
         if beam_width == self.beam_width:
@@ -171,6 +175,18 @@ class BeamSearch:
         children = children_of(codes).reshape(len(codes), -1)
         is_used = np.repeat(codes >= 0, 2, axis=1) & self._is_used[np.maximum(children, first_code(level))]
         return np.where(is_used, children, -1)
+
+    def _allow(self, allowed: NDArray[np.bool_] | None) -> None:
+        """Set which items may be returned, and so which nodes are searched."""
+        if allowed is not None and not allowed.any():
+            raise ValueError("allowed holds no item; at least 1 must be")
+        leaves = self.tree.leaf_of_item if allowed is None else self.tree.leaf_of_item[allowed]
+        self.allowed, self._is_used = allowed, np.zeros(first_code(self.tree.height + 1), dtype=np.bool_)
+        for level in self.levels:
+            self._is_used[ancestors_up(leaves, self.tree.height - level)] = True
+        top = first_code(self.levels[0])
+        self._start = top + np.flatnonzero(self._is_used[top : 2 * top + 1])
+        self._fused = self._make_fused() if isinstance(self._scorer, FusedScorer) else None
 
     def _make_fused(self) -> FusedSearch:
         plan = Plan(self._start, self._is_used, self.levels[0], self.levels[-1], self.beam_width)

@@ -63,7 +63,7 @@ class KeyedRetriever:
         self.retriever, self.keys = retriever, keys
         self._id_of = {key: item for item, key in enumerate(keys)}
         self._kind: type = str if isinstance(keys[0], str) else Integral
-        self._all_by_popularity = self._by_popularity = items_by_popularity
+        self._by_popularity = items_by_popularity
 
     def recommend(self, history: Iterable[Key], count: int, exclude: Iterable[Key] | None = None) -> Recommended:
         """The best items for one user, in the thread that asks.
@@ -118,19 +118,19 @@ class KeyedRetriever:
         """The same retriever for some of the items, say those in stock: no others come, and lists are as long as if there were no others.
 
         The search leaves out branches without any of them, which is made ready once, here. Weights are shared with this retriever, which
-        stays as it is; make a new one of it whenever the items change.
+        stays as it is: make a new one of it whenever the items change, as what one leaves out stays out of those made of that one.
 
         Parameters
         ----------
         items : own ids
-            That may come; unknown ones are passed over.
+            That may come, of those that this one gives; unknown ones are passed over.
 
         Raises
         ------
         TypeError
             If an id is not of the kind that the log has.
         ValueError
-            If none of them is known.
+            If none is left.
         """
         allowed = np.zeros(len(self.keys), dtype=np.bool_)
         allowed[self._ids_of(items)] = True
@@ -143,11 +143,11 @@ class KeyedRetriever:
         return self._allowing(allowed)
 
     def _allowing(self, allowed: NDArray[np.bool_]) -> "KeyedRetriever":
-        if not allowed.any():
-            raise ValueError(f"none of the {len(self.keys)} items that are known would be left")
+        left = self._by_popularity[allowed[self._by_popularity]]
+        if not len(left):
+            raise ValueError(f"none of the {len(self._by_popularity)} items that may come would be left")
         other = copy(self)
-        other.retriever = self.retriever.restricted_to(allowed)
-        other._by_popularity = self._all_by_popularity[allowed[self._all_by_popularity]]
+        other.retriever, other._by_popularity = self.retriever.restricted_to(allowed), left
         return other
 
     def _ids_of(self, keys: object) -> list[int]:

@@ -71,8 +71,7 @@ class Retriever:
             )
         require_integer("beam_width", beam_width)
         self._parts = (network, tree, beam_width, first_level, cache_bytes, precision)
-        self._scorer = make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision)
-        self._search = BeamSearch(self._scorer, beam_width, first_level)
+        self._search = BeamSearch(make_scorer(network, tree, cache_bytes=cache_bytes, precision=precision), beam_width, first_level)
         self._widening = widening_of(self._search)
         self.num_items, self.beam_width = tree.num_items, beam_width
         self._reading = network.reading
@@ -89,18 +88,18 @@ class Retriever:
         Parameters
         ----------
         allowed : bool array (num_items,)
-            Items that may come; what an earlier restriction allowed plays no part.
+            Items that may come, of those that may come from this one.
 
         Raises
         ------
         ValueError
-            If the array has another shape or type, or no item is allowed.
+            If the array has another shape or type, or no item is left.
         """
         if allowed.shape != (self.num_items,) or allowed.dtype != np.bool_:
             given = f"{allowed.dtype} of shape {allowed.shape}"
             raise ValueError(f"allowed is {given}; it must be a bool for each of the {self.num_items} items")
         other = copy(self)
-        other._search = BeamSearch(self._scorer, self.beam_width, self._parts[3], allowed.copy())
+        other._search = self._search.restricted_to(allowed.copy())
         other._widening = widening_of(other._search)
         return other
 

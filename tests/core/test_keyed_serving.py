@@ -76,11 +76,13 @@ def test_items_that_are_not_sold_do_not_come(keyed: KeyedRetriever) -> None:
         assert unknown.items == ["i2", "i1", "i0"]
         assert retriever.recommend(["i250"], 4, exclude=["i1", "i299"]).items == [item for item in known_order(retriever) if item != "i1"]
         assert pickle.loads(pickle.dumps(retriever)).recommend(["i250"], 4).items == known_order(retriever)
-    assert keyed.without(["i4"]).restricted_to(["i4"]).recommend([], 1).items == ["i4"]
+    assert keyed.without(["i2"]).restricted_to(left).recommend([], 3).items == ["i1", "i0"]  # what is left out stays out
     assert keyed.recommend([], 1).items == ["i299"]
     for items in (["never known"], []):
-        with pytest.raises(ValueError, match="none of the 300 items that are known would be left"):
+        with pytest.raises(ValueError, match="none of the 300 items that may come would be left"):
             keyed.restricted_to(items)
+    with pytest.raises(ValueError, match="none of the 299 items that may come would be left"):
+        keyed.without(["i4"]).restricted_to(["i4"])
     with pytest.raises(TypeError, match="ids \\[3\\] are of type int; those of this log are of type str"):
         keyed.without([3])  # type: ignore[list-item]
 
