@@ -23,8 +23,8 @@ from jtm_core.kernels import HeadWeights
 from jtm_core.log_sigmoid import log_sigmoid
 from jtm_core.row_products import dot_rows
 from jtm_core.segment_matches import (
+    ChunkTold,
     SampleMatches,
-    Told,
     activate_sample_matches,
     find_sample_matches,
     forget_sample,
@@ -221,7 +221,7 @@ def _fill(
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def add_chunk(
-    pieces: PieceRows, told: Told, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
+    pieces: PieceRows, told: ChunkTold, users: UserSide, nodes: NodeSide, head: HeadWeights | PackedHead, sums: NDArray[np.float64]
 ) -> None:
     """Sum log p over the samples of each piece, node by node, on one level.
 
@@ -229,7 +229,7 @@ def add_chunk(
     ----------
     pieces : PieceRows
         Pieces in leaf order: their nodes never fall.
-    told : Told
+    told : ChunkTold
         Of the pieces' samples; terms are none where the level has no projected vectors and the network reads no matches.
     users, nodes
         Of this level.

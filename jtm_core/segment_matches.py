@@ -23,7 +23,7 @@ NO_POSITIONS = np.zeros(0, np.int32)
 """Of items on a level whose nodes no behaviour can match."""
 
 
-class Told(NamedTuple):
+class ChunkTold(NamedTuple):
     """What a chunk's samples are told of themselves."""
 
     terms: Terms
@@ -36,7 +36,7 @@ class Told(NamedTuple):
 class SampleMatches(NamedTuple):
     """What the matches of one sample after the other are found with, and those of the one at hand."""
 
-    told: Told
+    told: ChunkTold
     items: Ints
     windows: Ints
     """(most that a sample is told of,): of the sample at hand."""
@@ -59,7 +59,7 @@ class SampleMatches(NamedTuple):
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def sample_matches(told: Told, nodes: tuple[Positions, bool], num_columns: int, weights: Floats) -> SampleMatches:
+def sample_matches(told: ChunkTold, nodes: tuple[Positions, bool], num_columns: int, weights: Floats) -> SampleMatches:
     """Scratch memory for samples scored with at most ``num_columns`` descendants of one node and one node more.
 
     ``nodes`` are the positions of items and whether the nodes are leaves; ``weights`` (2 * W, H) the match layer's, perhaps none.
@@ -87,13 +87,14 @@ def sample_matches(told: Told, nodes: tuple[Positions, bool], num_columns: int, 
 @numba.njit(fastmath=False, cache=True, nogil=True)
 def note_columns(columns: Ints, matches: SampleMatches) -> None:
     """Note which descendants the nodes chosen are, in the order chosen."""
-    matches.place_of_column[:] = -1
+    place_of_column = matches.place_of_column
+    place_of_column[:] = -1
     for place in range(len(columns)):
-        matches.place_of_column[columns[place]] = place
+        place_of_column[columns[place]] = place
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)
-def _list_told(sample: int, told: Told, factors: Floats, out: tuple[Ints, Ints]) -> int:
+def _list_told(sample: int, told: ChunkTold, factors: Floats, out: tuple[Ints, Ints]) -> int:
     """List what a sample is told of, and the window of each, and fill in the windows' factors; returns how much it is."""
     ((offsets, items, windows, term_factors), near, edges), (told_items, told_windows) = told, out
     count, near_window = 0, len(factors) - len(edges) + 1

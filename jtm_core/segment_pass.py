@@ -27,7 +27,7 @@ from jtm_core.network_arrays import half_weights, head_weights
 from jtm_core.scoring import NodeTable, Scorer, make_scorer
 from jtm_core.segment_kernels import NodeSide, add_chunk
 from jtm_core.segment_levels import HistoryShape, carried_level, moved_items, project_level
-from jtm_core.segment_matches import NO_POSITIONS, Told
+from jtm_core.segment_matches import NO_POSITIONS, ChunkTold
 from jtm_core.segment_near import NearSide, near_of_pieces, near_side
 from jtm_core.segment_users import NO_TERMS, PieceRows, UserSide, list_terms
 from jtm_core.segments import Ints, Pieces, SegmentWork, level_positions, run_bounds
@@ -150,7 +150,7 @@ class FusedPass:
             own = [PieceRows(*(array[part] for array in level_rows)) for level_rows in rows]
             reading = users if self._reads_matches else [side for side in users if len(side.projected)]
             terms = list_terms(own[0], reading[0]) if reading else NO_TERMS
-            told = Told(terms, near_of_pieces(own[0], users[0], self._problem.near), self._problem.near.edges)
+            told = ChunkTold(terms, near_of_pieces(own[0], users[0], self._problem.near), self._problem.near.edges)
             for place in range(len(levels)):
                 add_chunk(own[place], told, users[place], nodes[place], self._head, sums[place][part])
 

@@ -15,8 +15,7 @@ from jtm_core.vector_code import LANES, make_row_sum, prefetch_row
 from jtm_core.window_matches import factor_of
 
 Ints = NDArray[np.int64]
-Index = NDArray[np.int32]
-Positions = Index
+Positions = NDArray[np.int32]
 
 POOLED_ROWS = 32
 """Samples whose windows are multiplied at once: few, so that they stay in the cache."""
