@@ -13,6 +13,7 @@ from tasks.failures import Failure, held_back, raise_held_back
 from tasks.fetch_log import fetch_log
 from tasks.fit_system import fit_system
 from tasks.judge_lists import judge_lists
+from tasks.record_system import record_system
 from tasks.references import JudgedRun
 from tasks.report_comparison import log_system, report_comparison
 from tasks.search_tree import search_tree
@@ -40,9 +41,10 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
                 fitted = fit_system(data, planned.system, planned.settings, planned.counting, planned.variation)
                 searched = search_tree(fitted, data, planned.settings, config.beams)
                 judged = JudgedRun(fitted, searched, judge_lists(fitted, data, planned.settings))
-                log_system(run, judged)
-                finished.append(judged)
+                recorded = record_system(data, judged, planned)
+                log_system(run, recorded)
+                finished.append(recorded)
 
-        contrasts = contrast_systems(tuple(judged.fitted for judged in finished), data, shared)
+        contrasts = contrast_systems(tuple(one.fitted for one in finished), data, shared)
         report_comparison(run, data, finished, contrasts, failures, config)
         raise_held_back(failures)

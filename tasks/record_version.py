@@ -9,12 +9,10 @@ from jtm_core.config import JtmConfig
 from jtm_core.gate import deciding_metric, is_within_tolerance
 from tasks.artefacts import save_report
 from tasks.caching import step_logger
-from tasks.fingerprints import key_part, library_versions, package_fingerprint
+from tasks.manifests import origin
 from tasks.references import Candidate, DataReferences, Standing, VersionRef
 from tasks.store import Store, open_store
 from tasks.versions import add_version, as_json, data_slug
-
-MANIFEST_FORMAT = 1
 
 
 @task(task_run_name="record-version-{data.name}-{candidate.iteration:02d}", cache_policy=NO_CACHE, persist_result=False)
@@ -44,13 +42,13 @@ def record_version(
     metrics = store.read_json(candidate.evaluation)["metrics"]
     gate = _gate(metrics["validation"], standing, config, data.num_items)
     manifest = {
-        "format": MANIFEST_FORMAT,
         "iteration": candidate.iteration,
         "parent": parent.version if parent else None,
         "gate": gate,
         "metrics": metrics,
         **_tree_learning(store, candidate),
-        **_origin(data, candidate, config),
+        "candidate": as_json(candidate),
+        **origin(data, config),
     }
     reference = save_report(store, "manifest", manifest)
     version = VersionRef(
@@ -84,10 +82,3 @@ def _tree_learning(store: Store, candidate: Candidate) -> dict[str, Any]:
         return {"objective_before": None, "objective_after": None, "moved_shares": [], "raw_moved_shares": []}
     report = store.read_json(candidate.grown.report)
     return {name: report[name] for name in ("objective_before", "objective_after", "moved_shares", "raw_moved_shares")}
-
-
-def _origin(data: DataReferences, candidate: Candidate, config: JtmConfig) -> dict[str, Any]:
-    """Where it comes from; the number of iterations is left out, so that a longer run finds the same versions again."""
-    settings = {name: value for name, value in key_part(config).items() if name != "iterations"}
-    code = {"jtm_core": package_fingerprint("jtm_core"), "libraries": library_versions()}
-    return {"candidate": as_json(candidate), "data": as_json(data), "config": settings, "code": code}

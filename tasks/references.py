@@ -143,11 +143,11 @@ class VersionRef:
     """A recorded version: a tree with the model trained on it."""
 
     version: str
-    """Its name: data set, iteration, beginning of the manifest's digest."""
+    """Its name: data set, iteration or system and seed, beginning of the manifest's digest."""
     data: DataReferences
     """What it was trained and judged on."""
     iteration: int
-    """0 is the training on the first tree."""
+    """0 is the training on the first tree; of a comparison's run the best one."""
     tree: TreeRef
     model: ModelRef
     manifest: ReportRef
@@ -156,6 +156,8 @@ class VersionRef:
     """Validation recall at :func:`jtm_core.gate.deciding_cutoff`, by which the gate decides."""
     is_accepted: bool
     """False if the gate refused the tree; the loop then goes on from the best version."""
+    system: str = field(default="", metadata=LABEL)
+    """Of a comparison's run its system; empty for an iteration of ``train-jtm``."""
 
 
 Standing = gate.Standing[VersionRef]
@@ -221,3 +223,5 @@ class JudgedRun:
     searched: SearchedTree
     judgement: ReportRef
     """JSON: metrics of its lists."""
+    version: str = field(default="", metadata=LABEL)
+    """Name that it is recorded under; empty where no beam searches it."""

@@ -122,6 +122,7 @@ def system_run(store: Store, judged: JudgedRun) -> "SystemRun":
         rounds=tuple(_round(one, learns_tree=learned["settings"]["tree_learning"]["method"] != "fixed") for one in learned["rounds"]),
         timings={**store.read_json(fitted.timings), **store.read_json(searched.timings)},
         settings=flatten_params(learned["settings"]),
+        version=judged.version,
     )
 
 
@@ -146,12 +147,21 @@ def _names(failure: Failure) -> dict[str, Any]:
 
 
 def _markdown(comparison: "Comparison", run: RunRef, failures: Sequence[Failure]) -> str:
+    from tasks.tracking.comparison_series import version_rows
+
     lines = [
         f"### Systems compared on {comparison.data_name}",
         "",
         f"- [Report with tables and figures]({run.artefacts_url('report.html')})",
         f"- [All runs in MLflow]({run.url})",
     ]
+    versions = version_rows(comparison.judgement)
+    if versions:
+        best = versions[0]
+        lines.append(
+            f"- Of what a beam searches, `{best['version']}` ({best['system']}, seed {best['seed']}) is best by validation users; "
+            "the deployment `release-version` takes it, or another of the report's versions, into service by its name"
+        )
     if failures:
         lines += ["", f"**{len(failures)} runs failed and are missing:**", "", *(f"- {failure}" for failure in failures)]
     return "\n".join(lines) + "\n"

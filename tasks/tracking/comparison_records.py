@@ -66,6 +66,8 @@ class SystemRun:
         ``fit_seconds``, ``peak_memory_gb``, ``list_seconds``; ``beam_0050/milliseconds`` (median of one user at a time).
     settings : mapping of str to str
         What it was trained with, flat.
+    version : str
+        Name that it is recorded under; empty where no beam searches it.
     """
 
     system: str
@@ -75,6 +77,7 @@ class SystemRun:
     rounds: tuple[Round, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

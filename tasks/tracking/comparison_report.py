@@ -22,6 +22,7 @@ from tasks.tracking.comparison_series import (
     search_loss_rows,
     systems_of,
     table_rows,
+    version_rows,
 )
 from tasks.tracking.pages import make_facts, make_page, make_section, make_table
 from tasks.tracking.records import Row
@@ -94,6 +95,12 @@ _SECTIONS = (
         "lists at random.",
         list_rows,
         "lists",
+    ),
+    _Section(
+        "Versions",
+        "Trees and networks that a beam searches, best by {deciding} of validation users first. The deployment release-version takes one "
+        "into service by its name; evaluate-version and open_retriever take any.",
+        version_rows,
     ),
     _Section("Objective of every tree step", "Sum of log p under the old and the new tree for the same model.", figure="objective"),
     _Section(

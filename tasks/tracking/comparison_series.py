@@ -211,6 +211,21 @@ def cost_rows(judgement: Judgement) -> list[Row]:
     return rows
 
 
+def version_rows(judgement: Judgement) -> list[Row]:
+    """Runs that are recorded as versions, those of highest recall of validation users first; test users have no say."""
+    recorded = [run for run in judgement.runs if run.version]
+    return [
+        {
+            "version": run.version,
+            "system": run.system,
+            "seed": run.seed,
+            "variation": run.variation or "none",
+            f"validation {measure_title(judgement.deciding)}": spread_text(spread_of([run], judgement.deciding)),
+        }
+        for run in sorted(recorded, key=lambda run: -run.metrics[judgement.deciding])
+    ]
+
+
 def failure_rows(comparison: Comparison) -> list[Row]:
     """Runs that failed, and why."""
     return [

@@ -10,7 +10,16 @@ from tasks.tracking.client import tracking_client
 from tasks.tracking.comparison_figures import make_comparison_figures
 from tasks.tracking.comparison_records import Comparison, Round, SystemRun
 from tasks.tracking.comparison_report import make_comparison_report
-from tasks.tracking.comparison_series import beam_rows, contrast_rows, cost_rows, list_rows, round_rows, search_loss_rows, table_rows
+from tasks.tracking.comparison_series import (
+    beam_rows,
+    contrast_rows,
+    cost_rows,
+    list_rows,
+    round_rows,
+    search_loss_rows,
+    table_rows,
+    version_rows,
+)
 from tasks.tracking.nested import nested_run
 from tasks.tracking.rendering import png_bytes, svg_bytes
 
@@ -47,7 +56,7 @@ def log_system_run(parent_run_id: str, record: SystemRun, artefacts: Mapping[str
     log_missing_metrics(client, run, metrics_at_step(values, 0, moment) + at_rounds)
     upload_files(client, run_id, artefacts)
     client.set_terminated(run_id, status="FINISHED")
-    log_tags(client, run_id, {names.IS_COMPLETE: "true"})
+    log_tags(client, run_id, {**({names.VERSION: record.version} if record.version else {}), names.IS_COMPLETE: "true"})
     return run_id
 
 
@@ -76,6 +85,7 @@ def log_comparison(run_id: str, comparison: Comparison) -> None:
         "search_loss": search_loss_rows(judgement),
         "beams": beam_rows(judgement),
         "lists": list_rows(judgement),
+        "versions": version_rows(judgement),
         "cost": cost_rows(judgement),
     }
     for name, rows in tables.items():

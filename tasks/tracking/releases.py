@@ -1,16 +1,21 @@
 """Which version is in service, where experiments are compared: a tag on the runs of its iteration."""
 
+from mlflow.entities import Run
+
 from tasks.tracking import tags as names
 from tasks.tracking.client import tracking_client
 
+_KINDS = ("iteration", "system")
+"""Kinds of runs that a version has; an evaluation of it is none."""
+
 
 def mark_released(version: str, data_name: str) -> list[str]:
-    """Tag the runs of a version as those of what is released of a data set, and those of no other version of it.
+    """Tag the runs of a version, iterations or systems, as those of what is released of a data set, and those of no other version of it.
 
     Parameters
     ----------
     version : str
-        Name of the version; experiments that found it again have a run of it each.
+        Name of the version; experiments and comparisons that found it again have a run of it each.
     data_name : str
 
     Returns
@@ -20,9 +25,12 @@ def mark_released(version: str, data_name: str) -> list[str]:
     """
     client = tracking_client()
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    kind = {names.KIND: "iteration"}
-    own = client.search_runs(experiments, names.tag_filter({**kind, names.VERSION: version}))
-    marked = client.search_runs(experiments, names.tag_filter({**kind, names.IS_RELEASED: "true"}))
+
+    def runs_with(tag: str, value: str) -> list[Run]:
+        found = [client.search_runs(experiments, names.tag_filter({names.KIND: kind, tag: value})) for kind in _KINDS]
+        return [run for runs in found for run in runs]
+
+    own, marked = runs_with(names.VERSION, version), runs_with(names.IS_RELEASED, "true")
     own_ids = [run.info.run_id for run in own]
     for run_id in own_ids:
         client.set_tag(run_id, names.IS_RELEASED, "true")

@@ -13,8 +13,17 @@ from mlflow.tracking import MlflowClient
 from prefect.states import State
 
 from flows.compare_systems import compare_systems
+from flows.release_version import release_version
+from flows.retrain_jtm import retrain_jtm
+from flows.train_jtm import train_jtm
 from flows.tune_systems import tune_systems
+from jtm_core.behaviours import evaluation_histories
+from jtm_core.formats.arrays import read_arrays
+from tasks.artefacts import read_data, read_vocabulary
 from tasks.failures import RunsFailedError
+from tasks.open_retriever import open_retriever
+from tasks.store import open_store
+from tasks.versions import all_versions, find_version, released
 
 DATA_NAME = "compared"
 SYSTEMS = ["popularity", "item-cf", "tdm", "jtm"]
@@ -66,6 +75,55 @@ def test_mlflow_has_a_nested_run_per_system_and_seed(compared: State[Any], mlflo
     page = Path(MlflowClient(tracking_uri=mlflow_uri).download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_text()
     shown = {row["system"]: row["R@10"] for row in json.loads(artifacts_of(compared)["results"].data)}
     assert all(f"<td>{text}</td>" in page for text in shown.values())
+
+
+@pytest.fixture(scope="module")
+def recorded(compared: State[Any], mlflow_uri: str) -> dict[tuple[str, str], Run]:
+    """Nested runs that are recorded as versions, by system and seed, variations left out."""
+    nested = [run for run in runs_of(compared, mlflow_uri, "jtm-comparisons", "system") if run.data.tags["jtm.variation"] == "none"]
+    return {(run.data.tags["jtm.system"], run.data.tags["jtm.seed"]): run for run in nested if "jtm.version" in run.data.tags}
+
+
+def test_what_a_beam_searches_is_recorded_and_the_best_by_validation_users_offered(compared: State[Any], mlflow_uri: str) -> None:
+    nested = runs_of(compared, mlflow_uri, "jtm-comparisons", "system")
+    versions = {run.data.tags["jtm.version"]: run for run in nested if "jtm.version" in run.data.tags}
+    assert {run.data.tags["jtm.system"] for run in versions.values()} == {"tdm", "jtm"}
+    assert len(versions) == 5, "two systems by two seeds, and what was varied"
+    recalls = {name: run.data.metrics["validation/recall_at_10"] for name, run in versions.items()}
+    assert {name: find_version(name).deciding_recall for name in recalls} == pytest.approx(recalls)
+    offered = re.search(r"`(compared-[^`]*)`", artifacts_of(compared)["comparison-compared"].data)
+    assert offered, "the text in Prefect names it"
+    assert recalls[offered[1]] == max(recalls.values())
+
+
+def test_what_wins_is_released_and_served(recorded: dict[tuple[str, str], Run], mlflow_uri: str, tmp_path: Path) -> None:
+    """Served lists are those that the comparison judged."""
+    run = recorded["jtm", "2"]
+    assert release_version(run.data.tags["jtm.version"], return_state=True).is_completed()
+    version = released(DATA_NAME)
+    assert version is not None
+    assert (version.version, version.system) == (run.data.tags["jtm.version"], "jtm")
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    assert client.get_run(run.info.run_id).data.tags["jtm.is_released"] == "true"
+    judged, _ = read_arrays(Path(client.download_artifacts(run.info.run_id, "lists.safetensors", str(tmp_path))))
+    behaviours, split = read_data(open_store(), version.data)
+    known, keys = evaluation_histories(behaviours, split.test), read_vocabulary(open_store(), version.data.items).keys.to_pylist()
+    retriever = open_retriever(DATA_NAME)
+    for user, listed in enumerate(judged["test"]):
+        history = [keys[item] for item in known.row(user)]
+        assert retriever.recommend(history, len(listed)).items == [keys[item] for item in listed]
+
+
+def test_what_wins_is_learned_on_from(recorded: dict[tuple[str, str], Run], comparison: Parameters) -> None:
+    """A retraining goes on from it; another system's network is refused by the setting that differs."""
+    name = recorded["jtm", "2"].data.tags["jtm.version"]
+    assert release_version(name, return_state=True).is_completed()
+    config = {**comparison["config"]["shared"], "iterations": 0}
+    assert retrain_jtm(config=config, return_state=True).is_completed()
+    (versions,) = all_versions()
+    assert open_store().read_json(versions[-1].manifest)["parent"] == name
+    with pytest.raises(ValueError, match=r"was made with model\.features = flat, now it is hierarchical"):
+        train_jtm(config=config, start_from=recorded["tdm", "1"].data.tags["jtm.version"])
 
 
 def test_run_again_it_does_only_what_is_new(compared: State[Any], comparison: Parameters) -> None:

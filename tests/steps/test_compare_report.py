@@ -33,6 +33,7 @@ from tasks.tracking.comparison_series import (
     spread_text,
     systems_of,
     table_rows,
+    version_rows,
 )
 from tasks.tracking.comparisons import round_metrics
 from tasks.tracking.figures import _BASELINE_LINES, _SEARCH_LINES
@@ -50,6 +51,7 @@ SECTIONS = (
     "Recall against latency",
     "Sensitivity",
     "Novelty, coverage and popularity of the lists",
+    "Versions",
     "Objective of every tree step",
     "Cost of the systems",
 )
@@ -97,6 +99,7 @@ def _run(system, seed, variation=""):
             **({"beam_0025/milliseconds": 0.5, "beam_0100/milliseconds": 1.5} if has_tree else {}),
         },
         settings={"training.epochs": "4"},
+        version=f"books-{system}-{seed}-{variation}" if has_tree else "",
     )
 
 
@@ -198,7 +201,7 @@ def test_every_number_of_every_table_is_in_the_records(comparison, report):
     judgement = comparison.judgement
     page = _read(report)
     tables = [table_rows(judgement, ""), table_rows(judgement, "filtered/"), list_rows(judgement), beam_rows(judgement)]
-    tables += [search_loss_rows(judgement), cost_rows(judgement), round_rows(judgement)]
+    tables += [search_loss_rows(judgement), cost_rows(judgement), round_rows(judgement), version_rows(judgement)]
     tables += [contrast_rows(judgement, kind, "name") for kind in ("difference", "ablation", "sensitivity")]
     assert all(str(cell) in page.cells for rows in tables for row in rows for cell in row.values())
     for row in table_rows(judgement, "filtered/")[1:]:
@@ -237,6 +240,20 @@ def test_lines_stand_out_on_light_and_dark_paper(report):
 def test_a_seedless_system_has_no_deviation(comparison):
     first = table_rows(comparison.judgement, "")[0]
     assert (first["system"], first["seeds"], first["R@10"], first["validation R@50"]) == ("popularity", 1, "2.10", "12.80")
+
+
+def test_versions_begin_with_the_best_by_validation_users(comparison):
+    rows = version_rows(comparison.judgement)
+    assert len(rows) == sum(run.system != "popularity" for run in comparison.judgement.runs)
+    recalls = [float(row["validation R@10 unseen"]) for row in rows]
+    assert recalls == sorted(recalls, reverse=True)
+    assert rows[0] == {
+        "version": "books-jtm-2-",
+        "system": "jtm",
+        "seed": 2,
+        "variation": "none",
+        "validation R@10 unseen": f"{recalls[0]:.2f}",
+    }
 
 
 def test_contrasts_are_written_with_sign_and_interval(comparison):

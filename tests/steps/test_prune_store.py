@@ -112,6 +112,16 @@ def test_released_recent_and_last_versions_stay_with_all_they_name(store: Store)
         store.path(version.tree)  # others share it
 
 
+def test_versions_of_comparisons_do_not_push_out_those_of_trainings(store: Store) -> None:
+    trained = [version_of(store, name) for name in "abc"]
+    compared = [replace(version_of(store, name), system="jtm") for name in "xyz"]
+    for version, days in zip((*trained, *compared), (90, 80, 70, 60, 50, 40), strict=True):
+        record_at(version, days)
+    age_artefacts(store, 45)
+    prune(30, keep_versions=2)
+    assert names() == [f"shop-00-{name}" for name in "bcyz"]
+
+
 def test_a_version_is_kept_for_its_age_alone(store: Store) -> None:
     versions = [version_of(store, name) for name in "ab"]
     record_at(versions[0], 31)

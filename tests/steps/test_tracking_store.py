@@ -203,15 +203,15 @@ def test_a_run_goes_on_with_other_processes():
 
 
 def test_one_version_of_a_data_set_is_marked_as_released_in_all_its_runs():
-    def run_of(version, data_name):
+    def run_of(version, data_name, kind="iteration"):
         run = open_parent_run(ensure_experiment("jtm"), key=_new_key(), name="test", config={}, tags={"jtm.data_name": data_name})
-        nested = nested_run(
-            tracking_client(), tracking_client().get_run(run), {"jtm.kind": "iteration", "jtm.iteration": "0"}, "iteration 00"
-        )
+        nested = nested_run(tracking_client(), tracking_client().get_run(run), {"jtm.kind": kind}, "of a version")
         tracking_client().set_tag(nested.info.run_id, "jtm.version", version)
         return nested.info.run_id
 
-    first, again, second, other = run_of("a-1", "it's a"), run_of("a-1", "it's a"), run_of("a-2", "it's a"), run_of("b-1", "b")
+    first, again, second = run_of("a-1", "it's a"), run_of("a-1", "it's a"), run_of("a-2", "it's a", "system")
+    other = run_of("b-1", "b")
+    run_of("a-2", "it's a", "evaluation")  # of a version, and none of the runs that made it
     assert mark_released("b-1", "b") == [other]
     for version, runs in (("a-1", {first, again}), ("a-2", {second}), ("a-2", {second}), ("a-3", set())):
         assert set(mark_released(version, "it's a")) == runs
