@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.artefacts import read_data, read_network, read_tree, read_vocabulary
+from tasks.artefacts import read_vocabulary
+from tasks.retrievers import read_retriever
 from tasks.store import open_store
-from tasks.versions import UnknownVersionError, find_version, recorded_config, released
+from tasks.versions import find_served
 
 if TYPE_CHECKING:
     from jtm_core.keyed_serving import KeyedRetriever
@@ -32,21 +33,8 @@ def open_retriever(data_name: str, version: str = "", beam_width: int | None = N
     ValueError
         If the beam is narrower than 1.
     """
-    from jtm_core.baselines.popularity import Popularity
-    from jtm_core.behaviours import training_histories
     from jtm_core.keyed_serving import KeyedRetriever
-    from jtm_core.serving import Retriever
 
-    found = find_version(version) if version else released(data_name)
-    if found is None:
-        raise UnknownVersionError(f"no run on {data_name!r} has finished in this JTM_HOME, so nothing of it is released")
-    if found.data.name != data_name:
-        raise UnknownVersionError(f"version {version!r} is of the data set {found.data.name!r}, not of {data_name!r}")
-    store = open_store()
-    config = recorded_config(found)
-    tree = read_tree(store, found.tree)
-    behaviours, split = read_data(store, found.data)
-    popularity = Popularity.fit(training_histories(behaviours, split), tree.num_items)
-    width = config.evaluation.beam_width if beam_width is None else beam_width
-    retriever = Retriever(read_network(store, found.model), tree, width, config.first_level)
-    return KeyedRetriever(retriever, read_vocabulary(store, found.data.items).keys.to_pylist(), popularity.items_by_popularity)
+    found = find_served(data_name, version)
+    retriever, items_by_popularity = read_retriever(found, beam_width)
+    return KeyedRetriever(retriever, read_vocabulary(open_store(), found.data.items).keys.to_pylist(), items_by_popularity)

@@ -40,6 +40,8 @@ TreeRef = NewType("TreeRef", ArtefactRef)
 ModelRef = NewType("ModelRef", ArtefactRef)
 ListsRef = NewType("ListsRef", ArtefactRef)
 """Recommended lists of evaluation users."""
+UserListsRef = NewType("UserListsRef", ArtefactRef)
+"""Recommended lists of all users of a log, in its own ids."""
 ReportRef = NewType("ReportRef", ArtefactRef)
 """JSON: curves, a tree learning, an evaluation, a check report, a manifest."""
 
@@ -158,6 +160,18 @@ class VersionRef:
     """False if the gate refused the tree; the loop then goes on from the best version."""
     system: str = field(default="", metadata=LABEL)
     """Of a comparison's run its system; empty for an iteration of ``train-jtm``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedLists:
+    """What lists a version is asked for."""
+
+    count: int
+    """Items a list, at most the beam's width."""
+    without_seen: bool | None
+    """Whether items of the history are left out; None for as the version was judged (``evaluation.filter_seen``)."""
+    beam_width: int | None
+    """Nodes kept per level; None for as many as in the version's run."""
 
 
 Standing = gate.Standing[VersionRef]

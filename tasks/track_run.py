@@ -21,7 +21,7 @@ from tasks.progress import artifact_key
 from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
 from tasks.store import digest_of_text, open_store
 
-EXPERIMENT, COMPARISONS, TUNINGS = "jtm", "jtm-comparisons", "jtm-tunings"
+EXPERIMENT, COMPARISONS, TUNINGS, LISTS = "jtm", "jtm-comparisons", "jtm-tunings", "jtm-lists"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,11 @@ def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextMa
     """Track a search for settings, see :func:`tracked`."""
     name = config.shared.data.name
     return tracked(Tracked(TUNINGS, f"{name}: {len(config.systems)} systems, {config.trials} trials", name, config), source)
+
+
+def tracked_lists(config: JtmConfig, source: SourceRef, version: VersionRef) -> AbstractContextManager[RunRef]:
+    """Track the writing of lists by a version, see :func:`tracked`."""
+    return tracked(Tracked(LISTS, f"lists by {version.version}", config.data.name, config, version.version), source)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -17,6 +17,9 @@ from jtm_core.config import JtmConfig
 from tasks.references import ArtefactRef, VersionRef
 from tasks.settings import jtm_home
 from tasks.store import canonical_json, digest_of_text, open_store, write_text_durably
+
+if TYPE_CHECKING:
+    from jtm_core.behaviours import Behaviours
 
 R = TypeVar("R")
 
@@ -87,6 +90,22 @@ def find_version(name: str) -> VersionRef:
     raise UnknownVersionError(f"version {name!r} is not recorded under {_root()}; recorded are: {latest}")
 
 
+def find_served(data_name: str, version: str = "") -> VersionRef:
+    """The version of a data set to recommend by: what is released, or the one of that name.
+
+    Raises
+    ------
+    UnknownVersionError
+        If nothing is released, or no such version of this data set is recorded.
+    """
+    found = find_version(version) if version else released(data_name)
+    if found is None:
+        raise UnknownVersionError(f"no run on {data_name!r} has finished in this JTM_HOME, so nothing of it is released")
+    if found.data.name != data_name:
+        raise UnknownVersionError(f"version {version!r} is of the data set {found.data.name!r}, not of {data_name!r}")
+    return found
+
+
 def require_whole(version: VersionRef, *references: ArtefactRef) -> None:
     """Make sure that what a version is to be used for is there, before anything is done with it.
 
@@ -97,6 +116,21 @@ def require_whole(version: VersionRef, *references: ArtefactRef) -> None:
     """
     for reference in (version.manifest, *references):
         open_store().path(reference, f"version {version.version} cannot be used without it: take another version, or make it again")
+
+
+def require_known_items(version: VersionRef, behaviours: "Behaviours") -> None:
+    """Refuse a log of which a version knows nothing: its tree and its weights would say nothing about any of the items.
+
+    Raises
+    ------
+    ValueError
+        If none of the items, dense ids that go on from the version's, is the version's.
+    """
+    if behaviours.items.min() >= version.data.num_items:
+        raise ValueError(
+            f"none of the log's {behaviours.num_items - version.data.num_items} items is among the {version.data.num_items} of version "
+            f"{version.version}: are ids written as before? If this is another log, give it a data.name of its own"
+        )
 
 
 def release(version: VersionRef) -> None:

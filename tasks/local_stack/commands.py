@@ -16,7 +16,17 @@ from tasks.local_stack.place import Place
 from tasks.local_stack.stack import local_stack
 from tasks.local_stack.terminal import TABLE_WIDTH, follow, results_table
 
-DEPLOYMENTS = ("compare-systems", "demo", "evaluate-version", "prune-store", "release-version", "retrain-jtm", "train-jtm", "tune-systems")
+DEPLOYMENTS = (
+    "compare-systems",
+    "demo",
+    "evaluate-version",
+    "prune-store",
+    "release-version",
+    "retrain-jtm",
+    "train-jtm",
+    "tune-systems",
+    "write-lists",
+)
 _SCHEDULE_SECONDS = 60.0
 _SMOKE_SECONDS = 300.0
 SMOKE_CONFIG: dict[str, Any] = {

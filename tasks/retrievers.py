@@ -1,0 +1,51 @@
+"""A recorded version as a retriever over dense ids, for a service and for lists of all users alike."""
+
+from typing import TYPE_CHECKING
+
+from tasks.artefacts import read_data, read_network, read_tree
+from tasks.references import VersionRef
+from tasks.store import open_store
+from tasks.versions import recorded_config
+
+if TYPE_CHECKING:
+    from jtm_core.behaviours import Ints
+    from jtm_core.serving import Retriever
+
+
+def beam_width_of(version: VersionRef, beam_width: int | None = None) -> int:
+    """The width asked for, or that of the version's run."""
+    return recorded_config(version).evaluation.beam_width if beam_width is None else beam_width
+
+
+def read_retriever(version: VersionRef, beam_width: int | None = None) -> "tuple[Retriever, Ints]":
+    """Load a version's tree and network.
+
+    Parameters
+    ----------
+    version : VersionRef
+    beam_width : int, optional
+        That of the version's run if None.
+
+    Returns
+    -------
+    retriever : Retriever
+    items_by_popularity : int64 array (num_items,)
+        In the histories it was trained on, most popular first.
+
+    Raises
+    ------
+    BrokenArtefactError
+        If a part of it is missing or has other bytes.
+    ValueError
+        If the beam is narrower than 1.
+    """
+    from jtm_core.baselines.popularity import Popularity
+    from jtm_core.behaviours import training_histories
+    from jtm_core.serving import Retriever
+
+    store = open_store()
+    tree = read_tree(store, version.tree)
+    behaviours, split = read_data(store, version.data)
+    popularity = Popularity.fit(training_histories(behaviours, split), tree.num_items)
+    network, first_level = read_network(store, version.model), recorded_config(version).first_level
+    return Retriever(network, tree, beam_width_of(version, beam_width), first_level), popularity.items_by_popularity
