@@ -1,13 +1,12 @@
 """Show in MLflow which version is in service."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from tasks.outside import outside_task
 from tasks.versions import released
 
 
-@task(task_run_name="mark-released-{data_name}", cache_policy=NO_CACHE, persist_result=False)
+@outside_task("mark-released-{data_name}")
 def mark_released(data_name: str) -> None:
     """Tag the MLflow runs of what is released of a data set, whatever was released before; repeating it changes nothing."""
     from tasks.tracking import releases

@@ -31,15 +31,18 @@ def release_best(versions: Sequence[VersionRef], parent: VersionRef | None, star
     start : ReportRef or None
         From ``measure_start``; None if a first tree was planted.
     config : JtmConfig
-        By its ``tree_learning.validation_tolerance`` the best may fall short.
+        By its ``tree_learning.validation_tolerance`` the best may fall short of a start from another log, for what it knows of newer
+        behaviours; where the log is the same it knows nothing that its start does not, and may not.
     """
     best, start_recall = best_version(versions), open_store().read_json(start)["recall"] if start else None
     before = released(config.data.name)
     stays = f"{before.version} stays released, and the next retraining starts from it" if before else "Nothing is released"
-    if not is_within_tolerance(best.deciding_recall, start_recall, config.tree_learning.validation_tolerance):
+    is_of_same_log = parent is not None and parent.data.log == best.data.log
+    tolerance = 0.0 if is_of_same_log else config.tree_learning.validation_tolerance
+    if not is_within_tolerance(best.deciding_recall, start_recall, tolerance):
         _say_that_it_is_not(
             f"{best.version} is not released: its validation recall is {best.deciding_recall:.4f}, that of the version this run started "
-            f"from {start_recall:.4f} on the same users. {stays}.",
+            f"from {start_recall:.4f} on the same users{' and the same log' if is_of_same_log else ''}. {stays}.",
             config,
         )
     elif before and parent and before.version not in {version.version for version in (parent, *versions)}:

@@ -366,16 +366,21 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
     start = ReportRef(open_store().save_json("start", {"recall": before.deciding_recall}))
     worse = dataclasses.replace(before, version="small-00-worse", deciding_recall=0.9 * before.deciding_recall)
     near = dataclasses.replace(before, version="small-00-near", deciding_recall=0.99 * before.deciding_recall)
-    add_version(worse)
-    add_version(near)
+    newer_log = dataclasses.replace(before.data, log=dataclasses.replace(before.data.log, sha256="0" * 64))
+    of_newer_log = dataclasses.replace(near, version="small-00-newer", data=newer_log)
+    for version in (worse, near, of_newer_log):
+        add_version(version)
     with disable_run_logger():
         release_best.fn([before], None, None, made.config)
         release_best.fn([worse], before, start, made.config)
         assert released("small") == before
         assert re.search(rf"small-00-worse is not released.* {before.version} stays released", texts[0])
         release_best.fn([worse, near], before, start, made.config)
-    assert released("small") == near
-    assert len(texts) == 1
+        assert released("small") == before, "or a schedule on a log that stands still would lose a little every time"
+        assert re.search(r"small-00-near is not released.* on the same users and the same log", texts[1])
+        release_best.fn([worse, of_newer_log], before, start, made.config)
+    assert released("small") == of_newer_log
+    assert len(texts) == 2
 
 
 def test_a_warm_run_takes_the_place_of_none_but_its_start(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
