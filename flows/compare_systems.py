@@ -41,7 +41,7 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
                 fitted = fit_system(data, planned.system, planned.settings, planned.counting, planned.variation)
                 searched = search_tree(fitted, data, planned.settings, config.beams)
                 judged = JudgedRun(fitted, searched, judge_lists(fitted, data, planned.settings))
-                recorded = record_system(data, judged, planned)
+                recorded = record_system(data, judged, planned, shared.seed)
                 log_system(run, recorded)
                 finished.append(recorded)
 

@@ -16,7 +16,7 @@ def prune_store(keep_days: PositiveInt = 30, keep_versions: Annotated[int, Ge(0)
     Args:
         keep_days: What was made or used within so many days stays; more than the longest run takes.
         keep_versions: So many of the last versions of each data set stay whatever their age, a version being what an iteration leaves,
-            accepted or refused, and as many of those that comparisons fitted. What is released always stays.
+            accepted or refused. Of what comparisons fitted none stays for that. What is released always stays.
         may_delete: Off, the run only tells what would go.
     """
     pruning.prune_store(keep_days, keep_versions, may_delete=may_delete)

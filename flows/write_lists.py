@@ -2,43 +2,37 @@
 
 from prefect import flow
 
-from jtm_core.config import DataConfig, JtmConfig, PositiveInt
+from jtm_core.config import JtmConfig
+from jtm_core.lists_config import ListsConfig
+from tasks import write_lists as listing
 from tasks.check_data import check_log
-from tasks.deliver_lists import deliver_lists, open_served
 from tasks.fetch_log import fetch_log
 from tasks.ingest_log import ingest_log
-from tasks.list_users import list_users
-from tasks.look_back import look_back
+from tasks.open_request import log_of, open_request
 from tasks.pass_gate import pass_gate
-from tasks.references import WantedLists
 from tasks.track_run import tracked_lists
 
+DEFAULT = ListsConfig()
 
-@flow(name="write-lists", flow_run_name="write-lists-{data.name}")
-def write_lists(
-    data: DataConfig,
-    path: str,
-    count: PositiveInt = 100,
-    version: str = "",
-    without_seen: bool | None = None,
-    beam_width: PositiveInt | None = None,
-) -> None:
-    """Write the best items for every user of a log that passes the checks, by what is released of its data set.
+
+@flow(name="write-lists", flow_run_name="write-lists-{data_name}")
+def write_lists(data_name: str, path: str, log: str = "", version: str = "", lists: ListsConfig = DEFAULT) -> None:
+    """Write the best items for every user of a log, by what is released of its data set.
 
     Args:
-        data: The log that histories are read from, as training reads it: the one a version was trained on, or a newer one. Its minima of
-            behaviours and occurrences do not count.
+        data_name: The data.name of the runs.
         path: Absolute path of the Parquet file to write, one row a user; an earlier one stays until all is written.
-        count: Items a list.
+        log: File of a newer log that histories are read from, as the version's own was; empty: that one. It has to pass the checks.
         version: Name of another version than what is released.
-        without_seen: Leave out items of the history; if not given, as the version was judged (evaluation.filter_seen).
-        beam_width: Nodes kept per level, at least count; if not given that of the version's run.
+        lists: How long the lists are, and how they are found.
     """
-    config = JtmConfig(data=data)
-    wanted = WantedLists(count=count, without_seen=without_seen, beam_width=beam_width)
-    served = open_served(data.name, version, wanted, path)
-    source = fetch_log(config)
-    with tracked_lists(config, source, served) as run:
-        ingested = ingest_log(source, config)
-        pass_gate(run, check_log(ingested, config, look_back(ingested, config)))
-        deliver_lists(list_users(served, ingested, config, wanted), path)
+    served, request = open_request(data_name, version, lists, path, log)
+    config = JtmConfig(data=request.data)
+    source = fetch_log(config) if log else log_of(served)
+    with tracked_lists(request, source) as run:
+        histories = served.data.log
+        if log:
+            ingested = ingest_log(source, config)
+            pass_gate(run, check_log(ingested, config, None))
+            histories = ingested.log
+        listing.report_lists(run, request, listing.write_lists(served, histories, request))

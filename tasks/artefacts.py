@@ -5,30 +5,16 @@ Imports of the core are inside the functions: a step loads the formats it reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tasks.references import (
-    BehavioursRef,
-    DataReferences,
-    ListsRef,
-    LogRef,
-    ModelRef,
-    ReportRef,
-    SplitRef,
-    TreeRef,
-    UserListsRef,
-    VocabularyRef,
-)
+from tasks.references import BehavioursRef, DataReferences, ListsRef, LogRef, ModelRef, ReportRef, SplitRef, TreeRef, VocabularyRef
 from tasks.store import Store
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from jtm_core.behaviours import Behaviours, Ints, Split
     from jtm_core.formats.arrays import Arrays
-    from jtm_core.formats.list_files import Block
     from jtm_core.formats.vocabularies import Vocabulary
     from jtm_core.model import JtmNetwork
     from jtm_core.tree import TreeIndex
@@ -121,13 +107,6 @@ def save_lists(store: Store, lists: Arrays) -> ListsRef:
     from jtm_core.formats.arrays import write_arrays
 
     return ListsRef(store.save("lists", "safetensors", lambda path: write_arrays(path, lists, {"kind": "lists"})))
-
-
-def save_user_lists(store: Store, blocks: Iterable[Block], users: pa.Array, items: pa.Array, notes: Mapping[str, str]) -> UserListsRef:
-    """Store lists of all users, block by block, in own ids."""
-    from jtm_core.formats.list_files import write_user_lists
-
-    return UserListsRef(store.save("user-lists", "parquet", lambda path: write_user_lists(path, blocks, users, items, notes)))
 
 
 def read_lists(store: Store, reference: ListsRef) -> Arrays:

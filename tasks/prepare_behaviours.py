@@ -9,7 +9,6 @@ from tasks.caching import step, step_logger
 from tasks.costs import count_work
 from tasks.references import DataReferences, IngestedLog, VersionRef
 from tasks.store import Store, open_store
-from tasks.versions import require_known_items
 
 if TYPE_CHECKING:
     from jtm_core.behaviours import Behaviours, Split
@@ -38,7 +37,7 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
     store = open_store()
     prepared = _prepare(store, ingested, config, parent)
     if parent:
-        require_known_items(parent, prepared.behaviours)
+        _require_known_items(prepared.behaviours, parent)
         _warn_of_strangers(prepared.behaviours, parent)
     count_work("rows", ingested.num_rows)
     earlier = read_split(store.path(parent.data.split)) if parent else None
@@ -62,6 +61,15 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
         num_items=prepared.behaviours.num_items,
         num_behaviours=len(prepared.behaviours.items),
     )
+
+
+def _require_known_items(behaviours: "Behaviours", parent: VersionRef) -> None:
+    """Refuse a log of which the parent knows nothing: its tree and its weights would say nothing about any of the items."""
+    if behaviours.items.min() >= parent.data.num_items:
+        raise ValueError(
+            f"none of the log's {behaviours.num_items - parent.data.num_items} items is among the {parent.data.num_items} of version "
+            f"{parent.version} to start from: are ids written as before? If this is another log, give it a data.name of its own"
+        )
 
 
 def _warn_of_strangers(behaviours: "Behaviours", parent: VersionRef) -> None:

@@ -94,8 +94,8 @@ def _forgotten(store: Store, pruning: Pruning, keep_days: int, keep_versions: in
 def planned_pruning(store: Store, keep_days: int, keep_versions: int) -> Pruning:
     """What may go, by these rules.
 
-    A version stays while it is released, among the last ``keep_versions`` of its data set, those of comparisons counted by themselves, or
-    younger than ``keep_days``. A step's
+    A version stays while it is released, among the last ``keep_versions`` of its data set, or younger than ``keep_days``; of the many that
+    comparisons leave none stays for being among the last. A step's
     result stays while it was made or found again within ``keep_days``. An artefact stays while it is written in one of these, in an
     artefact that stays, or is itself younger than that: a run may be about to refer to it.
 
@@ -130,10 +130,10 @@ def _old_versions(keep_versions: int, since: float) -> tuple[list[VersionRef], l
     served = {version.version for version in in_service}
     old, kept = list[VersionRef](), in_service.copy()
     for versions in all_versions():
-        of_comparisons = [version for version in versions if version.system]
-        of_trainings = [version for version in versions if not version.system]
-        for place, version in (*enumerate(reversed(of_comparisons)), *enumerate(reversed(of_trainings))):
-            stays = place < keep_versions or version.version in served or recorded_at(version) >= since
+        trained = [version.version for version in versions if not version.system]
+        named = served.union(trained[-keep_versions:] if keep_versions else ())
+        for version in versions:
+            stays = version.version in named or recorded_at(version) >= since
             (kept if stays else old).append(version)
     return old, kept
 

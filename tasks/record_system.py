@@ -21,7 +21,7 @@ from tasks.versions import add_version, data_slug
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def record_system(data: DataReferences, judged: JudgedRun, planned: PlannedRun) -> JudgedRun:
+def record_system(data: DataReferences, judged: JudgedRun, planned: PlannedRun, data_seed: int) -> JudgedRun:
     """Write the manifest of a run that a beam searches and make it findable; repeating it changes nothing.
 
     Parameters
@@ -30,7 +30,9 @@ def record_system(data: DataReferences, judged: JudgedRun, planned: PlannedRun) 
     judged : JudgedRun
         Its tree and network are those of its best iteration.
     planned : PlannedRun
-        The settings it was fitted with.
+        The settings it was fitted with, its seed among them.
+    data_seed : int
+        That of the split, one for all runs of a comparison.
 
     Returns
     -------
@@ -41,15 +43,15 @@ def record_system(data: DataReferences, judged: JudgedRun, planned: PlannedRun) 
     if fitted.tree is None or fitted.model is None:
         return judged
     best = _best_round(store.read_json(fitted.rounds)["rounds"])
-    measured, searched = store.read_json(judged.judgement), store.read_json(judged.searched.metrics)
     manifest = {
         "system": fitted.system,
         "variation": fitted.variation,
         "iteration": best["iteration"],
         "parent": None,
         "gate": {"is_accepted": True, "metric": f"validation/{deciding_name(config.evaluation, data.num_items)}", "recall": _recall(best)},
-        "metrics": {users: {**values, **searched.get(users, {})} for users, values in measured.items()},
+        "metrics": store.read_json(judged.judgement),
         "rounds": fitted.rounds.sha256,
+        "data_seed": data_seed,
         **origin(data, config),
     }
     reference = save_report(store, "manifest", manifest)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NewType
 
 from jtm_core import gate
+from jtm_core.config import DataConfig
+from jtm_core.lists_config import ListsConfig
 
 LABEL: dict[str, Any] = {"in_key": False}
 """Metadata of fields that name or locate something without changing what is computed."""
@@ -40,8 +42,6 @@ TreeRef = NewType("TreeRef", ArtefactRef)
 ModelRef = NewType("ModelRef", ArtefactRef)
 ListsRef = NewType("ListsRef", ArtefactRef)
 """Recommended lists of evaluation users."""
-UserListsRef = NewType("UserListsRef", ArtefactRef)
-"""Recommended lists of all users of a log, in its own ids."""
 ReportRef = NewType("ReportRef", ArtefactRef)
 """JSON: curves, a tree learning, an evaluation, a check report, a manifest."""
 
@@ -163,15 +163,28 @@ class VersionRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WantedLists:
-    """What lists a version is asked for."""
+class ListsRequest:
+    """Lists for everybody: by which version, from which log, how, and where to."""
 
-    count: int
-    """Items a list, at most the beam's width."""
-    without_seen: bool | None
-    """Whether items of the history are left out; None for as the version was judged (``evaluation.filter_seen``)."""
-    beam_width: int | None
-    """Nodes kept per level; None for as many as in the version's run."""
+    version: str
+    """Name of the version that lists."""
+    data: DataConfig
+    """How the log is read: as the version's own was; its path is empty where it is that one."""
+    lists: ListsConfig
+    """With nothing left empty."""
+    path: str
+    """Where they are written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenLists:
+    """What was written."""
+
+    num_users: int
+    num_personal: int
+    """Users with a behaviour that the version knows; the others got the most popular items."""
+    known_share: float
+    """Share of the log's behaviours that are of items which the version knows."""
 
 
 Standing = gate.Standing[VersionRef]

@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from jtm_core.serving import Retriever
 
 
-def beam_width_of(version: VersionRef, beam_width: int | None = None) -> int:
-    """The width asked for, or that of the version's run."""
-    return recorded_config(version).evaluation.beam_width if beam_width is None else beam_width
-
-
 def read_retriever(version: VersionRef, beam_width: int | None = None) -> "tuple[Retriever, Ints]":
     """Load a version's tree and network.
 
@@ -47,5 +42,6 @@ def read_retriever(version: VersionRef, beam_width: int | None = None) -> "tuple
     tree = read_tree(store, version.tree)
     behaviours, split = read_data(store, version.data)
     popularity = Popularity.fit(training_histories(behaviours, split), tree.num_items)
-    network, first_level = read_network(store, version.model), recorded_config(version).first_level
-    return Retriever(network, tree, beam_width_of(version, beam_width), first_level), popularity.items_by_popularity
+    config = recorded_config(version)
+    width = config.evaluation.beam_width if beam_width is None else beam_width
+    return Retriever(read_network(store, version.model), tree, width, config.first_level), popularity.items_by_popularity

@@ -18,7 +18,7 @@ from tasks.iteration_records import iteration_of
 from tasks.locks import left_by_killed, one_at_a_time
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
-from tasks.references import DataReferences, RunRef, SourceRef, VersionRef
+from tasks.references import DataReferences, ListsRequest, RunRef, SourceRef, VersionRef
 from tasks.store import digest_of_text, open_store
 
 EXPERIMENT, COMPARISONS, TUNINGS, LISTS = "jtm", "jtm-comparisons", "jtm-tunings", "jtm-lists"
@@ -35,15 +35,15 @@ class Tracked:
     title : str
         Run name in the UI.
     data_name : str
-    config : JtmConfig, ComparisonConfig or TuningConfig
+    config : JtmConfig, ComparisonConfig, TuningConfig or ListsRequest
     start_from : str
-        Version started warm from, empty for none.
+        Version started warm from, or that lists; empty for none.
     """
 
     experiment: str
     title: str
     data_name: str
-    config: JtmConfig | ComparisonConfig | TuningConfig
+    config: JtmConfig | ComparisonConfig | TuningConfig | ListsRequest
     start_from: str = ""
 
 
@@ -66,9 +66,9 @@ def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextMa
     return tracked(Tracked(TUNINGS, f"{name}: {len(config.systems)} systems, {config.trials} trials", name, config), source)
 
 
-def tracked_lists(config: JtmConfig, source: SourceRef, version: VersionRef) -> AbstractContextManager[RunRef]:
-    """Track the writing of lists by a version, see :func:`tracked`."""
-    return tracked(Tracked(LISTS, f"lists by {version.version}", config.data.name, config, version.version), source)
+def tracked_lists(request: ListsRequest, source: SourceRef) -> AbstractContextManager[RunRef]:
+    """Track the writing of lists for everybody, see :func:`tracked`."""
+    return tracked(Tracked(LISTS, f"lists by {request.version}", request.data.name, request, request.version), source)
 
 
 @contextmanager

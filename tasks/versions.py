@@ -9,7 +9,7 @@ import json
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -17,9 +17,6 @@ from jtm_core.config import JtmConfig
 from tasks.references import ArtefactRef, VersionRef
 from tasks.settings import jtm_home
 from tasks.store import canonical_json, digest_of_text, open_store, write_text_durably
-
-if TYPE_CHECKING:
-    from jtm_core.behaviours import Behaviours
 
 R = TypeVar("R")
 
@@ -116,21 +113,6 @@ def require_whole(version: VersionRef, *references: ArtefactRef) -> None:
     """
     for reference in (version.manifest, *references):
         open_store().path(reference, f"version {version.version} cannot be used without it: take another version, or make it again")
-
-
-def require_known_items(version: VersionRef, behaviours: "Behaviours") -> None:
-    """Refuse a log of which a version knows nothing: its tree and its weights would say nothing about any of the items.
-
-    Raises
-    ------
-    ValueError
-        If none of the items, dense ids that go on from the version's, is the version's.
-    """
-    if behaviours.items.min() >= version.data.num_items:
-        raise ValueError(
-            f"none of the log's {behaviours.num_items - version.data.num_items} items is among the {version.data.num_items} of version "
-            f"{version.version}: are ids written as before? If this is another log, give it a data.name of its own"
-        )
 
 
 def release(version: VersionRef) -> None:

@@ -42,7 +42,13 @@ def atomic_path(destination: Path) -> Iterator[Path]:
 
 def discard(destination: Path) -> None:
     """Remove a file, if it is there, and what killed writers of it left; only where nobody can be writing it."""
-    for path in (destination, *destination.parent.glob(f".{glob.escape(destination.name)}.*.tmp")):
+    remove(destination)
+    discard_leftovers(destination)
+
+
+def discard_leftovers(destination: Path) -> None:
+    """Remove what killed writers of a file left beside it; only where nobody can be writing it."""
+    for path in destination.parent.glob(f".{glob.escape(destination.name)}.*.tmp"):
         remove(path)
 
 

@@ -212,8 +212,13 @@ def cost_rows(judgement: Judgement) -> list[Row]:
 
 
 def version_rows(judgement: Judgement) -> list[Row]:
-    """Runs that are recorded as versions, those of highest recall of validation users first; test users have no say."""
-    recorded = [run for run in judgement.runs if run.version]
+    """Runs that are recorded as versions, those of highest recall of validation users first; test users have no say.
+
+    Variations, which may be judged by another beam, come after the runs as they are.
+    """
+    recorded = sorted(
+        (run for run in judgement.runs if run.version), key=lambda run: (run.variation != "", -run.metrics[judgement.deciding])
+    )
     return [
         {
             "version": run.version,
@@ -222,7 +227,7 @@ def version_rows(judgement: Judgement) -> list[Row]:
             "variation": run.variation or "none",
             f"validation {measure_title(judgement.deciding)}": spread_text(spread_of([run], judgement.deciding)),
         }
-        for run in sorted(recorded, key=lambda run: -run.metrics[judgement.deciding])
+        for run in recorded
     ]
 
 

@@ -4,9 +4,9 @@ import dataclasses
 import inspect
 import itertools
 
-from jtm_core import comparison_config, config, counting_config
+from jtm_core import comparison_config, config, counting_config, lists_config
 
-MODULES = (config, counting_config, comparison_config)
+MODULES = (config, counting_config, comparison_config, lists_config)
 DIALS = {
     "DataConfig": [
         "name",
@@ -67,6 +67,7 @@ DIALS = {
     "OwnSettings": ["system", "dials"],
     "ComparisonConfig": ["shared", "counting", "systems", "seeds", "beams", "sensitivity", "tuned"],
     "TuningConfig": ["shared", "counting", "systems", "trials", "seed"],
+    "ListsConfig": ["count", "without_seen", "beam_width"],
 }
 
 

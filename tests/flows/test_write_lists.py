@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from flow_states import artifacts_of
 from mlflow.tracking import MlflowClient
 from prefect.exceptions import ParameterTypeError
 from prefect.states import State
@@ -23,35 +24,37 @@ Parameters = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def data(environment: Mapping[str, str], parameters: Parameters) -> dict[str, Any]:
-    """The data settings of a version that is trained and released; users of fewer than 12 behaviours taught it nothing."""
-    data = {**parameters["config"]["data"], "minimum_user_behaviours": 12}
+def log(environment: Mapping[str, str], parameters: Parameters) -> Path:
+    """The log of a version that is released: page views count, and users of fewer than 12 behaviours taught it nothing."""
+    data = {**parameters["config"]["data"], "minimum_user_behaviours": 12, "behaviour_types": ["pv"]}
     assert train_jtm({**parameters["config"], "data": data, "iterations": 0}, return_state=True).is_completed()
-    return data
+    return Path(data["path"])
 
 
 @pytest.fixture(scope="module")
-def newer_log(place: Path, data: dict[str, Any]) -> Path:
-    """A later log: the first user has gone on, a new one knows two items, one of them new, and another a new item alone."""
-    lines = Path(data["path"]).read_text().splitlines()
-    lines[12:12] = ["0,3,3,pv,2000000"]
-    lines += ["900,5,0,pv,1000000", "900,77,0,pv,1000001", "901,77,0,pv,1000000"]
+def newer_log(place: Path, log: Path) -> Path:
+    """A later log: the first user has gone on, 900 knows an item and a new one, 901 a new one alone, 902 bought and looked at nothing."""
+    lines = log.read_text().splitlines()
+    lines[12:12] = ["0,3,3,pv,2000000", "0,4,4,buy,2000001"]
+    lines += ["900,5,0,pv,1000000", "900,77,9,pv,1000001", "901,77,9,pv,1000000", "902,5,0,buy,1000000"]
     path = place / "newer.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
 def histories_of(log: Path) -> dict[int, list[int]]:
+    """Items that users looked at."""
     histories = defaultdict(list)
     for line in log.read_text().splitlines():
-        user, item, *_ = line.split(",")
-        histories[int(user)].append(int(item))
+        user, item, _, behaviour, _ = line.split(",")
+        if behaviour == "pv":
+            histories[int(user)].append(int(item))
     return histories
 
 
-def test_everybody_has_the_list_that_a_service_would_give(data: dict[str, Any], newer_log: Path, tmp_path: Path, mlflow_uri: str) -> None:
-    path = tmp_path / "lists.parquet"
-    state: State[Any] = write_lists({**data, "path": str(newer_log)}, str(path), count=8, without_seen=True, return_state=True)
+def test_everybody_has_the_list_that_a_service_would_give(log: Path, newer_log: Path, tmp_path: Path, mlflow_uri: str) -> None:
+    path, asked = tmp_path / "new" / "lists.parquet", {"count": 8, "without_seen": True}
+    state: State[Any] = write_lists(DATA_NAME, str(path), log=str(newer_log), lists=asked, return_state=True)
     assert state.is_completed()
     histories, retriever = histories_of(newer_log), open_retriever(DATA_NAME)
     rows = {row["user"]: row for row in pq.read_table(path).to_pylist()}
@@ -61,55 +64,69 @@ def test_everybody_has_the_list_that_a_service_would_give(data: dict[str, Any], 
         assert (rows[user]["items"], rows[user]["is_personal"]) == (wanted.items, wanted.is_personal)
         assert rows[user]["logits"] == (wanted.logits.tolist() if wanted.is_personal else None)
     assert (rows[900]["is_personal"], rows[901]["is_personal"]) == (True, False)
-    client = MlflowClient(tracking_uri=mlflow_uri)
-    (run,) = client.search_runs([client.get_experiment_by_name("jtm-lists").experiment_id], "tags.`jtm.kind` = 'experiment'")
     version = released(DATA_NAME)
     assert version is not None
-    assert (run.info.status, run.data.tags["jtm.start_from"]) == ("FINISHED", version.version)
-    assert pq.read_schema(path).metadata[b"jtm.version"].decode() == version.version
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    (run,) = client.search_runs([client.get_experiment_by_name("jtm-lists").experiment_id], "tags.`jtm.kind` = 'experiment'")
+    assert (run.info.status, run.data.params["version"], run.data.params["lists.beam_width"]) == ("FINISHED", version.version, "10")
+    known = sum(item < 40 for items in histories.values() for item in items) / sum(map(len, histories.values()))
+    counts = {"users": len(histories), "personal_users": len(histories) - 1, "known_behaviours_share": pytest.approx(known)}
+    assert {name.removeprefix("lists/"): value for name, value in run.data.metrics.items() if name.startswith("lists/")} == counts
+    assert "1 of them did nothing that it knows" in artifacts_of(state)[f"lists-{DATA_NAME}"].data
+    notes = pq.read_schema(path).metadata
+    assert (notes[b"jtm.version"].decode(), notes[b"jtm.count"], notes[b"jtm.without_seen"]) == (version.version, b"8", b"true")
 
 
-def test_a_wider_beam_and_seen_items_are_asked_for(data: dict[str, Any], tmp_path: Path) -> None:
+def test_without_another_log_it_is_the_one_that_was_trained_on(log: Path, tmp_path: Path) -> None:
+    """Seen items come where ``evaluation.filter_seen`` is off, and what a killed run left is tidied away."""
     path = tmp_path / "lists.parquet"
-    assert write_lists(data, str(path), count=20, beam_width=32, return_state=True).is_completed()  # evaluation.filter_seen is off
+    left = tmp_path / ".lists.parquet.1.abc.tmp"
+    left.mkdir()
+    assert write_lists(DATA_NAME, str(path), lists={"count": 20, "beam_width": 32}, return_state=True).is_completed()
     retriever = open_retriever(DATA_NAME, beam_width=32)
     rows = {row["user"]: row["items"] for row in pq.read_table(path).to_pylist()}
-    assert {user: retriever.recommend(history, 20).items for user, history in histories_of(Path(data["path"])).items()} == rows
+    assert {user: retriever.recommend(history, 20).items for user, history in histories_of(log).items()} == rows
+    assert [found.name for found in tmp_path.iterdir()] == ["lists.parquet"]
 
 
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [
-        ({"count": 11}, ValueError, r"count is 11; allowed are 1 \.\. 10, the beam's width"),
+        ({"lists": {"count": 11}}, ValueError, r"count is 11; allowed are 1 \.\. 10, the beam's width"),
         ({"path": "lists.parquet"}, ValueError, r"path is 'lists\.parquet'; it must be the absolute path"),
         ({"path": "/lists.csv"}, ValueError, r"path is '/lists\.csv'; it must be the absolute path of a file that ends with \.parquet"),
         ({"path": "/proc/lists.parquet"}, ValueError, r"path is '/proc/lists\.parquet', where nothing can be written"),
         ({"version": "v-9"}, UnknownVersionError, r"version 'v-9' is not recorded"),
+        ({"data_name": "other"}, UnknownVersionError, r"no run on 'other' has finished"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_the_log_is_read(
-    data: dict[str, Any], asked: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
+    log: Path, asked: dict[str, Any], error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    absent = {**data, "path": str(tmp_path / "absent.csv")}
+    usual = {"data_name": DATA_NAME, "path": str(tmp_path / "lists.parquet"), "lists": {"count": 8}, "log": str(tmp_path / "absent.csv")}
     with pytest.raises(error, match=message):
-        write_lists(absent, **{"path": str(tmp_path / "lists.parquet"), "count": 8, **asked})
+        write_lists(**{**usual, **asked})
 
 
 def test_a_log_that_fails_the_checks_or_is_another_leaves_the_earlier_lists(
-    data: dict[str, Any], tmp_path: Path, make_log: Callable[..., Path]
+    log: Path, tmp_path: Path, make_log: Callable[..., Path]
 ) -> None:
     path = tmp_path / "lists.parquet"
     path.write_bytes(b"of yesterday")
-    cut = make_log(tmp_path / "cut.csv", num_users=5)
-    with pytest.raises(DataRefusedError, match="volume"):
-        write_lists({**data, "path": str(cut)}, str(path), count=8)
+    strange = tmp_path / "strange.csv"
+    strange.write_text(log.read_text() + "7,3,3,returned,1000000\n")
+    with pytest.raises(DataRefusedError, match="returned"):
+        write_lists(DATA_NAME, str(path), log=str(strange), lists={"count": 8})
     other = tmp_path / "other.csv"
-    other.write_text("".join(f"{user},{1000 + item},0,pv,{1_000_000 + item}\n" for user in range(60) for item in range(12)))
-    with pytest.raises(ValueError, match="none of the log's 12 items is among the 40 of version"):
-        write_lists({**data, "path": str(other)}, str(path), count=8)
+    lines = [f"{user},{1000 + item},0,pv,{1_000_000 + item}\n" for user in range(60) for item in range(12)]
+    other.write_text("".join([*lines, *log.read_text().splitlines(keepends=True)[:60]]))
+    with pytest.raises(ValueError, match=r"7\.7% of the log's 780 behaviours are of items that version .* knows; it must be 10% at least"):
+        write_lists(DATA_NAME, str(path), log=str(other), lists={"count": 8})
     assert path.read_bytes() == b"of yesterday"
 
 
-def test_lists_of_nothing_are_no_request(data: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ParameterTypeError, match="count: Input should be greater than or equal to 1"):
-        write_lists.validate_parameters({"data": data, "path": str(tmp_path / "lists.parquet"), "count": 0})
+def test_lists_of_nothing_are_no_request(tmp_path: Path) -> None:
+    with pytest.raises(ParameterTypeError, match=r"lists\.count: Input should be greater than or equal to 1"):
+        write_lists.validate_parameters({"data_name": DATA_NAME, "path": str(tmp_path / "lists.parquet"), "lists": {"count": 0}})
+    with pytest.raises(ParameterTypeError, match=r"lists\.number: Unexpected keyword argument"):
+        write_lists.validate_parameters({"data_name": DATA_NAME, "path": str(tmp_path / "lists.parquet"), "lists": {"number": 5}})

@@ -245,7 +245,8 @@ def test_a_seedless_system_has_no_deviation(comparison):
 def test_versions_begin_with_the_best_by_validation_users(comparison):
     rows = version_rows(comparison.judgement)
     assert len(rows) == sum(run.system != "popularity" for run in comparison.judgement.runs)
-    recalls = [float(row["validation R@10 unseen"]) for row in rows]
+    assert [row["variation"] != "none" for row in rows] == sorted(run.variation != "" for run in comparison.judgement.runs if run.version)
+    recalls = [float(row["validation R@10 unseen"]) for row in rows if row["variation"] == "none"]
     assert recalls == sorted(recalls, reverse=True)
     assert rows[0] == {
         "version": "books-jtm-2-",

@@ -1,0 +1,53 @@
+"""What is asked of a version that is to list for everybody: found and made sure of before any log is read."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from jtm_core.lists_config import ListsConfig
+from tasks.references import ListsRequest, SourceRef, VersionRef
+from tasks.versions import find_served, recorded_config, require_whole
+
+
+@task(task_run_name="open-request-{data_name}", cache_policy=NO_CACHE, persist_result=False)
+def open_request(data_name: str, version: str, lists: ListsConfig, path: str, log: str) -> tuple[VersionRef, ListsRequest]:
+    """Find the version that lists, and how it reads a log: as it read the one that it was made from.
+
+    Raises
+    ------
+    UnknownVersionError
+        If nothing is released, or no such version of this data set is recorded.
+    BrokenArtefactError
+        If it is not whole any more.
+    ValueError
+        If the beam is too narrow for so many items, or the path is no place for a Parquet file.
+    """
+    served = find_served(data_name, version)
+    made_of = served.data
+    require_whole(served, served.tree, served.model, made_of.items, made_of.behaviours, made_of.split, *(() if log else (made_of.log,)))
+    config = recorded_config(served)
+    _require_place(Path(path))
+    return served, ListsRequest(
+        version=served.version,
+        data=replace(config.data, path=log, category_path=""),
+        lists=lists.resolved(config.evaluation),
+        path=path,
+    )
+
+
+def log_of(version: VersionRef) -> SourceRef:
+    """The log that a version was made from, which is in the store."""
+    return SourceRef(name=version.data.name, sha256=version.data.log.sha256, path="")
+
+
+def _require_place(path: Path) -> None:
+    if not path.is_absolute() or path.suffix != ".parquet" or path.is_dir():
+        raise ValueError(f"path is {str(path)!r}; it must be the absolute path of a file that ends with .parquet")
+    folder = next(folder for folder in path.parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"path is {str(path)!r}, where nothing can be written: {error}") from error

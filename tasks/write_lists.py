@@ -1,0 +1,135 @@
+"""Lists for every user of a log, written to a file: what is served where nothing is asked online."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from tasks.artefacts import read_vocabulary
+from tasks.costs import StepCost, collect, count_work, metered
+from tasks.locks import one_at_a_time
+from tasks.outside import outside_task
+from tasks.progress import Progress, artifact_key
+from tasks.references import ListsRequest, LogRef, RunRef, VersionRef, WrittenLists
+from tasks.retrievers import read_retriever
+from tasks.store import digest_of_text, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from jtm_core.behaviours import Behaviours
+    from jtm_core.formats.list_files import Block
+    from jtm_core.formats.prepared_logs import Prepared
+
+_LEAST_KNOWN, _USUALLY_KNOWN = 0.1, 0.5
+"""Shares of a log's behaviours that are of known items: of fewer nothing is made, of fewer people are warned."""
+
+
+@task(task_run_name="write-lists-{served.version}", cache_policy=NO_CACHE, persist_result=False)
+def write_lists(served: VersionRef, log: LogRef, request: ListsRequest) -> WrittenLists:
+    """Write the best items of every user with a behaviour that counts, however few; what stood there stays until all is written.
+
+    A run that is killed begins anew; it leaves nothing but a hidden folder beside the file, which the next run removes.
+
+    Parameters
+    ----------
+    served : VersionRef
+    log : LogRef
+        Canonical log that histories are read from.
+    request : ListsRequest
+        Minima of users and items, by which the version was taught, do not count here.
+
+    Raises
+    ------
+    ValueError
+        If the version knows next to nothing of the log.
+    """
+    from jtm_core.formats.atomic import discard_leftovers
+
+    path, store = Path(request.path), open_store()
+    with metered() as meter:
+        prepared = _histories(served, log, request)
+        known_share = _known_share(prepared.behaviours, served)
+        with one_at_a_time(store.home / "locks" / f"{digest_of_text(request.path)}.lock", f"the lists in {path}", get_run_logger()):
+            discard_leftovers(path)
+            num_users, num_personal = _write(served, prepared, request)
+        count_work("users", num_users)
+    collect(StepCost("write-lists", None, meter.cost(), is_kept=False))
+    get_run_logger().info("%s: lists of %d items for %d users, %d of them personal", path, request.lists.count, num_users, num_personal)
+    return WrittenLists(num_users=num_users, num_personal=num_personal, known_share=known_share)
+
+
+@outside_task("report-lists-{request.version}")
+def report_lists(run: RunRef, request: ListsRequest, written: WrittenLists) -> None:
+    """Log how many lists there are and how many are personal, and link them in Prefect."""
+    from tasks.tracking.runs import log_summary
+
+    counts = {"users": written.num_users, "personal_users": written.num_personal, "known_behaviours_share": written.known_share}
+    log_summary(run.run_id, counts, prefix="lists/")
+    text = (
+        f"`{request.path}`: the best {request.lists.count} items for {written.num_users:,} users by version `{request.version}`; "
+        f"{written.num_users - written.num_personal:,} of them did nothing that it knows and got the most popular items.\n\n"
+        f"[Run in MLflow]({run.url})\n"
+    )
+    create_markdown_artifact(text, key=artifact_key("lists", request.data.name), description="Lists")
+
+
+def _histories(served: VersionRef, log: LogRef, request: ListsRequest) -> "Prepared":
+    """All behaviours of the log's users, the version's items by its own ids."""
+    from jtm_core.formats.prepared_logs import prepare
+    from jtm_core.formats.vocabularies import Vocabulary
+
+    store = open_store()
+    everybody = replace(request.data, minimum_user_behaviours=1, minimum_item_occurrences=1)
+    items = Vocabulary(read_vocabulary(store, served.data.items).keys)  # categories are not asked for, and may be of another kind by now
+    return prepare(store.path(log), everybody, items)
+
+
+def _known_share(behaviours: "Behaviours", served: VersionRef) -> float:
+    """Share of the behaviours that are of items which the version knows; refused where it is next to none."""
+    share = float((behaviours.items < served.data.num_items).mean())
+    found = f"{share:.1%} of the log's {len(behaviours.items):,} behaviours are of items that version {served.version} knows"
+    if share < _LEAST_KNOWN:
+        raise ValueError(
+            f"{found}; it must be {_LEAST_KNOWN:.0%} at least: are ids written as before, and is this a log of {served.data.name}?"
+        )
+    if share < _USUALLY_KNOWN:
+        get_run_logger().warning("%s; of the others nothing can be told, is it time to retrain?", found)
+    return share
+
+
+def _write(served: VersionRef, prepared: "Prepared", request: ListsRequest) -> tuple[int, int]:
+    """Write all lists; how many there are, and how many of them are personal."""
+    from jtm_core.formats.list_files import write_user_lists
+    from jtm_core.user_lists import user_lists
+
+    retriever, items_by_popularity = read_retriever(served, request.lists.beam_width)
+    num_personal = 0
+
+    def blocks(progress: Progress) -> "Iterator[Block]":
+        nonlocal num_personal
+        wanted, total = request.lists, prepared.behaviours.num_users
+        for found in user_lists(retriever, prepared.behaviours, items_by_popularity, wanted.count, without_seen=bool(wanted.without_seen)):
+            num_personal += int(found.is_personal.sum())
+            progress.show(int(found.users[-1]) + 1, total)
+            yield found.users, found.items, found.logits, found.is_personal
+
+    keys = read_vocabulary(open_store(), served.data.items).keys
+    with Progress(artifact_key("write-lists", served.version), "users") as progress:
+        num_users = write_user_lists(Path(request.path), blocks(progress), prepared.users.keys, keys, _notes(request))
+    return num_users, num_personal
+
+
+def _notes(request: ListsRequest) -> dict[str, str]:
+    asked = request.lists
+    return {
+        "jtm.version": request.version,
+        "jtm.data_name": request.data.name,
+        "jtm.count": str(asked.count),
+        "jtm.without_seen": str(asked.without_seen).lower(),
+        "jtm.beam_width": str(asked.beam_width),
+    }
