@@ -68,6 +68,6 @@ def demo_config() -> JtmConfig:
             epochs=6,
             later_epochs=3,
         ),
-        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=50, small_beam_width=20, filter_seen=True),
+        evaluation=EvaluationConfig(cutoffs=(10, 20, 50), beam_width=100, small_beam_width=20, filter_seen=True),
         iterations=3,
     )
