@@ -124,12 +124,7 @@ def open_run(what: Tracked, key: str) -> RunRef:
     from tasks.tracking.runs import link_to_prefect, open_parent_run
 
     fingerprint, digest = package_fingerprint("jtm_core"), config_digest(what.config)
-    tags = {
-        "jtm.data_name": what.data_name,
-        "jtm.code_fingerprint": fingerprint,
-        "jtm.config_digest": digest,
-        "jtm.start_from": what.start_from or "none",
-    }
+    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": digest, "jtm.start_from": what.start_from or "none"}
     run_id = open_parent_run(ensure_experiment(what.experiment), key=key, name=what.title, config=what.config, tags=tags)
     if runtime.flow_run.id:
         link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))
