@@ -4,7 +4,6 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from jtm_core.config import JtmConfig
-from tasks.caching import step_logger
 from tasks.fingerprints import key_part
 from tasks.references import IngestedLog, VersionRef
 from tasks.store import open_store
@@ -59,10 +58,7 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
 def look_back(ingested: IngestedLog, config: JtmConfig) -> VersionRef | None:
     """Find what is released of this data set, if it was made from another log than this one.
 
-    Versions made from the same log are no comparison for its volume; that there is nothing new in it is said.
+    Versions made from the same log are no comparison for its volume.
     """
     previous = released(config.data.name)
-    if previous and previous.data.log == ingested.log:
-        step_logger().info("the log is the one that %s, which is released, was made from: nothing in it is new", previous.version)
-        return None
-    return previous
+    return previous if previous and previous.data.log != ingested.log else None
