@@ -263,6 +263,8 @@ def test_categories_take_the_type_of_the_known_ones_or_are_refused(tmp_path):
     named = [(1, "a", "7.0", "pv", 5, 1), (2, "b", "8", "pv", 5, 2)]
     with pytest.raises(ValueError, match=r"category: 1 of 2 are no integers .* \['7.0'\]"):
         prepared(tmp_path, named, known=(Vocabulary(pa.array(["a"]), pa.array([1])), None), minimum_user_behaviours=1)
+    no_matter = prepared(tmp_path, named, known=(Vocabulary(pa.array(["a"])), None), minimum_user_behaviours=1)  # as lists are made
+    assert histories(no_matter) == {1: ["a"], 2: ["b"]}
 
 
 @pytest.mark.parametrize(
