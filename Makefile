@@ -12,7 +12,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 py
 TORCH ?= torch==2.13.0
 # Keep the servers up after `make run`: KEEP=1.
 KEEP ?=
-# Further options for pytest: ARGS='-k beam -x'.
+# Further options for pytest: ARGS='-k beam -x', or ARGS='-n 0' for one process and prints at once.
 ARGS ?=
 
 help: ## List the targets
@@ -27,7 +27,7 @@ serve-ui: $(STAMP) ## Start Prefect, MLflow and a worker and keep them up until 
 	@$(PY) -m tasks.local_stack serve
 
 test: $(STAMP) ## Run all tests, doctests of the core included
-	$(PY) -m pytest tests jtm_core tasks --doctest-modules $(ARGS)
+	$(PY) -m pytest tests jtm_core tasks --doctest-modules -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, import contracts, architecture
 	$(VENV)/bin/ruff check .

@@ -10,6 +10,7 @@ with it, as the first process can no longer report.
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,18 +43,24 @@ def train_in_processes(store: Store, job: TrainingJob, listener: Listener) -> Tr
     write_text_durably(path, job_text(job))
     processes = job.config.execution.training_processes
     options = torchrun_options() or ["--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, "-m", "torch.distributed.run", *options, "-m", "tasks.train_rank", str(path)]
-    trained = None
-    with log.open("w", encoding="utf-8") as errors, _running(command, _environment(store, processes), errors.fileno()) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            trained = hear(line, listener) or trained
-        code = process.wait()
+    with tempfile.TemporaryDirectory(prefix="jtm-launcher-") as notes:  # the launcher's own, which it leaves behind
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--log-dir", notes, *options]
+        trained, code = _run_launcher(store, [*launcher, "-m", "tasks.train_rank", str(path)], processes, log, listener)
     if code or trained is None:
         raise RuntimeError(f"training in {' '.join(options)} failed with exit code {code}; the end of {log}:\n{_end_of(log)}")
     for used in (path, log):
         used.unlink()
     return trained
+
+
+def _run_launcher(store: Store, command: list[str], processes: int, log: Path, listener: Listener) -> tuple[TrainedModel | None, int]:
+    """Run ``command`` to its end and pass on what it reports; what it trained, if it said so, and its exit code."""
+    trained = None
+    with log.open("w", encoding="utf-8") as errors, _running(command, _environment(store, processes), errors.fileno()) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            trained = hear(line, listener) or trained
+        return trained, process.wait()
 
 
 @contextmanager

@@ -39,9 +39,9 @@ class Store:
     Examples
     --------
     >>> import tempfile
-    >>> store = Store(Path(tempfile.mkdtemp()))
-    >>> reference = store.save_json("counts", {"rows": 3})
-    >>> store.read_json(reference)
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     store = Store(Path(home))
+    ...     store.read_json(store.save_json("counts", {"rows": 3}))
     {'rows': 3}
     """
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ def test_where_the_package_cannot_be_written_the_user_s_cache_is_taken_or_else_a
     may = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: not any(Path(path).is_relative_to(one) for one in shut) and may(path, mode))
     monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     own = kernel_folder(package)
     assert own.parent == home / ".cache" / "jtm"

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,17 @@ class Planted:
 
 
 @pytest.fixture
-def planted(home: Path, make_config: Callable[..., JtmConfig]) -> Planted:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of temporary files of this process and those it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # asks TMPDIR again
+    return folder
+
+
+@pytest.fixture
+def planted(home: Path, temporary: Path, make_config: Callable[..., JtmConfig]) -> Planted:
     training = TrainingConfig(epochs=3, batch_samples=64, negatives=20, negatives_block=8)
     config = make_config(training=training)
     data = prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
@@ -78,7 +89,7 @@ def wait_until(happens: Callable[[], object], what: str, seconds: float = 120.0)
         time.sleep(0.02)
 
 
-def test_two_processes_learn_what_one_learns(planted: Planted, home: Path) -> None:
+def test_two_processes_learn_what_one_learns(planted: Planted, home: Path, temporary: Path) -> None:
     store = open_store()
     alone, together = planted.train(ExecutionConfig()), planted.train(TWO)
     curves = [store.read_json(trained.curves) for trained in (alone, together)]
@@ -88,6 +99,7 @@ def test_two_processes_learn_what_one_learns(planted: Planted, home: Path) -> No
     np.testing.assert_allclose(*(network.vectors.detach().numpy() for network in networks), atol=2e-3)
     assert planted.train(TWO) == together, "two processes give the same bits each time"
     assert list((home / "checkpoints").glob("*")) == []
+    assert list(temporary.glob("*elastic*")) == list(temporary.glob("jtm-*")) == [], "the launcher's notes are removed"
 
 
 def test_the_number_of_processes_does_not_make_a_step_new(planted: Planted) -> None:
