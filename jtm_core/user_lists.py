@@ -34,7 +34,7 @@ class UserLists:
 
 
 def user_lists(
-    retriever: Retriever, behaviours: Behaviours, items_by_popularity: Ints, count: int, *, without_seen: bool
+    retriever: Retriever, behaviours: Behaviours, items_by_popularity: Ints, count: int, *, without_seen: bool, passed_over: int = 0
 ) -> Iterator[UserLists]:
     """The best items for every user who has a behaviour, in order of users.
 
@@ -50,6 +50,8 @@ def user_lists(
         Items wanted, 1 .. the beam's width.
     without_seen : bool
         Leave out what a user's behaviours hold.
+    passed_over : int
+        Number of users to begin after, who have theirs already.
 
     Yields
     ------
@@ -64,7 +66,7 @@ def user_lists(
     present = np.flatnonzero(np.diff(behaviours.offsets))
     popular = np.full(count, -1, dtype=np.int64)
     popular[: len(items_by_popularity)] = items_by_popularity[:count]
-    for low in range(0, len(present), _BLOCK_USERS):
+    for low in range(passed_over, len(present), _BLOCK_USERS):
         users = present[low : low + _BLOCK_USERS]
         known = _known(behaviours, users, retriever.num_items)
         is_personal = np.diff(known.offsets) > 0

@@ -11,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from tasks.artefacts import read_vocabulary
 from tasks.costs import StepCost, collect, count_work, metered
+from tasks.list_parts import ListParts
 from tasks.locks import one_at_a_time
 from tasks.outside import outside_task
 from tasks.progress import Progress, artifact_key
@@ -33,7 +34,7 @@ _LEAST_KNOWN, _USUALLY_KNOWN = 0.1, 0.5
 def write_lists(served: VersionRef, log: LogRef, request: ListsRequest) -> WrittenLists:
     """Write the best items of every user with a behaviour that counts, however few; what stood there stays until all is written.
 
-    A run that is killed begins anew; it leaves nothing but a hidden folder beside the file, which the next run removes.
+    A run that is killed goes on from the lists that it had (:mod:`tasks.list_parts`), if version, log, request and code are the same.
 
     Parameters
     ----------
@@ -56,8 +57,7 @@ def write_lists(served: VersionRef, log: LogRef, request: ListsRequest) -> Writt
         known_share = _known_share(prepared.behaviours, served)
         with one_at_a_time(store.home / "locks" / f"{digest_of_text(request.path)}.lock", f"the lists in {path}", get_run_logger()):
             discard_leftovers(path)
-            num_users, num_personal = _write(served, prepared, request)
-        count_work("users", num_users)
+            num_users, num_personal = _write(served, prepared, request, ListParts(store, served, log, request))
     collect(StepCost("write-lists", None, meter.cost(), is_kept=False))
     get_run_logger().info("%s: lists of %d items for %d users, %d of them personal", path, request.lists.count, num_users, num_personal)
     return WrittenLists(num_users=num_users, num_personal=num_personal, known_share=known_share)
@@ -102,25 +102,32 @@ def _known_share(behaviours: "Behaviours", served: VersionRef) -> float:
     return share
 
 
-def _write(served: VersionRef, prepared: "Prepared", request: ListsRequest) -> tuple[int, int]:
+def _write(served: VersionRef, prepared: "Prepared", request: ListsRequest, parts: ListParts) -> tuple[int, int]:
     """Write all lists; how many there are, and how many of them are personal."""
-    from jtm_core.formats.list_files import write_user_lists
+    from jtm_core.formats.list_files import list_schema
     from jtm_core.user_lists import user_lists
 
     retriever, items_by_popularity = read_retriever(served, request.lists.beam_width)
-    num_personal = 0
+    wanted, done, total = request.lists, parts.num_users, prepared.behaviours.num_users
+    if done:
+        get_run_logger().info("%s: goes on after the lists of %d of %d users", request.path, done, total)
 
     def blocks(progress: Progress) -> "Iterator[Block]":
-        nonlocal num_personal
-        wanted, total = request.lists, prepared.behaviours.num_users
-        for found in user_lists(retriever, prepared.behaviours, items_by_popularity, wanted.count, without_seen=bool(wanted.without_seen)):
-            num_personal += int(found.is_personal.sum())
-            progress.show(int(found.users[-1]) + 1, total)
+        listed = done
+        progress.show(done, total)
+        for found in user_lists(
+            retriever, prepared.behaviours, items_by_popularity, wanted.count, without_seen=bool(wanted.without_seen), passed_over=done
+        ):
+            listed += len(found.users)
+            progress.show(listed, total)
             yield found.users, found.items, found.logits, found.is_personal
 
-    keys = read_vocabulary(open_store(), served.data.items).keys
+    users, items = prepared.users.keys, read_vocabulary(open_store(), served.data.items).keys
+    schema = list_schema(users, items, _notes(request))
     with Progress(artifact_key("write-lists", served.version), "users") as progress:
-        num_users = write_user_lists(Path(request.path), blocks(progress), prepared.users.keys, keys, _notes(request))
+        parts.write(blocks(progress), users, items, schema)
+    num_users, num_personal = parts.join(schema)
+    count_work("users", num_users - done)
     return num_users, num_personal
 
 

@@ -1,6 +1,6 @@
 """Recommended lists of all users as a Parquet file: one row a user, ids as the log has them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,25 +15,17 @@ Block = tuple[Ints, Ints, NDArray[np.float32], NDArray[np.bool_]]
 """Users (S,), their items (S, M) with -1 behind, logits (S, M), whether the list is personal (S,)."""
 
 
-def write_user_lists(path: Path, blocks: Iterable[Block], users: pa.Array, items: pa.Array, notes: Mapping[str, str]) -> int:
-    """Write lists block by block, so that no more than one is in memory.
+def list_schema(users: pa.Array, items: pa.Array, notes: Mapping[str, str]) -> pa.Schema:
+    """Columns of a file of lists.
 
-    Columns: ``user``, ``items`` (list, best first), ``logits`` (list of float32, null where the list is not personal), ``is_personal``.
+    ``user``, ``items`` (list, best first), ``logits`` (list of float32, null where the list is not personal), ``is_personal``.
 
     Parameters
     ----------
-    path : Path
-        Appears whole or not at all; what stood there stays until then.
-    blocks : iterable of Block
     users, items : Arrow arrays
         Own ids by dense id.
     notes : mapping of str to str
         Stands in the file's metadata.
-
-    Returns
-    -------
-    int
-        Number of users.
     """
     fields = [
         pa.field("user", users.type, nullable=False),
@@ -41,12 +33,66 @@ def write_user_lists(path: Path, blocks: Iterable[Block], users: pa.Array, items
         pa.field("logits", pa.list_(pa.float32())),
         pa.field("is_personal", pa.bool_(), nullable=False),
     ]
-    schema, num_users = pa.schema(fields, metadata=dict(notes)), 0
+    return pa.schema(fields, metadata=dict(notes))
+
+
+def write_user_lists(path: Path, blocks: Iterable[Block], users: pa.Array, items: pa.Array, schema: pa.Schema) -> None:
+    """Write lists block by block, so that no more than one is in memory.
+
+    Parameters
+    ----------
+    path : Path
+        Appears whole or not at all; what stood there stays until then.
+    blocks : iterable of Block
+        Each becomes a row group.
+    users, items : Arrow arrays
+        Own ids by dense id.
+    schema : Arrow schema
+        Of :func:`list_schema`.
+    """
     with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for block in blocks:
             writer.write_batch(_batch(block, users, items, schema))
-            num_users += len(block[0])
-    return num_users
+
+
+def count_user_lists(path: Path) -> int:
+    """Number of lists in a file, by what stands at its end.
+
+    Raises
+    ------
+    ValueError
+        If it is no Parquet file.
+    """
+    return int(pq.read_metadata(path).num_rows)
+
+
+def join_user_lists(path: Path, parts: Sequence[Path], schema: pa.Schema) -> tuple[int, int]:
+    """Write the lists of several files to one, a row group at a time, as if they had been written to it at once.
+
+    Parameters
+    ----------
+    path : Path
+        As in :func:`write_user_lists`.
+    parts : sequence of Path
+        In order of users.
+    schema : Arrow schema
+        Of :func:`list_schema`, that of the parts.
+
+    Returns
+    -------
+    int, int
+        Number of lists, and how many of them are personal.
+    """
+    num_users = num_personal = 0
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for part in parts:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group)
+                    writer.write_table(rows)
+                    num_users += len(rows)
+                    num_personal += rows["is_personal"].to_numpy().sum()
+    return num_users, int(num_personal)
 
 
 def _batch(block: Block, users: pa.Array, items: pa.Array, schema: pa.Schema) -> pa.RecordBatch:

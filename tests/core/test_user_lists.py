@@ -10,7 +10,7 @@ from small_worlds import SmallWorld, small_world
 
 from jtm_core import user_lists as module
 from jtm_core.behaviours import Behaviours
-from jtm_core.formats.list_files import Block, write_user_lists
+from jtm_core.formats.list_files import Block, count_user_lists, join_user_lists, list_schema, write_user_lists
 from jtm_core.keyed_serving import KeyedRetriever
 from jtm_core.serving import Retriever
 from jtm_core.user_lists import user_lists
@@ -58,6 +58,16 @@ def test_lists_are_those_of_a_service(
     assert seen == [user for user in range(30) if user != 4]
 
 
+@pytest.mark.parametrize("done", [1, 8, 28, 29])
+def test_those_who_have_their_lists_are_passed_over(retriever: Retriever, behaviours: Behaviours, done: int) -> None:
+    (everybody,) = user_lists(retriever, behaviours, POPULAR, 12, without_seen=True)
+    rest = list(user_lists(retriever, behaviours, POPULAR, 12, without_seen=True, passed_over=done))
+    assert len(rest) == (done < 29)
+    for found in rest:
+        for name in ("users", "items", "logits", "is_personal"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(everybody, name)[done:])
+
+
 def test_more_items_than_there_are_leave_places_empty() -> None:
     world = small_world(num_items=6, num_users=4)
     everything = Behaviours(np.array([0, 1, 9]), np.array([0, 2, 3]), np.zeros(3, dtype=np.int64), 10)
@@ -73,9 +83,13 @@ def blocks_of(*users: int) -> list[Block]:
     return [(np.array([user]), *(personal if user else popular)) for user in users]
 
 
+USERS, ITEMS = pa.array([70, 80, 90]), pa.array(["a", "b", "c"])
+SCHEMA = list_schema(USERS, ITEMS, {"jtm.version": "v-1"})
+
+
 def test_a_file_has_a_row_a_user_in_the_log_s_own_ids(tmp_path: Path) -> None:
     path = tmp_path / "new" / "lists.parquet"
-    assert write_user_lists(path, blocks_of(1, 0, 2), pa.array([70, 80, 90]), pa.array(["a", "b", "c"]), {"jtm.version": "v-1"}) == 3
+    write_user_lists(path, blocks_of(1, 0, 2), USERS, ITEMS, SCHEMA)
     table = pq.read_table(path)
     assert table.to_pylist() == [
         {"user": 80, "items": ["c", "a"], "logits": [1.5, 0.5], "is_personal": True},
@@ -85,9 +99,22 @@ def test_a_file_has_a_row_a_user_in_the_log_s_own_ids(tmp_path: Path) -> None:
     assert table.schema.metadata[b"jtm.version"] == b"v-1"
 
 
+@pytest.mark.parametrize("divided", [[[1, 0, 2]], [[1], [0, 2]], [[1, 0], [], [2]], []])
+def test_parts_make_the_file_that_was_not_divided(tmp_path: Path, divided: list[list[int]]) -> None:
+    whole, joined = tmp_path / "whole.parquet", tmp_path / "joined.parquet"
+    users = [user for part in divided for user in part]
+    write_user_lists(whole, blocks_of(*users), USERS, ITEMS, SCHEMA)
+    parts = [tmp_path / f"{number}.parquet" for number in range(len(divided))]
+    for part, listed in zip(parts, divided, strict=True):
+        write_user_lists(part, blocks_of(*listed), USERS, ITEMS, SCHEMA)
+        assert count_user_lists(part) == len(listed)
+    assert join_user_lists(joined, parts, SCHEMA) == (len(users), len(set(users) - {0}))
+    assert joined.read_bytes() == whole.read_bytes()
+
+
 def test_lists_that_fail_half_way_leave_the_earlier_ones(tmp_path: Path) -> None:
-    path, keys = tmp_path / "lists.parquet", (pa.array([7, 8, 9]), pa.array(["a", "b", "c"]))
-    write_user_lists(path, blocks_of(1), *keys, {})
+    path = tmp_path / "lists.parquet"
+    write_user_lists(path, blocks_of(1), USERS, ITEMS, SCHEMA)
     before = path.read_bytes()
 
     def broken():
@@ -95,6 +122,10 @@ def test_lists_that_fail_half_way_leave_the_earlier_ones(tmp_path: Path) -> None
         raise RuntimeError("half way")
 
     with pytest.raises(RuntimeError, match="half way"):
-        write_user_lists(path, broken(), *keys, {})
+        write_user_lists(path, broken(), USERS, ITEMS, SCHEMA)
+    broken_part = tmp_path / "part.parquet"
+    broken_part.write_bytes(b"cut short")
+    with pytest.raises(ValueError, match="Parquet"):
+        join_user_lists(path, [broken_part], SCHEMA)
     assert path.read_bytes() == before
-    assert [found.name for found in tmp_path.iterdir()] == ["lists.parquet"]
+    assert {found.name for found in tmp_path.iterdir()} == {"lists.parquet", "part.parquet"}

@@ -1,7 +1,8 @@
 """Lists for every user of a log, against a service that is asked for each of them; what is refused, and what stays."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prefect.states import State
 
 from flows.train_jtm import train_jtm
 from flows.write_lists import write_lists
+from jtm_core import user_lists as core
 from tasks.open_retriever import open_retriever
 from tasks.pass_gate import DataRefusedError
 from tasks.versions import UnknownVersionError, released
@@ -123,6 +125,39 @@ def test_a_log_that_fails_the_checks_or_is_another_leaves_the_earlier_lists(
     with pytest.raises(ValueError, match=r"7\.7% of the log's 780 behaviours are of items that version .* knows; it must be 10% at least"):
         write_lists(DATA_NAME, str(path), log=str(other), lists={"count": 8})
     assert path.read_bytes() == b"of yesterday"
+
+
+@pytest.mark.parametrize("case", [("", 8, 21), ("000001.parquet", 8, 7), ("", 7, 0)])
+def test_a_killed_run_goes_on_after_the_lists_it_had(
+    log: Path, environment: Mapping[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: tuple[str, int, int]
+) -> None:
+    """Up to a part that cannot be read, and not where something else is asked for, in whose place nothing of the first stays."""
+    path, kept, asked = tmp_path / "lists.parquet", Path(environment["JTM_HOME"]) / "checkpoints", []
+    broken, count, done = case
+    monkeypatch.setattr(core, "_BLOCK_USERS", 7)
+    write_lists(DATA_NAME, str(path), lists={"count": count})
+    straight, all_of = path.read_bytes(), core.user_lists
+    path.unlink()
+
+    def killed(*args: Any, **kwargs: Any) -> Iterator[core.UserLists]:
+        yield from islice(all_of(*args, **kwargs), 3)
+        raise KeyboardInterrupt
+
+    def watched(*args: Any, passed_over: int, **kwargs: Any) -> Iterator[core.UserLists]:
+        asked.append(passed_over)
+        return all_of(*args, passed_over=passed_over, **kwargs)
+
+    monkeypatch.setattr(core, "user_lists", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_lists(DATA_NAME, str(path), lists={"count": 8})
+    assert [part.name for part in sorted(kept.glob("*.lists/*/*"))] == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    for part in kept.glob(f"*.lists/*/{broken}" if broken else "nothing"):
+        part.write_bytes(b"cut short")
+    monkeypatch.setattr(core, "user_lists", watched)
+    write_lists(DATA_NAME, str(path), lists={"count": count})
+    assert asked == [done]
+    assert path.read_bytes() == straight
+    assert not list(kept.glob("*.lists"))
 
 
 def test_lists_of_nothing_are_no_request(tmp_path: Path) -> None:
