@@ -34,7 +34,7 @@ def train_jtm(config: JtmConfig = DEFAULT, start_from: str = "", may_release: bo
     Args:
         config: The experiment.
         start_from: Name of a recorded version to start warm from; empty plants a first tree.
-        may_release: Whether its best version may be released, in the place of the one it started from if it did; off for a try-out.
+        may_release: Whether its best version may take the place of its start or of what the same users judge no better; off: a try-out.
     """
     source = fetch_log(config)
     with tracked_run(config, source, start_from) as run:

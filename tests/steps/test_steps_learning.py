@@ -383,6 +383,32 @@ def test_what_is_worse_than_its_start_is_not_released(made: Made, monkeypatch: p
     assert len(texts) == 2
 
 
+def test_a_cold_run_takes_the_place_of_nothing_better_that_the_same_users_judged(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other users judged, or by other lists, or what cannot be read any more, is replaced."""
+    texts: list[str] = []
+    monkeypatch.setattr("tasks.release_best.create_markdown_artifact", lambda text, key, description: texts.append(text))
+    first = record(made)
+    other_users = dataclasses.replace(first.data, split=dataclasses.replace(first.data.split, sha256="0" * 64))
+    better = dataclasses.replace(first, version="small-00-better", deciding_recall=1.01 * first.deciding_recall)
+    elsewhere = dataclasses.replace(better, version="small-00-elsewhere", data=other_users)
+    lost = dataclasses.replace(better, version="small-00-lost", manifest=dataclasses.replace(first.manifest, uri="store/gone"))
+    manifest = open_store().read_json(first.manifest)
+    manifest["config"]["evaluation"]["filter_seen"] = not made.config.evaluation.filter_seen
+    unseen = dataclasses.replace(better, version="small-00-unseen", manifest=ReportRef(open_store().save_json("manifest", manifest)))
+    for before in (first, better, elsewhere, lost, unseen):
+        add_version(before)
+    made_now = [dataclasses.replace(first, version=f"small-00-now-{number}") for number in range(5)]
+    for version in made_now:
+        add_version(version)
+    with disable_run_logger():
+        for before, version in zip((better, elsewhere, lost, unseen, first), made_now, strict=True):
+            release(before)
+            release_best.fn([version], None, None, made.config)
+            assert released("small") == (before if before == better else version)
+    assert len(texts) == 1
+    assert re.search(r"small-00-now-0 is not released: .* that of small-00-better, which is released, .* run release-version", texts[0])
+
+
 def test_a_warm_run_takes_the_place_of_none_but_its_start(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run released in the meantime what this one is not compared with."""
     texts: list[str] = []
