@@ -49,7 +49,10 @@ def report_results(
     create_table_artifact(table=cost_rows(costs_so_far()), key="costs", description="Time, memory and throughput of the steps so far.")
     create_link_artifact(run.url, link_text="The experiment in MLflow", key=artifact_key("mlflow", config.data.name))
     get_run_logger().info("%s\n%s", title, table_text(rows))
-    _log_to_mlflow(run, _experiment(store, run, versions, systems, config, rows), store.read_json(start)["recall"] if start else None)
+    summaries = {"baseline/": baseline_recalls(systems)}
+    if start:
+        summaries["start/"] = {"validation_recall": store.read_json(start)["recall"]}
+    _log_to_mlflow(run, _experiment(store, run, versions, systems, config, rows), summaries)
 
 
 def results_rows(store: Store, versions: Sequence[VersionRef], systems: Mapping[str, Metrics], evaluation: EvaluationConfig) -> "list[Row]":
@@ -62,6 +65,23 @@ def results_rows(store: Store, versions: Sequence[VersionRef], systems: Mapping[
         rows.append(_row(f"JTM, iteration {version.iteration}", decision, metrics[version.version], "", evaluation))
     rows.append(_row(f"full scan, iteration {best.iteration}", "", metrics[best.version], "full_scan/", evaluation))
     return rows
+
+
+def baseline_recalls(systems: Mapping[str, Metrics]) -> dict[str, float]:
+    """Recall of all baselines, by names that MLflow's charts are grouped by.
+
+    Examples
+    --------
+    >>> baseline_recalls({"item-cf": {"test": {"filtered/recall_at_10": 0.25, "filtered/ndcg_at_10": 0.5}}})
+    {'item-cf/test/filtered/recall_at_10': 0.25}
+    """
+    return {
+        f"{system}/{users}/{name}": value
+        for system, of_users in systems.items()
+        for users, metrics in of_users.items()
+        for name, value in metrics.items()
+        if value is not None and name.removeprefix("filtered/").startswith("recall_at_")
+    }
 
 
 def _row(system: str, decision: str, metrics: Metrics, search: str, evaluation: EvaluationConfig) -> "Row":
@@ -117,7 +137,7 @@ def _experiment(
     )
 
 
-def _log_to_mlflow(run: RunRef, experiment: "Experiment", start_recall: float | None) -> None:
+def _log_to_mlflow(run: RunRef, experiment: "Experiment", summaries: Mapping[str, Mapping[str, float]]) -> None:
     from tasks.tracking.reports import log_figures, log_html_report, log_results_table
     from tasks.tracking.runs import log_summary
 
@@ -126,5 +146,5 @@ def _log_to_mlflow(run: RunRef, experiment: "Experiment", start_recall: float | 
     log_figures(run.run_id, experiment)
     log_html_report(run.run_id, experiment)
     log_summary(run.run_id, best.metrics)
-    if start_recall is not None:
-        log_summary(run.run_id, {"validation_recall": start_recall}, "start/")
+    for prefix, metrics in summaries.items():
+        log_summary(run.run_id, metrics, prefix)

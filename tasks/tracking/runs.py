@@ -135,7 +135,7 @@ def log_data_input(run_id: str, data: DataInput) -> None:
 
 
 def log_summary(run_id: str, metrics: Mapping[str, float], prefix: str = "best/") -> None:
-    """Log metrics of the parent that belong to no iteration: of the version the experiment ends with, or by ``prefix`` what it began with.
+    """Log metrics of the parent that belong to no iteration: of the version it ends with, or by ``prefix`` of its start or baselines.
 
     The parent's other metrics show the last iteration's value, which may be one that was refused.
     """
