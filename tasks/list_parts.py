@@ -49,6 +49,9 @@ class ListParts:
                 break
             self._paths.append(self._part(number))
             self.num_users += found
+        for left in self._folder.glob("*"):  # half-written, or after a part that cannot be read: what is made now may be divided otherwise
+            if left not in self._paths:
+                remove(left)
 
     def write(self, blocks: "Iterator[Block]", users: "pa.Array", items: "pa.Array", schema: "pa.Schema") -> None:
         """Write the lists that are still missing.
@@ -87,7 +90,7 @@ class ListParts:
         return self._folder / f"{number:06d}.parquet"
 
     def _count(self, part: Path) -> int | None:
-        """Lists of a part; None if it is not there, or cannot be read: then they are made anew."""
+        """Lists of a part; None if it is not there, or cannot be read: these and all after them are then made anew."""
         from jtm_core.formats.list_files import count_user_lists
 
         try:

@@ -141,21 +141,22 @@ def test_a_killed_run_goes_on_after_the_lists_it_had(
 
     def killed(*args: Any, **kwargs: Any) -> Iterator[core.UserLists]:
         yield from islice(all_of(*args, **kwargs), 3)
+        next(kept.glob("*.lists/*")).joinpath(".000003.parquet.1.abc.tmp").mkdir()
         raise KeyboardInterrupt
 
     def watched(*args: Any, passed_over: int, **kwargs: Any) -> Iterator[core.UserLists]:
-        asked.append(passed_over)
+        asked.append((passed_over, len(list(kept.glob("*.lists/*/*")))))
         return all_of(*args, passed_over=passed_over, **kwargs)
 
     monkeypatch.setattr(core, "user_lists", killed)
     with pytest.raises(KeyboardInterrupt):
         write_lists(DATA_NAME, str(path), lists={"count": 8})
-    assert [part.name for part in sorted(kept.glob("*.lists/*/*"))] == ["000000.parquet", "000001.parquet", "000002.parquet"]
+    assert [part.name for part in sorted(kept.glob("*.lists/*/0*"))] == ["000000.parquet", "000001.parquet", "000002.parquet"]
     for part in kept.glob(f"*.lists/*/{broken}" if broken else "nothing"):
         part.write_bytes(b"cut short")
     monkeypatch.setattr(core, "user_lists", watched)
     write_lists(DATA_NAME, str(path), lists={"count": count})
-    assert asked == [done]
+    assert asked == [(done, done // 7)]
     assert path.read_bytes() == straight
     assert not list(kept.glob("*.lists"))
 
