@@ -72,7 +72,7 @@ def test_mlflow_has_a_run_with_one_nested_run_per_iteration(trained: State[Any],
     assert [run.info.status for run in parents] == ["FINISHED"]
     metrics = parents[0].data.metrics
     for row in json.loads(artifacts_of(trained)["results"].data)[:4]:
-        recalls = [metrics[f"baseline/{row['system']}/test/{name}recall_at_10"] for name in ("", "filtered/")]
+        recalls = [metrics[f"test/baselines{name}/recall_at_10_{row['system']}"] for name in ("", "_filtered")]
         assert recalls == pytest.approx([row["R@10"], row["R@10 unseen"]], abs=1e-5)
     assert sorted(run.data.tags["jtm.iteration"] for run in runs if run.data.tags["jtm.kind"] == "iteration") == ["0", "1"]
 
