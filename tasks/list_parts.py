@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class ListParts:
     """Parts of one file of lists, ``$JTM_HOME/checkpoints/<digest of its path>.lists/<key>/<number>.parquet``.
 
-    Parts of other keys are removed: nobody goes on from them, and all users' lists may be gigabytes.
+    Parts of other keys are removed: nobody goes on from them, and all users' lists may be gigabytes. So only where no other run can be
+    writing lists to the same path.
 
     Parameters
     ----------

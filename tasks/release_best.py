@@ -37,7 +37,7 @@ def release_best(versions: Sequence[VersionRef], parent: VersionRef | None, star
         behaviours; where the log is the same it knows nothing that its start does not, and may not.
     """
     best, before = best_version(versions), released(config.data.name)
-    against = _worse_than_start(best, parent, start, config) or (before and _before_stays(versions, parent, before))
+    against = _worse_than_start(best, parent, start, config) or (before and _before_stays(best, before, versions, parent))
     if against:
         stays = f"{before.version} stays released, and the next retraining starts from it" if before else "Nothing is released"
         text = f"{best.version} is not released: {against}. {stays}. To take this one nevertheless, run release-version with its name."
@@ -63,9 +63,8 @@ def _worse_than_start(best: VersionRef, parent: VersionRef | None, start: Report
     )
 
 
-def _before_stays(versions: Sequence[VersionRef], parent: VersionRef | None, before: VersionRef) -> str:
+def _before_stays(best: VersionRef, before: VersionRef, versions: Sequence[VersionRef], parent: VersionRef | None) -> str:
     """Why what is released is not replaced: it was compared with nothing here, is better, or is newer; else empty."""
-    best = best_version(versions)
     if parent and before.version not in {version.version for version in (parent, *versions)}:
         return f"this run started from {parent.version} and is compared with that alone, but {before.version} is released and not that"
     if not parent and best.deciding_recall < before.deciding_recall and _is_judged_alike(best, before):
