@@ -95,18 +95,20 @@ def test_a_call_allocates_little_more_than_it_returns() -> None:
     world = small_world(num_items=5000, num_users=4)
     retriever = Retriever(world.network, world.tree, 400, 1)
     retriever.recommend(world.histories.row(0), 50)
+    extra, kept = [], []  # bytes; the least counts, as other threads only ever add
     tracemalloc.start()
     try:
         for _ in range(20):
+            before = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
             retriever.recommend(world.histories.row(1), 50)
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        retriever.recommend(world.histories.row(1), 50)
-        kept, peak = tracemalloc.get_traced_memory()
+            after, peak = tracemalloc.get_traced_memory()
+            extra.append(peak - before)
+            kept.append(after - before)
     finally:
         tracemalloc.stop()
-    assert peak - before < 16_000, "the candidates of one level alone would take 25 kB"
-    assert kept - before < 2_000
+    assert min(extra) < 16_000, "the candidates of one level alone would take 25 kB"
+    assert min(kept) < 2_000
 
 
 @pytest.mark.parametrize("inputs", [{}, NEAR], ids=str)
