@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_checks.blocks import LARGEST_FRAME
+from data_checks.example_places import PlaceOf, with_places
 from data_checks.log_frames import CANONICAL, column_frame
 from data_checks.log_tables import LogTable, read_log
 from data_checks.reports import CheckReport
@@ -54,7 +55,7 @@ class LogRules:
     """Rows of the log of the last accepted run; empty if there was none."""
 
 
-def check_log(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME) -> CheckReport:
+def check_log(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME, place_of: PlaceOf | None = None) -> CheckReport:
     """Check a canonical log before anything is made of it.
 
     Parameters
@@ -65,18 +66,21 @@ def check_log(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_F
     largest_frame : int
         Rows of the longest log that is checked as one frame. A longer one is streamed: every rule is still counted on every
         row, and Great Expectations runs on a sample. At least 1.
+    place_of : callable (int) -> (str, int), optional
+        For a log of several files: file, and line in it, of a line number that runs on through all.
 
     Returns
     -------
     CheckReport
-        Examples carry the row's line number in the source file.
+        Examples carry the row's line number in the source file, and the file where there are several.
 
     Raises
     ------
     OSError, pyarrow.ArrowInvalid
         If the file cannot be read as Parquet.
     """
-    return check_subjects("log", log_subjects(log_path, rules, largest_frame=largest_frame))
+    report = check_subjects("log", log_subjects(log_path, rules, largest_frame=largest_frame))
+    return with_places(report, place_of) if place_of else report
 
 
 def log_subjects(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME) -> Iterator[Subject]:

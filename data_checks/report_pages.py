@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from data_checks.results import RuleResult, sample_lines
+from data_checks.results import PLACE, RuleResult, sample_lines
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c2024; --quiet: #60646c; --line: #d9d9e0; --back: #fcfcfd; --box: #f4f4f6;
@@ -59,7 +59,7 @@ def _broken_rule(rule: RuleResult) -> str:
 def _example_table(examples: Sequence[Mapping[str, Any]]) -> str:
     if not examples:
         return ""
-    names = sorted(examples[0], key=lambda name: name != "line")
+    names = sorted(examples[0], key=lambda name: PLACE.index(name) if name in PLACE else len(PLACE))
     rows = [
         [_cell("" if row[name] is None else str(row[name]), is_number=isinstance(row[name], int | float)) for name in names]
         for row in examples

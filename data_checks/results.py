@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+PLACE = ("file", "line")
+"""What says where an offending row of a log stands."""
 MAXIMUM_EXAMPLES = 10
 """Offending rows a report shows per rule."""
 GREAT_EXPECTATIONS = "great_expectations"
@@ -70,9 +72,10 @@ class RuleResult:
 
 
 def format_row(row: Mapping[str, Any]) -> str:
-    """An offending row in one line, its line number first: ``line 17: user=3, item=5``."""
-    rest = ", ".join(f"{name}={'(empty)' if value is None else value}" for name, value in row.items() if name != "line")
-    return f"line {row['line']}: {rest}" if row.get("line") is not None else rest
+    """An offending row in one line, its place first: ``line 17: user=3, item=5``, or ``b.csv line 17: ...`` among several files."""
+    rest = ", ".join(f"{name}={'(empty)' if value is None else value}" for name, value in row.items() if name not in PLACE)
+    place = f"{row['file']} line {row['line']}" if "file" in row else f"line {row['line']}" if row.get("line") is not None else ""
+    return f"{place}: {rest}" if place else rest
 
 
 def rule_lines(rule: RuleResult) -> list[str]:

@@ -22,7 +22,7 @@ def write_lists(data_name: str, path: str, log: str = "", version: str = "", lis
     Args:
         data_name: The data.name of the runs.
         path: Absolute path of the Parquet file to write, one row a user; an earlier one stays until all is written.
-        log: File of a newer log that histories are read from, as the version's own was; empty: that one. It has to pass the checks.
+        log: A newer log, file, folder or pattern, that histories are read from as the version's own was; empty: that one. Checks apply.
         version: Name of another version than what is released.
         lists: How long the lists are, and how they are found.
     """

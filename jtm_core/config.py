@@ -32,7 +32,7 @@ class DataConfig:
     name: str = "ml-100k"
     """Short name of the data set in run names, MLflow and reports."""
     path: str = ""
-    """File of the log, gzip accepted; ``recbole:ml-100k`` and ``recbole:ml-1m`` lie in wheels on PyPI; empty for synthetic worlds."""
+    """The log: a file, gzip accepted, a folder or a pattern; or ``recbole:ml-100k`` or ``recbole:ml-1m``; empty for synthetic worlds."""
     format: LogFormat = "auto"
     """``auto`` goes by the file's name; ``table`` is any CSV or Parquet file whose columns are named in ``columns``."""
     columns: dict[str, str] = field(default_factory=dict)

@@ -33,6 +33,7 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
         Last accepted version made from another log of this name: the volume is compared with its log's.
     """
     from data_checks.log_checks import LogRules, check_log
+    from jtm_core.formats.line_numbers import read_line_numbers
 
     data, store = config.data, open_store()
     rules = LogRules(
@@ -44,7 +45,9 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
         known_behaviour_types=TAOBAO_TYPES if ingested.log_format == "user_behavior" else (),
         previous_rows=previous.data.num_log_rows if previous else None,
     )
-    return save_outcome(store, check_log(store.path(ingested.log), rules))
+    path = store.path(ingested.log)
+    lines = read_line_numbers(path)
+    return save_outcome(store, check_log(path, rules, place_of=lines.place if lines.names else None))
 
 
 @step(run_name="check-behaviours-{data.name}", uses=("data", "split"), packages=ROOMS)

@@ -1,20 +1,21 @@
-"""Find the log a config names: a file, the example data set, or the settings of a synthetic world."""
+"""Find the log a config names: files, the example data set, or the settings of a synthetic world."""
 
 from pathlib import Path
 
 from jtm_core.config import DataConfig, JtmConfig
+from jtm_core.formats.log_files import log_files
 from tasks.example_data import EXAMPLES, fetch_example
 from tasks.fingerprints import key_part
 from tasks.outside import outside_task
 from tasks.references import SourceRef
-from tasks.store import canonical_json, digest_of_file, digest_of_text
+from tasks.store import canonical_json, digest_of_file, digest_of_log, digest_of_text
 
 SYNTHETIC_FORMATS = ("planted_world", "noise_world")
 
 
 @outside_task("fetch-log-{config.data.name}")
 def fetch_log(config: JtmConfig) -> SourceRef:
-    """Locate the log, downloading an example where it is asked for, and take its digest.
+    """Locate the log, downloading an example where it is asked for, and take the digest of its files.
 
     Raises
     ------
@@ -31,10 +32,11 @@ def fetch_log(config: JtmConfig) -> SourceRef:
         raise ValueError(
             f"data.path is empty; give the log's file, one of {tuple(EXAMPLES)}, or set data.format to one of {SYNTHETIC_FORMATS}"
         )
-    path, categories = _files(config.data)
+    path, categories = _places(config.data)
+    files = log_files(path)
     return SourceRef(
-        name=path.name,
-        sha256=digest_of_file(path),
+        name=files[0].name if len(files) == 1 else path.name,
+        sha256=digest_of_log(files),
         path=str(path),
         category_sha256=digest_of_file(categories) if categories else "",
         category_path=str(categories) if categories else "",
@@ -48,21 +50,20 @@ def _synthetic_source(config: JtmConfig) -> SourceRef:
     return SourceRef(name=config.data.format, sha256=digest_of_text(settings), path="")
 
 
-def _files(data: DataConfig) -> tuple[Path, Path | None]:
-    """The log and its category table, if there is one."""
+def _places(data: DataConfig) -> tuple[Path, Path | None]:
+    """Where the log lies, and its category table, if there is one."""
     if data.path in EXAMPLES:
         files = fetch_example(EXAMPLES[data.path])
         return files.interactions, files.items
     if data.path.startswith("recbole:"):
         raise ValueError(f"data.path is {data.path!r}; the examples are {', '.join(EXAMPLES)}")
-    categories = _existing(data.category_path, "data.category_path") if data.category_path else None
-    return _existing(data.path, "data.path"), categories
-
-
-def _existing(text: str, field: str) -> Path:
-    path = Path(text).expanduser().resolve()
-    if path.is_dir():
-        raise FileNotFoundError(f"{field} is {text!r}; {path} is a folder, give the one file in it that is meant")
-    if not path.is_file():
-        raise FileNotFoundError(f"{field} is {text!r}; there is no file {path}")
-    return path
+    categories = Path(data.category_path).expanduser().resolve() if data.category_path else None
+    if categories is not None and not categories.is_file():
+        hint = ", which is a folder" if categories.is_dir() else ""
+        raise FileNotFoundError(f"data.category_path is {data.category_path!r}; there is no file {categories}{hint}")
+    path = Path(data.path).expanduser().resolve()
+    try:
+        log_files(path)
+    except ValueError as error:
+        raise FileNotFoundError(f"data.path is {data.path!r}; {error}") from error
+    return path, categories

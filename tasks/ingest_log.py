@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jtm_core.config import JtmConfig
+from jtm_core.formats.log_files import log_files
 from tasks.artefacts import save_log
 from tasks.caching import step
 from tasks.costs import count_work
 from tasks.references import IngestedLog, SourceRef
-from tasks.store import digest_of_file, open_store
+from tasks.store import digest_of_file, digest_of_log, open_store
 
 if TYPE_CHECKING:
     from jtm_core.formats.raw_logs import LogSummary
@@ -44,8 +45,11 @@ def _write(source: SourceRef, destination: Path, config: JtmConfig) -> "LogSumma
     if not source.path:
         return _write_world(destination, config)
     summary = write_canonical_log(Path(source.path), destination, replace(config.data, category_path=source.category_path))
-    for path, digest in ((source.path, source.sha256), (source.category_path, source.category_sha256)):
-        if path and digest_of_file(Path(path)) != digest:
+    found = {source.path: (source.sha256, digest_of_log(log_files(Path(source.path))))}
+    if source.category_path:
+        found[source.category_path] = (source.category_sha256, digest_of_file(Path(source.category_path)))
+    for path, (before, after) in found.items():
+        if before != after:
             raise ValueError(f"{path} was changed while it was read; run again when what writes it has finished")
     return summary
 

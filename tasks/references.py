@@ -51,9 +51,9 @@ class SourceRef:
     """A log outside the store, as it was when it was found."""
 
     name: str
-    """File name; its endings tell the format under ``auto``."""
+    """Name of the file, whose endings tell the format under ``auto``, or of the folder or pattern of several."""
     sha256: str
-    """Digest of the file's bytes, or of the settings of a synthetic world."""
+    """Digest of the file's bytes, of the names and bytes of several, or of the settings of a synthetic world."""
     path: str = field(metadata=LABEL)
     """Where it lies on this machine; empty for a synthetic world."""
     category_sha256: str = ""

@@ -10,11 +10,12 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jtm_core.formats.atomic import remove
+from jtm_core.formats.log_files import names_within
 from tasks.references import ArtefactRef
 from tasks.settings import jtm_home
 
@@ -150,6 +151,13 @@ def digest_of_file(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def digest_of_log(files: Sequence[Path]) -> str:
+    """Digest of the one file of a log, or of the names and digests of its files."""
+    if len(files) == 1:
+        return digest_of_file(files[0])
+    return digest_of_text(canonical_json([(name, digest_of_file(file)) for name, file in zip(names_within(files), files, strict=True)]))
 
 
 def digest_of_text(text: str) -> str:

@@ -79,7 +79,10 @@ class TextLayout:
 
     def widened(self, column: str) -> "TextLayout":
         """The same layout with one column as strings, or with a decimal time."""
-        kind = pa.float64() if column == "time" else pa.string()
+        return self.retyped(column, pa.float64() if column == "time" else pa.string())
+
+    def retyped(self, column: str, kind: pa.DataType) -> "TextLayout":
+        """The same layout with one column of another type, which is final."""
         return replace(self, types={**self.types, column: kind}, widening=self.widening - {column})
 
     def unquoted(self) -> "TextLayout":

@@ -1,6 +1,7 @@
 """Streaming Parquet logs as Arrow blocks; a row's number in the file stands for its line."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,15 +13,61 @@ from jtm_core.formats.text_blocks import Block
 _BLOCK_ROWS = 1 << 19
 
 
-def parquet_blocks(path: Path, columns: Mapping[str, str]) -> Iterator[Block]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParquetLayout:
+    """Where our columns stand in a Parquet file.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        Our column -> the file's.
+    types : mapping of str to pyarrow type
+        Our column -> what it is cast to; null where the file's column never holds anything.
+    """
+
+    sources: Mapping[str, str]
+    types: Mapping[str, pa.DataType]
+
+    def retyped(self, column: str, kind: pa.DataType) -> "ParquetLayout":
+        """The same layout with one column of another type."""
+        return replace(self, types={**self.types, column: kind})
+
+    def without(self, column: str) -> "ParquetLayout":
+        """The same layout with one column less."""
+        return replace(self, sources={our: name for our, name in self.sources.items() if our != column})
+
+
+def parquet_layout(path: Path, columns: Mapping[str, str]) -> ParquetLayout:
+    """Layout of a Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+    columns : mapping of str to str
+        Our column -> the file's; names not given stand for themselves.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, lacks a column, or a column is of a type we have no use for.
+    """
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
+    sources = column_sources(path, schema.names, columns)
+    return ParquetLayout(sources=sources, types={our: _target_type(path, our, schema.field(name)) for our, name in sources.items()})
+
+
+def parquet_blocks(path: Path, layout: ParquetLayout) -> Iterator[Block]:
     """Read a Parquet log in blocks of bounded size.
 
     Parameters
     ----------
     path : Path
         Parquet file.
-    columns : mapping of str to str
-        Our column -> the file's; names not given stand for themselves.
+    layout : ParquetLayout
+        Its columns and their types.
 
     Yields
     ------
@@ -30,34 +77,25 @@ def parquet_blocks(path: Path, columns: Mapping[str, str]) -> Iterator[Block]:
     Raises
     ------
     ValueError
-        If the file is damaged, lacks a column, or a column is of a type we have no use for.
+        If the file is damaged, or a value does not fit its column's type.
     """
     try:
         with pq.ParquetFile(path) as file:
-            sources = parquet_sources(path, columns)
-            types = {our: _target_type(path, our, file.schema_arrow.field(name)) for our, name in sources.items()}
             line = 1
-            for batch in file.iter_batches(batch_size=_BLOCK_ROWS, columns=list(sources.values())):
-                yield Block(line, {our: _cast(path, line, our, batch.column(name), types[our]) for our, name in sources.items()})
+            for batch in file.iter_batches(batch_size=_BLOCK_ROWS, columns=list(layout.sources.values())):
+                columns = {our: batch.column(name) for our, name in layout.sources.items()}
+                yield Block(line, {our: _cast(path, line, our, values, layout.types[our]) for our, values in columns.items()})
                 line += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
-
-
-def parquet_sources(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
-    """Our columns -> those of a Parquet log that hold anything; see :func:`parquet_blocks`."""
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path} is not a whole Parquet file: {error}") from error
-    sources = column_sources(path, schema.names, columns)
-    return {our: name for our, name in sources.items() if not pa.types.is_null(schema.field(name).type) or our in REQUIRED_COLUMNS}
 
 
 def _target_type(path: Path, our: str, field: pa.Field) -> pa.DataType:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if pa.types.is_null(kind) and our not in REQUIRED_COLUMNS:
+        return kind
     if our in ID_COLUMNS and (is_text or pa.types.is_integer(kind)):
         return pa.string() if is_text else pa.int64()
     if our == "behaviour" and (is_text or pa.types.is_integer(kind)):

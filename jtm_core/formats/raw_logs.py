@@ -1,15 +1,15 @@
 """From any behaviour log as published to the one canonical Parquet form, in a stream of bounded memory.
 
 Canonical columns: ``user`` and ``item`` (int64 or string), ``category`` (int64, string, or null), ``behaviour``
-(string or null), ``rating`` (float64 or null), ``time`` (int64), ``line`` (int64). Rows keep the file's order; ``line``
-is the 1-based number of the row's line in the file, its header counted. Decimal times must be whole, as cutting them
-would lose the order within a unit; dates become seconds since 1970, cut to whole ones.
+(string or null), ``rating`` (float64 or null), ``time`` (int64), ``line`` (int64). Rows keep the order of files and of
+lines; ``line`` is the 1-based number of the row's line, headers counted, running on from file to file. Decimal times
+must be whole, as cutting them would lose the order within a unit; dates become seconds since 1970, cut to whole ones.
 
 Nothing is judged here but the form: times out of range, duplicates and the like are found by the data checks, which
 read the canonical log.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -24,10 +24,10 @@ from jtm_core.config import DataConfig
 from jtm_core.formats.atomic import atomic_path
 from jtm_core.formats.category_tables import CategoryLookup, CategoryTable, read_category_table
 from jtm_core.formats.column_types import REQUIRED_COLUMNS
-from jtm_core.formats.log_layouts import detect_format, text_layout
-from jtm_core.formats.parquet_blocks import parquet_blocks, parquet_sources
-from jtm_core.formats.sources import is_parquet
-from jtm_core.formats.text_blocks import Block, ColumnIsWider, QuotesAreText, text_blocks
+from jtm_core.formats.line_numbers import LineNumbers
+from jtm_core.formats.log_files import log_files, names_within
+from jtm_core.formats.log_readers import LogReader, log_readers
+from jtm_core.formats.text_blocks import Block, ColumnIsWider, QuotesAreText
 
 CANONICAL_COLUMNS = ("user", "item", "category", "behaviour", "rating", "time", "line")
 
@@ -50,7 +50,7 @@ class LogSummary:
     earliest_time, latest_time : int
         First and last time, in the log's unit.
     source_bytes : int
-        Size of the file read, compressed if it is.
+        Size of the files read, compressed if they are.
     """
 
     log_format: str
@@ -67,7 +67,7 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
     Parameters
     ----------
     source : Path
-        The log; gzip accepted for text.
+        The log: a file, gzip accepted for text, a folder or a pattern, see :func:`log_files`.
     destination : Path
         Parquet file, written atomically: on any error it is not there (or as it was).
     config : DataConfig
@@ -80,27 +80,23 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
     Raises
     ------
     ValueError
-        If the file is missing, empty, cut short, corrupt or of unknown format; a column is missing; a line has a wrong
-        number of columns; a value is missing or of a wrong type (the first lines are named); the category table is
-        missing, malformed or knows none of the items.
+        If a file is missing, empty, cut short, corrupt or of unknown format; a column is missing; a line has a wrong
+        number of columns; a value is missing or of a wrong type (the first lines are named); the files are not alike; the
+        category table is missing, malformed or knows none of the items.
     """
-    log_format = detect_format(source, config)
+    files = log_files(source)
+    log_format, readers = log_readers(files, config)
+    _check_filters(source, readers[0].layout.sources, config)
     table = read_category_table(Path(config.category_path), config.columns.get("item", "")) if config.category_path else None
-    if is_parquet(source):
-        if log_format != "table":
-            raise ValueError(f"{source} is a Parquet file; format must be table or auto, not {log_format}")
-        _check_filters(source, parquet_sources(source, config.columns), config)
-        return _write(_canonical(source, parquet_blocks(source, config.columns), table), source, destination, log_format)
-    layout = text_layout(source, log_format, config.columns)
-    _check_filters(source, layout.sources, config)
     while True:
+        lines = LineNumbers()
         try:
-            blocks = text_blocks(source, layout)
-            return _write(_canonical(source, blocks, table, has_empty_lines=True), source, destination, log_format)
-        except ColumnIsWider as late:  # at most once per column
-            layout = layout.widened(late.column)
+            _write(_canonical(source, readers, table, lines), source, destination, lines)
+            return _summary(destination, log_format, sum(path.stat().st_size for path in files))
+        except ColumnIsWider as late:  # at most once per column, the time's in each file
+            readers = [reader.widened(late.path, late.column) for reader in readers]
         except QuotesAreText:  # at most once
-            layout = layout.unquoted()
+            readers = [reader.unquoted() for reader in readers]
 
 
 def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints) -> LogSummary:
@@ -123,7 +119,8 @@ def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints)
         "category": pa.array(own, mask=own < 0),
         "time": pa.array(behaviours.times),
     }
-    return _write(_canonical(destination, iter([Block(1, columns)]), None), None, destination, "generated")
+    _write(iter([_rows(destination, Block(1, columns), None, has_empty_lines=False)]), destination, destination, LineNumbers())
+    return _summary(destination, "generated", 0)
 
 
 def _check_filters(source: Path, columns: Iterable[str], config: DataConfig) -> None:
@@ -137,28 +134,46 @@ def _check_filters(source: Path, columns: Iterable[str], config: DataConfig) -> 
             raise ValueError(f"data.{name} is set, but {source} has no column of {column}s; leave it unset or map the column in columns")
 
 
-def _canonical(
-    source: Path, blocks: Iterator[Block], table: CategoryTable | None, has_empty_lines: bool = False
-) -> Iterator[pa.RecordBatch]:
-    """Canonical rows of blocks, without those of empty lines."""
-    lookup = None
-    for block in blocks:
-        columns = dict(block.columns)
-        is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
-        _check_present(source, block, is_empty)
-        columns["time"] = _whole_times(source, block)
-        if table is not None:
-            lookup = lookup or CategoryLookup(table, columns["item"].type)
-            columns["category"] = lookup.categories_of(columns["item"])
-        if "category" in columns and pa.types.is_string(columns["category"].type):
-            columns["category"] = _blanks_as_null(columns["category"])
-        num_rows = len(columns["user"])
-        columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
-        columns["line"] = pa.array(np.arange(block.first_line, block.first_line + num_rows))
-        batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
-        yield batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
+def _canonical(source: Path, readers: Sequence[LogReader], table: CategoryTable | None, lines: LineNumbers) -> Iterator[pa.RecordBatch]:
+    """Canonical rows of all files; ``lines`` learns where each begins."""
+    lookup, first_with = None, dict[bool, Path]()
+    for reader, name in zip(readers, names_within([reader.path for reader in readers]), strict=True):
+        lines.begin(name)
+        for block in reader.blocks():
+            _check_times_alike(first_with, reader.path, block)
+            if table is not None:
+                lookup = lookup or CategoryLookup(table, block.columns["item"].type)
+            yield _rows(reader.path, block, lookup, has_empty_lines=reader.has_empty_lines, lines_before=lines.lines_before[-1])
+            lines.add(block.first_line + len(block.columns["user"]) - 1)
     if lookup is not None:
         lookup.check_found(source)
+
+
+def _rows(path: Path, block: Block, lookup: CategoryLookup | None, *, has_empty_lines: bool, lines_before: int = 0) -> pa.RecordBatch:
+    """Canonical rows of a block, without those of empty lines."""
+    columns = dict(block.columns)
+    is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
+    _check_present(path, block, is_empty)
+    columns["time"] = _whole_times(path, block)
+    if lookup is not None:
+        columns["category"] = lookup.categories_of(columns["item"])
+    if "category" in columns and pa.types.is_string(columns["category"].type):
+        columns["category"] = _blanks_as_null(columns["category"])
+    num_rows = len(columns["user"])
+    columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
+    columns["line"] = pa.array(np.arange(num_rows) + (lines_before + block.first_line))
+    batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)
+    return batch.filter(pc.invert(is_empty)) if pc.any(is_empty).as_py() else batch
+
+
+def _check_times_alike(first_with: dict[bool, Path], path: Path, block: Block) -> None:
+    """Refuse files of which some have dates and some numbers; ``first_with`` are the first files seen of either."""
+    times = block.columns["time"]
+    if times.null_count == len(times):
+        return
+    first_with.setdefault(pa.types.is_timestamp(times.type), path)
+    if len(first_with) > 1:
+        raise ValueError(f"{first_with[True]} has dates as time and {first_with[False]} numbers; the files of a log must be alike")
 
 
 def _check_present(source: Path, block: Block, is_empty: pa.Array) -> None:
@@ -202,20 +217,20 @@ def _whole_times(source: Path, block: Block) -> pa.Array:
     return times.cast(pa.int64())
 
 
-def _write(batches: Iterator[pa.RecordBatch], source: Path | None, destination: Path, log_format: str) -> LogSummary:
-    place = source or destination
+def _write(batches: Iterator[pa.RecordBatch], source: Path, destination: Path, lines: LineNumbers) -> None:
     with atomic_path(destination) as temporary:
         writer = None
         try:
             for group in _row_groups(batches):
                 writer = writer or _writer(temporary, group.schema)
                 writer.write_table(group, row_group_size=_ROW_GROUP)
+            if writer is not None:
+                writer.add_key_value_metadata(lines.metadata())
         finally:
             if writer is not None:
                 writer.close()
         if writer is None:
-            raise ValueError(f"{place} holds no behaviours, at most a header and empty lines")
-        return _summary(pq.read_metadata(temporary), log_format, 0 if source is None else source.stat().st_size)
+            raise ValueError(f"{source} holds no behaviours, at most a header and empty lines")
 
 
 def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
@@ -242,7 +257,8 @@ def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(pending)
 
 
-def _summary(metadata: pq.FileMetaData, log_format: str, source_bytes: int) -> LogSummary:
+def _summary(log_path: Path, log_format: str, source_bytes: int) -> LogSummary:
+    metadata = pq.read_metadata(log_path)
     groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
     times = [group.column(CANONICAL_COLUMNS.index("time")).statistics for group in groups]
     categories = [group.column(CANONICAL_COLUMNS.index("category")).statistics for group in groups]

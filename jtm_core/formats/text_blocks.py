@@ -51,11 +51,11 @@ class QuotesAreText(Exception):
 
 
 class ColumnIsWider(Exception):
-    """A column taken for integer holds other values as well; ``column`` is to be read as the layout ``widened`` from the start."""
+    """A column taken for integer holds other values as well in ``path``; it is to be read as the layout ``widened`` from the start."""
 
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
+    def __init__(self, path: Path, column: str) -> None:
+        super().__init__(path, column)
+        self.path, self.column = path, column
 
 
 def text_blocks(path: Path, layout: TextLayout) -> Iterator[Block]:
@@ -207,7 +207,7 @@ def _check_leading_zeros(path: Path, layout: TextLayout, columns: Sequence[str])
                 values = batch.column(layout.sources[our])
                 wrong = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _ZERO_LED), False)))[:SHOWN]
                 if len(wrong) and our in layout.widening:
-                    raise ColumnIsWider(our)
+                    raise ColumnIsWider(path, our)
                 if len(wrong):
                     found = "; ".join(f"line {line + row}: {values[row].as_py().decode()!r}" for row in wrong)
                     raise ValueError(
@@ -235,7 +235,7 @@ def _check_values(path: Path, layout: TextLayout, block: Block) -> None:
         fits, allowed = fitting(our, values, layout)
         wrong = np.flatnonzero(~fits)[:SHOWN]
         if len(wrong) and our in layout.widening and (our != "time" or _has_decimal(values.take(pa.array(wrong)))):
-            raise ColumnIsWider(our)
+            raise ColumnIsWider(path, our)
         if len(wrong):
             found = "; ".join(f"line {block.first_line + row}: {values[row].as_py()[:60].decode(errors='replace')!r}" for row in wrong)
             raise ValueError(f"{path}: {our} (column {layout.sources[our]!r}) must be {allowed} in every line, but {found}")

@@ -593,7 +593,7 @@ def test_bad_parquet_columns(tmp_path):
 def test_missing_file(tmp_path):
     with pytest.raises(ValueError, match="there is no file"):
         write_canonical_log(Path(tmp_path / "none.csv"), tmp_path / "c.parquet", DataConfig())
-    with pytest.raises(ValueError, match="is a folder"):
+    with pytest.raises(ValueError, match="no file in the folder"):
         write_canonical_log(tmp_path, tmp_path / "c.parquet", DataConfig())
 
 

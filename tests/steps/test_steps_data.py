@@ -39,9 +39,12 @@ def data(ingested: IngestedLog, make_config: MakeConfig) -> DataReferences:
     return prepare_behaviours.compute(ingested, make_config(), None)
 
 
-def test_a_missing_log_is_named(make_config: MakeConfig) -> None:
-    with pytest.raises(FileNotFoundError, match=r"data.path is '.*'; .* is a folder, give the one file in it"):
-        fetch_log.fn(make_config(data=DataConfig(path=str(Path(__file__).parent), format="table")))
+def test_a_missing_log_is_named(tmp_path: Path, make_config: MakeConfig) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"data.path is '.*'; there is no file in the folder .*; names that begin with . or _"):
+        fetch_log.fn(make_config(data=DataConfig(path=str(tmp_path / "empty"), format="table")))
+    with pytest.raises(FileNotFoundError, match=r"data.path is '.*\*.tsv'; there is no file that fits"):
+        fetch_log.fn(make_config(data=DataConfig(path=str(tmp_path / "*.tsv"), format="table")))
     with pytest.raises(FileNotFoundError, match=r"data.path is '/no/such.csv'; there is no file"):
         fetch_log.fn(make_config(data=DataConfig(path="/no/such.csv")))
 
@@ -80,6 +83,61 @@ def test_the_same_log_zipped_gives_the_same_artefact(ingested: IngestedLog, tmp_
     zipped.write_bytes(gzip.compress(Path(config.data.path).read_bytes()))
     there = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(zipped)))
     assert ingest_log.compute(fetch_log.fn(there), there).log == ingested.log
+
+
+def in_parts(config: JtmConfig, folder: Path, num_parts: int) -> JtmConfig:
+    """The config with its log cut into files of a folder."""
+    rows = Path(config.data.path).read_text().splitlines(keepends=True)
+    folder.mkdir()
+    for number in range(num_parts):
+        part = rows[number * len(rows) // num_parts : (number + 1) * len(rows) // num_parts]
+        (folder / f"part-{number}.csv").write_text("".join(part))
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(folder)))
+
+
+def test_a_log_in_several_files_is_prepared_as_the_one_file(data: DataReferences, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = in_parts(make_config(), tmp_path / "log", 3)
+    source = fetch_log.fn(config)
+    assert (source.name, source.path) == ("log", str(tmp_path / "log"))
+    ingested = ingest_log.compute(source, config)
+    assert prepare_behaviours.compute(ingested, config, None).behaviours == data.behaviours
+    by_pattern = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(tmp_path / "log" / "part-*.csv")))
+    assert fetch_log.fn(by_pattern).sha256 == source.sha256
+
+
+def test_the_digest_of_several_files_is_of_their_bytes_and_order(home: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = in_parts(make_config(), tmp_path / "log", 2)
+    first, second = tmp_path / "log" / "part-0.csv", tmp_path / "log" / "part-1.csv"
+    digests = [fetch_log.fn(config).sha256]
+    second.rename(tmp_path / "log" / "part-.csv")
+    digests.append(fetch_log.fn(config).sha256)
+    (tmp_path / "log" / "part-.csv").unlink()
+    digests.append(fetch_log.fn(config).sha256)
+    assert len(set(digests)) == 3
+    one_file = dataclasses.replace(config, data=dataclasses.replace(config.data, path=str(first)))
+    assert fetch_log.fn(one_file) == dataclasses.replace(fetch_log.fn(config), path=str(first))
+
+
+def test_a_file_that_comes_while_the_folder_is_read_is_refused(tmp_path: Path, make_config: MakeConfig) -> None:
+    config = in_parts(make_config(), tmp_path / "log", 2)
+    source = fetch_log.fn(config)
+    (tmp_path / "log" / "part-2.csv").write_bytes((tmp_path / "log" / "part-1.csv").read_bytes())
+    with pytest.raises(ValueError, match="log was changed while it was read"):
+        ingest_log.compute(source, config)
+
+
+def test_rows_that_break_a_rule_are_told_by_file_and_line(home: Path, tmp_path: Path, make_config: MakeConfig) -> None:
+    config = in_parts(make_config(), tmp_path / "log", 2)
+    first, second = ((tmp_path / "log" / f"part-{number}.csv") for number in range(2))
+    second.write_text(second.read_text() + first.read_text().splitlines(keepends=True)[1])
+    outcome = check_log.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
+    content = open_store().read_json(outcome.report)
+    line = len(second.read_text().splitlines())
+    copies = next(rule for rule in content["report"]["rules"] if rule["name"] == "no_copies")
+    assert [(one["file"], one["line"], one["copy_of"]) for one in copies["examples"]] == [("part-1.csv", line, "part-0.csv line 2")]
+    assert f"part-1.csv line {line}: user=" in content["text"]
+    page = open_store().path(outcome.page).read_text(encoding="utf-8")
+    assert "<th>file</th><th>line</th>" in page
 
 
 @pytest.mark.parametrize("replaced", ["log", "categories"])
