@@ -11,7 +11,7 @@ from typing import Any
 
 from jtm_core.comparison_config import ComparisonConfig, TuningConfig
 from jtm_core.config import JtmConfig
-from tasks.references import ListsRequest
+from tasks.references import BacktestRequest, ListsRequest
 from tasks.store import canonical_json, digest_of_text
 
 _NUMERIC_LIBRARIES = ("numpy", "scipy", "torch", "numba", "llvmlite", "pyarrow", "safetensors", "implicit", "faiss-cpu")
@@ -56,6 +56,6 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in _NUMERIC_LIBRARIES}
 
 
-def config_digest(config: JtmConfig | ComparisonConfig | TuningConfig | ListsRequest) -> str:
+def config_digest(config: JtmConfig | ComparisonConfig | TuningConfig | ListsRequest | BacktestRequest) -> str:
     """sha256 of a whole config, or of a request: which experiment this is."""
     return digest_of_text(canonical_json(key_part(config)))

@@ -1,4 +1,4 @@
-"""What is asked of a version that is to list for everybody: found and made sure of before any log is read."""
+"""What is asked of a version beside its own log: found and made sure of before any log is read."""
 
 import tempfile
 from dataclasses import replace
@@ -7,8 +7,9 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from jtm_core.config import EvaluationConfig
 from jtm_core.lists_config import ListsConfig
-from tasks.references import ListsRequest, SourceRef, VersionRef
+from tasks.references import BacktestRequest, ListsRequest, SourceRef, VersionRef
 from tasks.versions import find_served, recorded_config, require_whole
 
 
@@ -35,6 +36,31 @@ def open_request(data_name: str, version: str, lists: ListsConfig, path: str, lo
         data=replace(config.data, path=log, category_path=""),
         lists=lists.resolved(config.evaluation),
         path=path,
+    )
+
+
+@task(task_run_name="open-backtest-{data_name}", cache_policy=NO_CACHE, persist_result=False)
+def open_backtest(
+    data_name: str, version: str, log: str, evaluation: EvaluationConfig | None, num_users: int
+) -> tuple[VersionRef, BacktestRequest]:
+    """Find the version that is asked, and how it reads a newer log and judges: as it was itself, where nothing else is given.
+
+    Raises
+    ------
+    UnknownVersionError
+        If nothing is released, or no such version of this data set is recorded.
+    BrokenArtefactError
+        If it is not whole any more.
+    """
+    served = find_served(data_name, version)
+    require_whole(served, served.tree, served.model, served.data.items, served.data.behaviours, served.data.split)
+    config = recorded_config(served)
+    return served, BacktestRequest(
+        version=served.version,
+        data=replace(config.data, path=log, category_path=""),
+        evaluation=evaluation or config.evaluation,
+        num_users=num_users,
+        seed=config.seed,
     )
 
 

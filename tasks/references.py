@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NewType
 
 from jtm_core import gate
-from jtm_core.config import DataConfig
+from jtm_core.config import DataConfig, EvaluationConfig
 from jtm_core.lists_config import ListsConfig
 
 LABEL: dict[str, Any] = {"in_key": False}
@@ -174,6 +174,22 @@ class ListsRequest:
     """With nothing left empty."""
     path: str
     """Where they are written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestRequest:
+    """What a version is asked about what its users did later."""
+
+    version: str
+    """Name of the version."""
+    data: DataConfig
+    """How the newer log is read: as the version's own was."""
+    evaluation: EvaluationConfig
+    """Cut-offs, beams, truth and filter."""
+    num_users: int
+    """Users who judge, at most."""
+    seed: int
+    """Of their draw: that of the version's run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

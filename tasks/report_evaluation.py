@@ -7,6 +7,7 @@ from prefect import runtime
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from jtm_core.config import EvaluationConfig
+from tasks.evaluation_rows import evaluation_rows
 from tasks.fingerprints import key_part
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from tasks.tracking.records import Row
 
 EXPERIMENT = "jtm-evaluations"
-_SEARCHES = {"": "beam", "small_beam/": "small beam", "full_scan/": "full scan", "filtered/": "beam, seen items left out"}
 
 
 @outside_task("report-{version.version}-{users}")
@@ -29,15 +29,6 @@ def report_evaluation(version: VersionRef, users: str, evaluation: EvaluationCon
     settings = {"version": version.version, "users": users, "evaluation": key_part(evaluation), "report": report.sha256}
     run_id, url = _log_to_mlflow(version, users, settings, metrics, rows)
     create_link_artifact(url, link_text=f"MLflow run {run_id}", key=artifact_key("mlflow", version.version))
-
-
-def evaluation_rows(metrics: Mapping[str, float], evaluation: EvaluationConfig) -> "list[Row]":
-    """One row per search, with and without seen items: recall, precision, F-measure, NDCG at every cut-off."""
-    names = [f"{measure}_at_{cutoff}" for cutoff in evaluation.cutoffs for measure in ("recall", "precision", "f_measure", "ndcg")]
-    return [
-        {"search": title, **{name: round(metrics[prefix + name], 5) if prefix + name in metrics else None for name in names}}
-        for prefix, title in _SEARCHES.items()
-    ]
 
 
 def _log_to_mlflow(

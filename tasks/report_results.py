@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from jtm_core.config import EvaluationConfig, JtmConfig
 from jtm_core.gate import best_version
 from tasks.costs import cost_rows, costs_so_far
+from tasks.evaluation_rows import Metrics, baseline_recalls
 from tasks.fingerprints import config_digest, package_fingerprint
 from tasks.iteration_records import iteration_of
 from tasks.outside import outside_task
@@ -19,9 +20,6 @@ from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
     from tasks.tracking.records import Experiment, Row
-
-Metrics = Mapping[str, Mapping[str, float | None]]
-"""validation or test -> flat metric name -> mean over users."""
 
 
 @outside_task("report-results-{config.data.name}")
@@ -65,23 +63,6 @@ def results_rows(store: Store, versions: Sequence[VersionRef], systems: Mapping[
         rows.append(_row(f"JTM, iteration {version.iteration}", decision, metrics[version.version], "", evaluation))
     rows.append(_row(f"full scan, iteration {best.iteration}", "", metrics[best.version], "full_scan/", evaluation))
     return rows
-
-
-def baseline_recalls(systems: Mapping[str, Metrics]) -> dict[str, float]:
-    """Recall of all baselines, by names that put them side by side in MLflow, behind JTM's own.
-
-    Examples
-    --------
-    >>> baseline_recalls({"item-cf": {"test": {"recall_at_10": 0.25, "filtered/recall_at_10": 0.5, "ndcg_at_10": 0.1}}})
-    {'test/baselines/recall_at_10_item-cf': 0.25, 'test/baselines_filtered/recall_at_10_item-cf': 0.5}
-    """
-    return {
-        f"{users}/baselines{'_filtered' if name.startswith('filtered/') else ''}/{name.removeprefix('filtered/')}_{system}": value
-        for system, of_users in systems.items()
-        for users, metrics in of_users.items()
-        for name, value in metrics.items()
-        if value is not None and name.removeprefix("filtered/").startswith("recall_at_")
-    }
 
 
 def _row(system: str, decision: str, metrics: Metrics, search: str, evaluation: EvaluationConfig) -> "Row":

@@ -18,10 +18,10 @@ from tasks.iteration_records import iteration_of
 from tasks.locks import left_by_killed, one_at_a_time
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
-from tasks.references import DataReferences, ListsRequest, RunRef, SourceRef, VersionRef
+from tasks.references import BacktestRequest, DataReferences, ListsRequest, RunRef, SourceRef, VersionRef
 from tasks.store import digest_of_text, open_store
 
-EXPERIMENT, COMPARISONS, TUNINGS, LISTS = "jtm", "jtm-comparisons", "jtm-tunings", "jtm-lists"
+EXPERIMENT, COMPARISONS, TUNINGS, LISTS, BACKTESTS = "jtm", "jtm-comparisons", "jtm-tunings", "jtm-lists", "jtm-backtests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class Tracked:
     title : str
         Run name in the UI.
     data_name : str
-    config : JtmConfig, ComparisonConfig, TuningConfig or ListsRequest
+    config : JtmConfig, ComparisonConfig, TuningConfig, ListsRequest or BacktestRequest
     start_from : str
-        Version started warm from, or that lists; empty for none.
+        Version started warm from, or that lists or is asked; empty for none.
     """
 
     experiment: str
     title: str
     data_name: str
-    config: JtmConfig | ComparisonConfig | TuningConfig | ListsRequest
+    config: JtmConfig | ComparisonConfig | TuningConfig | ListsRequest | BacktestRequest
     start_from: str = ""
 
 
@@ -69,6 +69,11 @@ def tracked_tuning(config: TuningConfig, source: SourceRef) -> AbstractContextMa
 def tracked_lists(request: ListsRequest, source: SourceRef) -> AbstractContextManager[RunRef]:
     """Track the writing of lists for everybody, see :func:`tracked`."""
     return tracked(Tracked(LISTS, f"lists by {request.version}", request.data.name, request, request.version), source)
+
+
+def tracked_backtest(request: BacktestRequest, source: SourceRef) -> AbstractContextManager[RunRef]:
+    """Track a backtest, see :func:`tracked`."""
+    return tracked(Tracked(BACKTESTS, f"backtest of {request.version}", request.data.name, request, request.version), source)
 
 
 @contextmanager
@@ -124,7 +129,12 @@ def open_run(what: Tracked, key: str) -> RunRef:
     from tasks.tracking.runs import link_to_prefect, open_parent_run
 
     fingerprint, digest = package_fingerprint("jtm_core"), config_digest(what.config)
-    tags = {"jtm.code_fingerprint": fingerprint, "jtm.config_digest": digest, "jtm.start_from": what.start_from or "none"}
+    tags = {
+        "jtm.code_fingerprint": fingerprint,
+        "jtm.config_digest": digest,
+        "jtm.start_from": what.start_from or "none",
+        "jtm.data_name": what.data_name,
+    }
     run_id = open_parent_run(ensure_experiment(what.experiment), key=key, name=what.title, config=what.config, tags=tags)
     if runtime.flow_run.id:
         link_to_prefect(run_id, runtime.flow_run.id, str(runtime.flow_run.ui_url or ""))

@@ -1,6 +1,5 @@
 """Lists for every user of a log, written to a file: what is served where nothing is asked online."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from tasks.artefacts import read_vocabulary
 from tasks.costs import StepCost, collect, count_work, metered
 from tasks.list_parts import ListParts
 from tasks.locks import one_at_a_time
+from tasks.newer_logs import histories_by, known_share_of
 from tasks.outside import outside_task
 from tasks.progress import Progress, artifact_key
 from tasks.references import ListsRequest, LogRef, RunRef, VersionRef, WrittenLists
@@ -22,12 +22,8 @@ from tasks.store import digest_of_text, open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from jtm_core.behaviours import Behaviours
     from jtm_core.formats.list_files import Block
     from jtm_core.formats.prepared_logs import Prepared
-
-_LEAST_KNOWN, _USUALLY_KNOWN = 0.1, 0.5
-"""Shares of a log's behaviours that are of known items: of fewer nothing is made, of fewer people are warned."""
 
 
 @task(task_run_name="write-lists-{served.version}", cache_policy=NO_CACHE, persist_result=False)
@@ -53,8 +49,8 @@ def write_lists(served: VersionRef, log: LogRef, request: ListsRequest) -> Writt
 
     path, store = Path(request.path), open_store()
     with metered() as meter:
-        prepared = _histories(served, log, request)
-        known_share = _known_share(prepared.behaviours, served)
+        prepared = histories_by(served, log, request.data)
+        known_share = known_share_of(prepared.behaviours, served)
         with one_at_a_time(store.home / "locks" / f"{digest_of_text(request.path)}.lock", f"the lists in {path}", get_run_logger()):
             discard_leftovers(path)
             num_users, num_personal = _write(served, prepared, request, ListParts(store, served, log, request))
@@ -76,30 +72,6 @@ def report_lists(run: RunRef, request: ListsRequest, written: WrittenLists) -> N
         f"[Run in MLflow]({run.url})\n"
     )
     create_markdown_artifact(text, key=artifact_key("lists", request.data.name), description="Lists")
-
-
-def _histories(served: VersionRef, log: LogRef, request: ListsRequest) -> "Prepared":
-    """All behaviours of the log's users, the version's items by its own ids."""
-    from jtm_core.formats.prepared_logs import prepare
-    from jtm_core.formats.vocabularies import Vocabulary
-
-    store = open_store()
-    everybody = replace(request.data, minimum_user_behaviours=1, minimum_item_occurrences=1)
-    items = Vocabulary(read_vocabulary(store, served.data.items).keys)  # categories are not asked for, and may be of another kind by now
-    return prepare(store.path(log), everybody, items)
-
-
-def _known_share(behaviours: "Behaviours", served: VersionRef) -> float:
-    """Share of the behaviours that are of items which the version knows; refused where it is next to none."""
-    share = float((behaviours.items < served.data.num_items).mean())
-    found = f"{share:.1%} of the log's {len(behaviours.items):,} behaviours are of items that version {served.version} knows"
-    if share < _LEAST_KNOWN:
-        raise ValueError(
-            f"{found}; it must be {_LEAST_KNOWN:.0%} at least: are ids written as before, and is this a log of {served.data.name}?"
-        )
-    if share < _USUALLY_KNOWN:
-        get_run_logger().warning("%s; of the others nothing can be told, is it time to retrain?", found)
-    return share
 
 
 def _write(served: VersionRef, prepared: "Prepared", request: ListsRequest, parts: ListParts) -> tuple[int, int]:

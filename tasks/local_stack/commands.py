@@ -17,6 +17,7 @@ from tasks.local_stack.stack import local_stack
 from tasks.local_stack.terminal import TABLE_WIDTH, follow, results_table
 
 DEPLOYMENTS = (
+    "backtest-version",
     "compare-systems",
     "demo",
     "evaluate-version",

@@ -1,0 +1,42 @@
+"""The lines that any learned system has to lie above: which they are, and what they are worth."""
+
+from collections.abc import Callable
+
+from jtm_core.baselines.item_cf import ItemCF
+from jtm_core.baselines.personal_popularity import PersonalPopularity
+from jtm_core.baselines.popularity import Popularity
+from jtm_core.baselines.protocol import Recommender
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
+from jtm_core.config import EvaluationConfig
+from jtm_core.metrics import mean_metrics, metrics_at
+
+
+def line_makers(histories: Ragged, num_items: int, asked: Ints) -> dict[str, Callable[[], Recommender]]:
+    """How to fit each line, by name.
+
+    Parameters
+    ----------
+    histories : Ragged of U rows
+        What may be learned from.
+    num_items : int
+    asked : int64 array
+        Items of the histories that will be asked about; of others Item-CF keeps no neighbours.
+    """
+    return {
+        "popularity": lambda: Popularity.fit(histories, num_items),
+        "personal-popularity": lambda: PersonalPopularity.fit(histories, num_items),
+        "item-cf": lambda: ItemCF.fit(histories, num_items, wanted=asked),
+        "item-cf-bm25": lambda: ItemCF.fit(histories, num_items, wanted=asked, weighting="bm25"),
+    }
+
+
+def judge_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, float]:
+    """Mean metrics of one line, seen items left in and (``filtered/``) left out."""
+    known, truths = evaluation_histories(behaviours, users), evaluation_truths(behaviours, users)
+    longest = config.cutoffs[-1]
+    metrics: dict[str, float] = {}
+    for prefix, excluded in (("", None), ("filtered/", known)):
+        lists = recommender.recommend(known, longest, excluded)
+        means = mean_metrics(metrics_at(lists, truths, known, config.cutoffs, config.truth))
+        metrics |= {f"{prefix}{name}": value for name, value in means.items()}
+    return metrics

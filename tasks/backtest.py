@@ -1,0 +1,97 @@
+"""Ask a version for what users did after its log ended, beside the baselines, by a newer log."""
+
+import math
+
+from prefect.artifacts import create_table_artifact
+
+from tasks.artefacts import read_data, read_network, read_tree, save_report
+from tasks.caching import step, step_logger
+from tasks.costs import count_work
+from tasks.evaluation_rows import baseline_recalls, evaluation_rows
+from tasks.newer_logs import histories_by, known_share_of
+from tasks.outside import outside_task
+from tasks.progress import Progress, artifact_key
+from tasks.references import BacktestRequest, LogRef, ReportRef, RunRef, VersionRef
+from tasks.store import open_store
+from tasks.versions import recorded_config
+
+USERS = "later"
+"""What the judges are called in metrics, as ``validation`` and ``test`` elsewhere."""
+
+
+@step(run_name="backtest-{served.version}")
+def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> ReportRef:
+    """Measure a version, and the baselines fitted on what it was made of, on what came since.
+
+    Parameters
+    ----------
+    served : VersionRef
+    log : LogRef
+        Canonical log that reaches beyond the version's own.
+    request : BacktestRequest
+
+    Returns
+    -------
+    ReportRef
+        JSON ``{"counts": {"since": 1512316799, "users": ..., "active_users": ..., "strangers": ..., "known_truth_share": ...,
+        "known_behaviours_share": ...}, "metrics": {"recall_at_10": ...}, "baselines": {"popularity": {...}, ...}}``; counts as in
+        :class:`jtm_core.later.Later`.
+
+    Raises
+    ------
+    ValueError
+        If the version knows next to nothing of the log, or nothing came since.
+    """
+    from jtm_core.baselines.lines import judge_line, line_makers
+    from jtm_core.behaviours import evaluation_histories, training_histories
+    from jtm_core.evaluation import evaluate, questions_of
+    from jtm_core.later import later_of
+
+    store = open_store()
+    own, split = read_data(store, served.data)
+    since = int(own.times.max())
+    behaviours = histories_by(served, log, request.data).behaviours
+    known_share = known_share_of(behaviours, served)
+    found = later_of(behaviours, own.num_items, since, request.num_users, request.seed)
+    count_work("users", len(found.users))
+    network, tree = read_network(store, served.model), read_tree(store, served.tree)
+    first_level = recorded_config(served).first_level
+    with Progress(artifact_key("backtest", served.version), "scores") as progress:
+        questions = questions_of(found.behaviours, found.users, network.reading)
+        measured = evaluate(network, tree, questions, request.evaluation, first_level, progress.show).metrics
+    asked = evaluation_histories(found.behaviours, found.users).values
+    makers = line_makers(training_histories(own, split), own.num_items, asked)
+    lines = {name: judge_line(make(), found.behaviours, found.users, request.evaluation) for name, make in makers.items()}
+    counts = {
+        "since": since,
+        "users": len(found.users),
+        "active_users": found.num_active,
+        "strangers": found.num_strangers,
+        "known_truth_share": found.known_truth_share,
+        "known_behaviours_share": known_share,
+    }
+    step_logger().info("%d of %d users with behaviours after %d judge", len(found.users), found.num_active, since)
+    metrics = {name: float(value) for name, value in sorted(measured.items()) if math.isfinite(value)}
+    return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
+
+
+@outside_task("report-backtest-{request.version}")
+def report_backtest(run: RunRef, request: BacktestRequest, report: ReportRef) -> None:
+    """Leave the table artifact ``results`` in Prefect, and table and metrics in MLflow."""
+    from tasks.tracking.reports import log_table
+    from tasks.tracking.runs import log_summary
+
+    content = open_store().read_json(report)
+    counts, metrics, lines = content["counts"], content["metrics"], content["baselines"]
+    rows = evaluation_rows(metrics, request.evaluation)
+    for name, values in lines.items():
+        rows += evaluation_rows(values, request.evaluation, {"": name, "filtered/": f"{name}, seen items left out"})
+    title = (
+        f"Version {request.version}, asked for what {counts['users']:,} users did after {counts['since']}. It knows nothing of "
+        f"{counts['strangers']:,} of the {counts['active_users']:,} users active since; of what the others did "
+        f"{counts['known_truth_share']:.1%} is of items that it knows, and recall is of those."
+    )
+    create_table_artifact(table=[dict(row) for row in rows], key="results", description=title)
+    log_table(run.run_id, "results", rows)
+    recalls = baseline_recalls({name: {USERS: values} for name, values in lines.items()})
+    log_summary(run.run_id, {f"{USERS}/{name}": float(value) for name, value in (counts | metrics).items()} | recalls, prefix="")
