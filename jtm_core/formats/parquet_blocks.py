@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources
+from jtm_core.formats.column_types import ID_COLUMNS, REQUIRED_COLUMNS, column_sources, time_type
 from jtm_core.formats.text_blocks import Block
+from jtm_core.formats.text_values import dates
 
 _BLOCK_ROWS = 1 << 19
 
@@ -92,36 +94,59 @@ def parquet_blocks(path: Path, layout: ParquetLayout) -> Iterator[Block]:
 
 def _target_type(path: Path, our: str, field: pa.Field) -> pa.DataType:
     kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    is_text, is_whole = _is_text(kind), pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0)
+    is_number = is_whole or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     if pa.types.is_null(kind) and our not in REQUIRED_COLUMNS:
         return kind
-    if our in ID_COLUMNS and (is_text or pa.types.is_integer(kind)):
+    if our in ID_COLUMNS and (is_text or is_whole):
         return pa.string() if is_text else pa.int64()
-    if our == "behaviour" and (is_text or pa.types.is_integer(kind)):
+    if our == "behaviour" and (is_text or is_whole):
         return pa.string()
     if our == "rating" and is_number:
         return pa.float64()
+    if our == "time" and is_text:
+        return time_type(_first_text(path, field.name).strip())
     if our == "time" and (is_number or pa.types.is_temporal(kind)) and not pa.types.is_time(kind) and not pa.types.is_duration(kind):
-        return pa.int64() if pa.types.is_integer(kind) else pa.float64() if is_number else pa.timestamp("ns", getattr(kind, "tz", None))
-    allowed = {"behaviour": "string or integer", "rating": "a number", "time": "a number, a timestamp or a date"}.get(
+        return pa.int64() if is_whole else pa.float64() if is_number else pa.timestamp("ns", getattr(kind, "tz", None))
+    allowed = {"behaviour": "string or integer", "rating": "a number", "time": "a number, a timestamp, a date or text of one of these"}.get(
         our, "string or integer"
     )
     raise ValueError(f"{path}: {our} (column {field.name!r}) is of type {field.type}; allowed is {allowed}")
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _first_text(path: Path, column: str) -> str:
+    """First value of a text column that is given, which tells how times are written; empty if none is."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=[column]):
+            given = batch.column(column).drop_null()
+            if len(given):
+                return str(given[0].as_py())
+    return ""
+
+
 def _cast(path: Path, line: int, our: str, values: pa.Array, kind: pa.DataType) -> pa.Array:
+    is_text_of_time = our == "time" and _is_text(getattr(values.type, "value_type", values.type))
     try:
-        return values.cast(kind)
+        return _times(values, kind) if is_text_of_time else values.cast(kind)
     except pa.ArrowInvalid as error:
-        row = next((row for row in range(len(values)) if not _fits(values[row], kind)), None)
+        row = next((row for row in range(len(values)) if not _fits(values.slice(row, 1), kind, is_text_of_time)), None)
         found = error if row is None else f"line {line + row} has {values[row]}"
         raise ValueError(f"{path}: {our} does not fit {kind}: {found}") from error
 
 
-def _fits(value: pa.Scalar, kind: pa.DataType) -> bool:
+def _times(texts: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Texts as times of a type that :func:`time_type` gave."""
+    texts = pc.ascii_trim_whitespace(texts.cast(pa.string()))
+    return texts.cast(kind) if kind in (pa.int64(), pa.float64()) else dates(texts, pa.timestamp("ns") if kind == pa.string() else kind)
+
+
+def _fits(value: pa.Array, kind: pa.DataType, is_text_of_time: bool) -> bool:
     try:
-        value.cast(kind)
+        _times(value, kind) if is_text_of_time else value.cast(kind)
     except pa.ArrowInvalid:
         return False
     return True

@@ -138,12 +138,12 @@ def _canonical(source: Path, readers: Sequence[LogReader], table: CategoryTable 
     """Canonical rows of all files; ``lines`` learns where each begins."""
     lookup, first_with = None, dict[bool, Path]()
     for reader, name in zip(readers, names_within([reader.path for reader in readers]), strict=True):
-        lines.begin(name)
+        lines_before = lines.begin(name)
         for block in reader.blocks():
             _check_times_alike(first_with, reader.path, block)
             if table is not None:
                 lookup = lookup or CategoryLookup(table, block.columns["item"].type)
-            yield _rows(reader.path, block, lookup, has_empty_lines=reader.has_empty_lines, lines_before=lines.lines_before[-1])
+            yield _rows(reader.path, block, lookup, has_empty_lines=reader.has_empty_lines, lines_before=lines_before)
             lines.add(block.first_line + len(block.columns["user"]) - 1)
     if lookup is not None:
         lookup.check_found(source)

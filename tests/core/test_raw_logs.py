@@ -2,6 +2,7 @@
 
 import gzip
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -571,10 +572,51 @@ def test_names_that_no_run_or_file_could_have_are_refused(name: str) -> None:
         DataConfig(name=name)
 
 
+@pytest.mark.parametrize("as_dictionary", [False, True])
+@pytest.mark.parametrize(
+    ("texts", "times"),
+    [
+        (["1511544070", " 7 "], [1511544070, 7]),
+        (["978300019.0", "5"], [978300019, 5]),
+        (["2017-11-25 09:30:00", "2017-11-25"], [1511602200, 1511568000]),
+        (["2017-11-25T09:30:00+08:00", "2017-11-25T09:30:00Z"], [1511573400, 1511602200]),
+        (["2017-11-25 09:30:00.5 UTC", "2017-11-25 09:30:01 UTC"], [1511602200, 1511602201]),
+    ],
+)
+def test_times_of_parquet_may_be_texts(tmp_path, texts, times, as_dictionary):
+    column = pa.array(texts, pa.large_string())
+    table = pa.table({"user": [1, 2], "item": [1, 2], "time": column.dictionary_encode() if as_dictionary else column})
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert read(tmp_path / "log.parquet", (tmp_path / "log.parquet").read_bytes()).column("time").to_pylist() == times
+
+
+def test_decimals_of_parquet_are_numbers(tmp_path):
+    whole, cents = pa.decimal128(38, 0), pa.decimal128(10, 2)
+    values = {
+        "user": ([2**62], whole),
+        "item": ([7], whole),
+        "behaviour": ([3], whole),
+        "rating": (["4.50"], cents),
+        "time": (["9.00"], cents),
+    }
+    table = pa.table({name: pa.array([Decimal(value) for value in given], kind) for name, (given, kind) in values.items()})
+    pq.write_table(table, tmp_path / "log.parquet")
+    table = read(tmp_path / "log.parquet", (tmp_path / "log.parquet").read_bytes())
+    assert columns(table, "user", "item", "behaviour", "rating", "time") == [[2**62], [7], ["3"], [4.5], [9]]
+
+
 def test_bad_parquet_columns(tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user": [1.5], "item": ["a"], "time": [1]}), path)
     assert "user (column 'user') is of type double; allowed is string or integer" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": ["2017-11-25", "2017-11-31"]}), path)
+    assert "time does not fit timestamp[ns]: line 2 has 2017-11-31" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": [1, 1], "item": ["a", "b"], "time": ["yesterday", "2"]}), path)
+    assert "time does not fit int64: line 1 has yesterday" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": pa.array([Decimal("1.50")]), "item": ["a"], "time": [1]}), path)
+    assert "user (column 'user') is of type decimal128(3, 2); allowed is string or integer" in error_of(path, path.read_bytes())
+    pq.write_table(pa.table({"user": pa.array([1, 2**63], pa.decimal128(38, 0)), "item": ["a", "b"], "time": [1, 1]}), path)
+    assert "user does not fit int64: line 2 has 9223372036854775808" in error_of(path, path.read_bytes())
     pq.write_table(pa.table({"user": [1, None], "item": ["a", "b"], "time": [1, 2]}), path)
     assert "user is missing in line 2" in error_of(path, path.read_bytes())
     pq.write_table(pa.table({"user": pa.array([2**63], pa.uint64()), "item": ["a"], "time": [1]}), path)
