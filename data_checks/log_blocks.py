@@ -169,7 +169,7 @@ def _count(groups: LogGroups, keys: Keys) -> LogTotals:
     item_counts, user_counts = np.zeros(num_item_places, dtype=np.int64), np.zeros(keys["user"].num_places, dtype=np.int64)
     first_categories = np.full(num_item_places, -1, dtype=np.int64)
     type_counts: Counter[str] = Counter()
-    begin = num_with_category = 0
+    begin, num_with_category, latest_time = 0, 0, pa.scalar(None, pa.int64())
     for group in groups.read(_COPY):
         item_places, rows = keys["item"].places(group["item"]), _RowKeys(group, keys)
         part = slice(begin, begin + len(item_places))
@@ -178,13 +178,14 @@ def _count(groups: LogGroups, keys: Keys) -> LogTotals:
         user_counts += np.bincount(keys["user"].places(group["user"]), minlength=len(user_counts))
         num_with_category += len(item_places) - group["category"].null_count
         type_counts.update(_type_counts(group["behaviour"]))
+        latest_time = pc.max_element_wise(latest_time, pc.max(group["time"]))
         if "category" in keys:
             _note_first(first_categories, item_places, keys["category"].places(group["category"]), keys["category"].num_places - 1)
         begin = part.stop
     most = int(user_counts[:-1].max(initial=0))
     largest = pc.min(keys["user"].values_at(np.flatnonzero(user_counts[:-1] == most))).as_py() if most else None
     num_users, num_items = int(np.count_nonzero(user_counts[:-1])), int(np.count_nonzero(item_counts[:-1]))
-    counts = LogCounts(num_rows, num_users, num_items, dict(type_counts), num_with_category, largest, most)
+    counts = LogCounts(num_rows, num_users, num_items, dict(type_counts), num_with_category, largest, most, latest_time.as_py())
     with ThreadPoolExecutor(2) as sorters:
         shared = sorters.map(shared_values, (repeat_prints, copy_prints))
     return LogTotals(counts, item_counts / num_rows, first_categories, *shared)

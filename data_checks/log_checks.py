@@ -53,6 +53,8 @@ class LogRules:
     """Largest share of rows that may be dropped for a time out of range."""
     previous_rows: int | None = None
     """Rows of the log of the last accepted run; empty if there was none."""
+    previous_latest_time: int | None = None
+    """Time of the last behaviour that the last accepted run was made of; empty if it is not known."""
 
 
 def check_log(log_path: Path, rules: LogRules, *, largest_frame: int = LARGEST_FRAME, place_of: PlaceOf | None = None) -> CheckReport:
@@ -103,6 +105,7 @@ def _totals(log: LogTable) -> pd.DataFrame:
         "num_items": counts.num_items,
         "category_share": counts.num_with_category / counts.num_rows if counts.num_with_category else np.nan,
         "largest_user": counts.largest_user,
+        "latest_time": np.nan if counts.latest_time is None else counts.latest_time,
         "largest_user_share": counts.largest_user_rows / counts.num_rows if counts.num_rows >= _MANY_ROWS else np.nan,
     }
     return pd.DataFrame([totals])
@@ -139,7 +142,7 @@ def _table_rules(rules: LogRules) -> tuple[Rule, ...]:
             "With all items identical there is nothing to learn.",
         ),
     ]
-    return tuple(fewest + _share_rules(rules) + _volume_rules(rules.previous_rows))
+    return tuple(fewest + _share_rules(rules) + _volume_rules(rules.previous_rows) + _age_rules(rules.previous_latest_time))
 
 
 def _share_rules(rules: LogRules) -> list[Rule]:
@@ -180,6 +183,14 @@ def _volume_rules(previous_rows: int | None) -> list[Rule]:
             "A tree learned from a fraction of the log would replace a good one; a log meant to be so short takes another data.name.",
         ),
     ]
+
+
+def _age_rules(previous_latest_time: int | None) -> list[Rule]:
+    if previous_latest_time is None:
+        return []
+    demand = f"latest_time must be at least {previous_latest_time}, that of the last behaviour of the last accepted run"
+    why = "A log that ends earlier is an old export, or one that misses its newest part."
+    return [Rule("reaches_previous", Within("latest_time", minimum=previous_latest_time), demand, why, is_hard=False)]
 
 
 def _row_rules(rules: LogRules) -> tuple[Rule, ...]:

@@ -44,6 +44,8 @@ class LogCounts:
     largest_user : int, str or None
         User of most rows, of several the smallest; None if no row has a user.
     largest_user_rows : int
+    latest_time : int or None
+        None if no row has a time.
     """
 
     num_rows: int
@@ -53,6 +55,7 @@ class LogCounts:
     num_with_category: int
     largest_user: int | str | None
     largest_user_rows: int
+    latest_time: int | None
 
 
 def column_frame(log_path: Path) -> pd.DataFrame:
@@ -103,6 +106,7 @@ def frame_counts(frame: pd.DataFrame) -> LogCounts:
         num_with_category=int(frame["category"].notna().sum()),
         largest_user=min(user_rows.index[(user_rows == most).to_numpy()].tolist(), default=None),
         largest_user_rows=most,
+        latest_time=int(frame["time"].max()) if frame["time"].notna().any() else None,
     )
 
 

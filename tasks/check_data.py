@@ -30,7 +30,7 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
     ingested : IngestedLog
     config : JtmConfig
     previous : VersionRef or None
-        Last accepted version made from another log of this name: the volume is compared with its log's.
+        Last accepted version made from another log of this name: volume and last time are compared with its log's.
     """
     from data_checks.log_checks import LogRules, check_log
     from jtm_core.formats.line_numbers import read_line_numbers
@@ -44,6 +44,7 @@ def check_log(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | N
         keeps_copies=data.duplicates == "keep_all",
         known_behaviour_types=TAOBAO_TYPES if ingested.log_format == "user_behavior" else (),
         previous_rows=previous.data.num_log_rows if previous else None,
+        previous_latest_time=previous.data.latest_time if previous else None,
     )
     path = store.path(ingested.log)
     lines = read_line_numbers(path)

@@ -60,6 +60,7 @@ def prepare_behaviours(ingested: IngestedLog, config: JtmConfig, parent: Version
         num_users=prepared.behaviours.num_users,
         num_items=prepared.behaviours.num_items,
         num_behaviours=len(prepared.behaviours.items),
+        latest_time=int(prepared.behaviours.times.max()),
     )
 
 

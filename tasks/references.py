@@ -91,6 +91,8 @@ class DataReferences:
     num_users: int
     num_items: int
     num_behaviours: int
+    latest_time: int | None = field(default=None, metadata=LABEL)
+    """Time of the last behaviour, in the log's unit; None in records older than the field."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ leading zeros; else the whole column is string.
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class TextLayout:
 
 
 def detect_format(path: Path, config: DataConfig) -> LogFormat:
-    """Format of a log: the one asked for, else by its first line and then by the file's name.
+    """Format of a log: the one asked for, else by its first line, a header of our names included, and then by the file's name.
 
     Raises
     ------
@@ -105,16 +105,20 @@ def detect_format(path: Path, config: DataConfig) -> LogFormat:
     if config.columns or is_parquet(path):
         return "table"
     line = first_line(read_start(path))
-    for candidates, text in ((_BY_FIRST_LINE, line), (_BY_NAME, path.name.removesuffix(".gz"))):
-        for name, pattern in candidates:
-            if re.fullmatch(pattern, text):
-                return name
+    if found := _first_fitting(_BY_FIRST_LINE, line):
+        return found
     if set(REQUIRED_COLUMNS) <= set(_fields(path, line, _separator_of(line))):
         return "table"
+    if found := _first_fitting(_BY_NAME, path.name.removesuffix(".gz")):
+        return found
     raise ValueError(
         f"the format of {path} cannot be told from its name and first line {line[:120]!r}; "
         f"set format to one of {', '.join(READABLE_FORMATS)} (table needs columns, our name -> the file's)"
     )
+
+
+def _first_fitting(candidates: Iterable[tuple[LogFormat, str]], text: str) -> LogFormat | None:
+    return next((name for name, pattern in candidates if re.fullmatch(pattern, text)), None)
 
 
 def text_layout(path: Path, log_format: LogFormat, columns: Mapping[str, str]) -> TextLayout:

@@ -198,7 +198,8 @@ def all_rules() -> dict[tuple[str, str], bool]:
     """Every rule there is with whether it is hard under the default settings."""
     none: Any = SimpleNamespace(items=np.arange(0), offsets=np.arange(1), times=np.arange(0), num_items=1)
     dropping = LogRules(earliest_time=0, latest_time=1, out_of_range="drop")
-    log = LogRules(earliest_time=0, latest_time=1, behaviour_types=("a",), known_behaviour_types=("a",), previous_rows=1)
+    types: dict[str, Any] = {"behaviour_types": ("a",), "known_behaviour_types": ("a",)}
+    log = LogRules(earliest_time=0, latest_time=1, **types, previous_rows=1, previous_latest_time=1)
     tree = TreeArrays(leaf_of_item=np.arange(1), height=1, paths=["0"])
     subjects = [("log", log_subjects(Path(), dropping)), ("log", log_subjects(Path(), log)), ("tree", tree_subjects(tree, 1))]
     subjects += [("behaviours", behaviour_subjects(none, none, BehaviourRules(protocol=protocol))) for protocol in ("users", "time")]

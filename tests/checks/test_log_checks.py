@@ -18,7 +18,14 @@ from data_checks.reports import CheckFailed, CheckReport
 Row = dict[str, Any]
 TYPES = {"user": pa.int64(), "item": pa.int64(), "category": pa.int64(), "behaviour": pa.string(), "rating": pa.float64()}
 TYPES |= {"time": pa.int64(), "line": pa.int64()}
-STRICT = LogRules(earliest_time=100, latest_time=200, behaviour_types=("pv",), known_behaviour_types=("pv", "buy"), previous_rows=8)
+STRICT = LogRules(
+    earliest_time=100,
+    latest_time=200,
+    behaviour_types=("pv",),
+    known_behaviour_types=("pv", "buy"),
+    previous_rows=8,
+    previous_latest_time=107,
+)
 
 
 def clean_rows() -> list[Row]:
@@ -191,6 +198,15 @@ def test_volume_against_the_previous_run(check_rows: Any, previous: int, broken:
     report = check_rows(clean_rows(), LogRules(previous_rows=previous))
     assert report.is_passed
     assert {result.name for result in report.warnings} == broken
+
+
+@pytest.mark.parametrize(("previous", "broken"), [(None, set()), (107, set()), (108, {"reaches_previous"})])
+def test_a_log_that_ends_before_the_previous_one_is_told(check_rows: Any, previous: int | None, broken: set[str]) -> None:
+    report = check_rows(clean_rows(), LogRules(previous_latest_time=previous))
+    assert {result.name for result in report.warnings} == broken
+    assert report.is_passed
+    if broken:
+        assert report.rule("reaches_previous").examples[0]["latest_time"] == 107
 
 
 def test_a_collapsed_volume_fails(check_rows: Any) -> None:

@@ -27,7 +27,14 @@ INTEGERS |= {"time": pa.int64(), "line": pa.int64()}
 STRINGS = INTEGERS | {"user": pa.string(), "item": pa.large_string(), "category": pa.string()}
 BARE = INTEGERS | {"category": pa.null(), "behaviour": pa.null(), "rating": pa.null()}
 CODED = STRINGS | {"user": pa.dictionary(pa.int32(), pa.string()), "behaviour": pa.dictionary(pa.int8(), pa.string())}
-STRICT = LogRules(earliest_time=100, latest_time=200, behaviour_types=("pv",), known_behaviour_types=("pv", "buy"), previous_rows=24)
+STRICT = LogRules(
+    earliest_time=100,
+    latest_time=200,
+    behaviour_types=("pv",),
+    known_behaviour_types=("pv", "buy"),
+    previous_rows=24,
+    previous_latest_time=110,
+)
 DROPPING = replace(STRICT, out_of_range="drop", earliest_time=0, maximum_duplicate_share=0.2, maximum_item_share=0.4)
 
 

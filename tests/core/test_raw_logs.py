@@ -555,6 +555,11 @@ def test_a_filter_on_a_column_that_is_not_there_is_refused_before_reading(tmp_pa
     assert column in error_of(path, path.read_bytes(), **config)
 
 
+def test_a_header_of_our_names_says_more_than_the_name_of_the_file(tmp_path):
+    table = read(tmp_path / "ratings_Books.csv", "user,item,rating,time\n1,a,4,100\n")
+    assert columns(table, "user", "item", "rating", "time", "line") == [[1], ["a"], [4.0], [100], [2]]
+
+
 @pytest.mark.parametrize("log_format", ["amazon_ratings", "user_behavior", "movielens"])
 def test_published_formats_take_no_mapping(log_format):
     with pytest.raises(ValueError, match=f"format {log_format} has columns of its own; set format to table"):

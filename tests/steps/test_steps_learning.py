@@ -33,7 +33,7 @@ from tasks.plant_tree import plant_tree
 from tasks.prepare_behaviours import prepare_behaviours
 from tasks.prune_store import prune_store
 from tasks.record_version import record_version
-from tasks.references import Candidate, DataReferences, GrownTree, ReportRef, Standing, TrainedModel, VersionRef
+from tasks.references import Candidate, DataReferences, GrownTree, IngestedLog, ReportRef, Standing, TrainedModel, VersionRef
 from tasks.release_best import release_best
 from tasks.release_named import release_named
 from tasks.report_results import results_rows, table_text
@@ -280,9 +280,19 @@ def test_another_log_is_held_against_the_one_of_the_released_version(made: Made)
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:60]))
     fewer = ingest_log.compute(fetch_log.fn(made.config), made.config)
     assert look_back.fn(fewer, made.config) == version
-    for previous, failed in ((version, ["volume_not_collapsed"]), (None, [])):
-        rules = open_store().read_json(check_log.compute(fewer, made.config, previous).report)["report"]["rules"]
-        assert [rule["name"] for rule in rules if rule["verdict"] == "failed"] == failed
+    for previous, broken in ((version, ["volume_near_previous", "volume_not_collapsed"]), (None, [])):
+        assert broken_rules(fewer, made.config, previous) == broken
+    lines = [line.rsplit(",", 1) for line in log.read_text().splitlines()]
+    log.write_text("".join(f"{start},{int(time) - 1}\n" for start, time in lines * 12))
+    older = ingest_log.compute(fetch_log.fn(made.config), made.config)
+    assert "reaches_previous" in broken_rules(older, made.config, version)
+    assert "reaches_previous" not in broken_rules(older, made.config, None)
+
+
+def broken_rules(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | None) -> list[str]:
+    """Rules about volume and age that a log breaks."""
+    rules = open_store().read_json(check_log.compute(ingested, config, previous).report)["report"]["rules"]
+    return [rule["name"] for rule in rules if rule["verdict"] != "passed" and rule["unit"] == "table"]
 
 
 def test_a_start_that_is_not_whole_is_refused(made: Made) -> None:
