@@ -33,8 +33,8 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     Returns
     -------
     ReportRef
-        JSON ``{"counts": {"since": 1512316799, "users": ..., "active_users": ..., "strangers": ..., "known_truth_share": ...,
-        "known_behaviours_share": ...}, "metrics": {"recall_at_10": ...}, "baselines": {"popularity": {...}, ...}}``; counts as in
+        JSON ``{"counts": {"since": 1512316799, "users": 10000, ...}, "metrics": {"recall_at_10": 0.1, ...}, "baselines": [{"name":
+        "popularity", "metrics": {...}}, ...]}``; beside ``since`` and ``known_behaviours_share`` counts are as in
         :class:`jtm_core.later.Later`.
 
     Raises
@@ -61,7 +61,9 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
         measured = evaluate(network, tree, questions, request.evaluation, first_level, progress.show).metrics
     asked = evaluation_histories(found.behaviours, found.users).values
     makers = line_makers(training_histories(own, split), own.num_items, asked)
-    lines = {name: judge_line(make(), found.behaviours, found.users, request.evaluation) for name, make in makers.items()}
+    lines = [
+        {"name": name, "metrics": judge_line(make(), found.behaviours, found.users, request.evaluation)} for name, make in makers.items()
+    ]
     counts = {
         "since": since,
         "users": len(found.users),
@@ -70,8 +72,9 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
         "known_truth_share": found.known_truth_share,
         "known_behaviours_share": known_share,
     }
-    step_logger().info("%d of %d users with behaviours after %d judge", len(found.users), found.num_active, since)
     metrics = {name: float(value) for name, value in sorted(measured.items()) if math.isfinite(value)}
+    shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
+    step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
     return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
 
 
@@ -82,7 +85,8 @@ def report_backtest(run: RunRef, request: BacktestRequest, report: ReportRef) ->
     from tasks.tracking.runs import log_summary
 
     content = open_store().read_json(report)
-    counts, metrics, lines = content["counts"], content["metrics"], content["baselines"]
+    counts, metrics = content["counts"], content["metrics"]
+    lines = {line["name"]: line["metrics"] for line in content["baselines"]}
     rows = evaluation_rows(metrics, request.evaluation)
     for name, values in lines.items():
         rows += evaluation_rows(values, request.evaluation, {"": name, "filtered/": f"{name}, seen items left out"})
