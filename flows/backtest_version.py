@@ -20,6 +20,7 @@ def backtest_version(
     data_name: str,
     log: str,
     version: str = "",
+    since: int | None = None,
     evaluation: EvaluationConfig | None = None,
     num_users: Annotated[int, Field(ge=1)] = 10_000,
 ) -> None:
@@ -29,10 +30,11 @@ def backtest_version(
         data_name: The data.name of the runs.
         log: A newer log, file, folder or pattern, that holds what came before and after the end of the version's own. Checks apply.
         version: Name of another version than what is released.
+        since: Time up to which behaviours are known, not before the end of the version's own log; empty: that end.
         evaluation: Cut-offs, beam widths, truth and filter; empty: those that the version was judged by.
         num_users: Users who judge, at most; drawn by the version's seed.
     """
-    served, request = open_backtest(data_name, version, log, evaluation, num_users)
+    served, request = open_backtest(data_name, version, log, since, evaluation, num_users)
     config = JtmConfig(data=request.data)
     source = fetch_log(config)
     with tracked_backtest(request, source) as run:

@@ -40,7 +40,7 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     Raises
     ------
     ValueError
-        If the version knows next to nothing of the log, or nothing came since.
+        If the version knows next to nothing of the log, nothing came since, or the moment lies before its end.
     """
     from jtm_core.baselines.lines import judge_line, line_makers
     from jtm_core.behaviours import evaluation_histories, training_histories
@@ -49,7 +49,7 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
 
     store = open_store()
     own, split = read_data(store, served.data)
-    since = int(own.times.max())
+    since = _moment(int(own.times.max()), request)
     behaviours = histories_by(served, log, request.data).behaviours
     known_share = known_share_of(behaviours, served)
     found = later_of(behaviours, own.num_items, since, request.num_users, request.seed)
@@ -76,6 +76,15 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
     return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
+
+
+def _moment(end: int, request: BacktestRequest) -> int:
+    """From when on behaviours are asked for: never what the version may have learned from."""
+    if request.since is not None and request.since < end:
+        raise ValueError(
+            f"since is {request.since}; version {request.version} was made of behaviours until {end}, give that or a later time"
+        )
+    return end if request.since is None else request.since
 
 
 @outside_task("report-backtest-{request.version}")

@@ -41,7 +41,7 @@ def open_request(data_name: str, version: str, lists: ListsConfig, path: str, lo
 
 @task(task_run_name="open-backtest-{data_name}", cache_policy=NO_CACHE, persist_result=False)
 def open_backtest(
-    data_name: str, version: str, log: str, evaluation: EvaluationConfig | None, num_users: int
+    data_name: str, version: str, log: str, since: int | None, evaluation: EvaluationConfig | None, num_users: int
 ) -> tuple[VersionRef, BacktestRequest]:
     """Find the version that is asked, and how it reads a newer log and judges: as it was itself, where nothing else is given.
 
@@ -59,6 +59,7 @@ def open_backtest(
         version=served.version,
         data=replace(config.data, path=log, category_path=""),
         evaluation=evaluation or config.evaluation,
+        since=since,
         num_users=num_users,
         seed=config.seed,
     )

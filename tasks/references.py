@@ -188,6 +188,8 @@ class BacktestRequest:
     """How the newer log is read: as the version's own was."""
     evaluation: EvaluationConfig
     """Cut-offs, beams, truth and filter."""
+    since: int | None
+    """Behaviours after this time are asked for; None: after the last one that the version was made of."""
     num_users: int
     """Users who judge, at most."""
     seed: int

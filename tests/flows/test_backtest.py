@@ -83,6 +83,21 @@ def test_cut_offs_and_judges_may_be_chosen(newer: Path, mlflow_uri: str) -> None
     assert "recall_at_3" in json.loads(table.data)[0]
 
 
+def test_a_later_moment_may_be_chosen_and_no_earlier_one(newer: Path, log: Path, mlflow_uri: str) -> None:
+    """From the moment on two versions can be compared, whichever ended first."""
+    assert backtest_version(DATA_NAME, str(newer), since=2_000_001, num_users=9999, return_state=True).is_completed()
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    experiment = client.get_experiment_by_name("jtm-backtests").experiment_id
+    (run,) = client.search_runs([experiment], "tags.`jtm.kind` = 'experiment' and params.since = '2000001'")
+    assert {name: run.data.metrics[f"later/{name}"] for name in ("since", "users", "strangers")} == {
+        "since": 2_000_001,
+        "users": 20,
+        "strangers": 0,
+    }
+    with pytest.raises(ValueError, match=r"since is 5; version .* was made of behaviours until \d+, give that or a later time"):
+        backtest_version(DATA_NAME, str(newer), since=5)
+
+
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [
