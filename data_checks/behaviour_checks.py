@@ -18,6 +18,8 @@ from data_checks.reports import CheckReport
 from data_checks.rules import Holds, NotAbove, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
 
+Protocol = Literal["users", "time", "global_time"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BehaviourRules:
@@ -25,8 +27,8 @@ class BehaviourRules:
 
     minimum_user_behaviours: int = 1
     """Behaviours a user has at least; users without any (known from an earlier run) are let be."""
-    protocol: Literal["users", "time"] = "users"
-    """``users``: validation and test users are disjoint and teach nothing; ``time``: users are split in time."""
+    protocol: Protocol = "users"
+    """``users``: validation and test users are disjoint and teach nothing; ``time``, ``global_time``: users are split in time."""
 
 
 def check_behaviours(
@@ -134,7 +136,14 @@ def _behaviour_rules(behaviours: BehavioursLike) -> tuple[Rule, ...]:
     )
 
 
-def _evaluation_rules(num_users: int, protocol: Literal["users", "time"]) -> tuple[Rule, ...]:
+def _one_moment_rule() -> Rule:
+    demand = "nothing that is asked for may be earlier than what taught, of whatever user"
+    return Rule(
+        "nothing_later_taught", NotAbove("last_taught_time", "first_truth_time"), demand, "What others did later tells what is new."
+    )
+
+
+def _evaluation_rules(num_users: int, protocol: Protocol) -> tuple[Rule, ...]:
     leak = "What is to be predicted would be learned or known: recall would be too good to be true."
     known, none = f"user must lie within 0 .. {num_users - 1}", "There is nothing to predict, or nothing to predict it from."
     fits, stops = "history_length + truth_length must be at most length", "train_length must be at most history_length"
@@ -148,9 +157,10 @@ def _evaluation_rules(num_users: int, protocol: Literal["users", "time"]) -> tup
         Rule("training_stops_before_truth", NotAbove("train_length", "history_length"), stops, leak),
         Rule("no_future_in_history", NotAbove("last_known_time", "first_truth_time"), future, leak),
     )
-    if protocol == "time":
+    if protocol != "users":
         demand = "a user's validation truth must end before the test truth begins"
-        return (*common, Rule("validation_before_test", NotAbove("needed", "test_history_length"), demand, leak))
+        in_time = (*common, Rule("validation_before_test", NotAbove("needed", "test_history_length"), demand, leak))
+        return in_time if protocol == "time" else (*in_time, _one_moment_rule())
     return (
         *common,
         Rule("in_one_split", Within("num_splits", maximum=1), "a user must not be in validation and test", leak),

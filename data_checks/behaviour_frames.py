@@ -166,7 +166,14 @@ def evaluation_frame(behaviours: BehavioursLike, split: SplitLike) -> pd.DataFra
     _add_lengths(frame, behaviours.offsets, split.train_lengths)
     _add_times(frame, behaviours.offsets, behaviours.times)
     _add_test_history(frame)
+    frame["last_taught_time"] = _last_taught_time(behaviours, split.train_lengths)
     return frame
+
+
+def _last_taught_time(behaviours: BehavioursLike, train_lengths: Ints) -> int:
+    """Time of the latest behaviour of any user that training sees."""
+    taught = np.flatnonzero(train_lengths)
+    return int(behaviours.times[behaviours.offsets[taught] + train_lengths[taught] - 1].max())
 
 
 def _part_frame(name: str, part: EvaluationUsersLike) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Who teaches and who judges: the paper's split of users, and a split in time within each user.
+"""Who teaches and who judges: the paper's split of users, a split in time within each user, and one by a moment for all.
 
 A user's place in the draw depends on the seed and the user's id alone: it stays when users are added. Where a model is trained on,
 those who taught it never judge it: judges are then drawn from its judges and from users it has not seen (in time: those who validate).
@@ -29,6 +29,11 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     test's truth. The known part trains, save for drawn validation users, who train with the first ``train_share`` of
     it and are asked for its rest. Shorter users train with everything.
 
+    Protocol ``global_time`` (the temporal global split): two moments leave ``train_share`` of the log before the second, and that
+    share of it before the first. What came up to the first trains; validation users are asked for what they did between
+    the two, test users for what they did after the second, each knowing all before. Nothing later than what is asked for has
+    taught, of whatever user, so a change of taste and items new since show as they would in service.
+
     Parameters
     ----------
     behaviours : Behaviours
@@ -37,9 +42,9 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     seed : int
         The run's seed; equal seeds give equal splits.
     parent : Split, optional
-        That of the version to go on from, made by the same protocol over the first of these users, also if they have no behaviours
-        now. Users it does not hold may judge, its test users test again or validate (``users``), its validation users validate
-        again; all others train, so there may be fewer judges than asked for.
+        That of the version to go on from, made by the same protocol over the first of these users, also if they have no
+        behaviours now; none under ``global_time``. Users it does not hold may judge, its test users test again or validate
+        (``users``), its validation users validate again; all others train, so there may be fewer judges than asked for.
 
     Returns
     -------
@@ -53,9 +58,13 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     """
     if behaviours.num_items < 2:
         raise ValueError(f"there is {behaviours.num_items} item; retrieval needs at least 2")
+    if config.protocol == "global_time" and parent:
+        raise ValueError("protocol global_time takes no version to go on from: it leaves the newest behaviours out of training")
     lengths = np.diff(behaviours.offsets)
     place = generator(seed, "split").random(behaviours.num_users)  # a longer draw begins with the shorter one's numbers
     unseen = np.arange(behaviours.num_users) >= (len(parent.train_lengths) if parent else 0)
+    if config.protocol == "global_time":
+        return _split_global_time(behaviours, place, config)
     if config.protocol == "users":
         may_test = _and_these(unseen, parent.test) if parent else unseen
         may_validate = _and_these(may_test, parent.validation) if parent else unseen
@@ -127,6 +136,41 @@ def _split_time(lengths: Ints, place: Floats, config: SplitConfig, may_validate:
         EvaluationUsers(validation, train_lengths[validation], known[validation] - train_lengths[validation]),
         EvaluationUsers(test, known[test], lengths[test] - known[test]),
     )
+
+
+def _split_global_time(behaviours: Behaviours, place: Floats, config: SplitConfig) -> Split:
+    if not len(behaviours.times):
+        raise ValueError("there are no behaviours to split by a moment")
+    second = _moment(behaviours.times, config.train_share)
+    first = _moment(behaviours.times[behaviours.times <= second], config.train_share)
+    trained, known, lengths = (_until(behaviours, moment) for moment in (first, second, behaviours.times.max()))
+    validation = _astride(trained, known, place, config.num_validation_users)
+    test = _astride(known, lengths, place, config.num_test_users)
+    if not len(validation) or not len(test):
+        raise ValueError(
+            f"{len(validation)} users have behaviours up to {first} and then up to {second} to validate by, {len(test)} up to {second} "
+            f"and later to test by; the global_time protocol needs one of each: is train_share {config.train_share} right for times "
+            f"{behaviours.times.min()} .. {behaviours.times.max()}?"
+        )
+    return Split(trained, validation, test)
+
+
+def _astride(before: Ints, after: Ints, place: Floats, wanted: int) -> EvaluationUsers:
+    """Some of the users with behaviours on both sides of a moment: ``before`` it, and more of them ``after``."""
+    drawn = _drawn(np.flatnonzero((before > 0) & (after > before)), place, wanted)
+    return EvaluationUsers(drawn, before[drawn], after[drawn] - before[drawn])
+
+
+def _moment(times: Ints, share: float) -> int:
+    """Time of the last of the first ``share`` of behaviours."""
+    last = max(int(len(times) * share + 1e-9), 1) - 1
+    return int(np.partition(times, last)[last])
+
+
+def _until(behaviours: Behaviours, moment: int) -> Ints:
+    """How many of each user's behaviours came up to a moment."""
+    before = np.concatenate([[0], np.cumsum(behaviours.times <= moment)])
+    return np.diff(before[behaviours.offsets])
 
 
 def _first_share(lengths: Ints, share: float) -> Ints:

@@ -31,10 +31,15 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
         If it is not whole any more.
     ValueError
         If it is of another data set, whose ids mean nothing here, or was made by another model or split: its model would not fit, or
-        be asked for what it was taught.
+        be asked for what it was taught. Also if the split is by ``global_time``.
     """
     if not start_from:
         return None
+    if config.split.protocol == "global_time":
+        raise ValueError(
+            f"split.protocol is global_time, which leaves the newest behaviours out of training, so nothing goes on by it from version "
+            f"{start_from}; retrain by users or time, and compare by global_time"
+        )
     version = find_version(start_from)
     require_whole(version, version.tree, version.model, version.data.items, version.data.users, version.data.split)
     before, now = open_store().read_json(version.manifest)["config"], key_part(config)

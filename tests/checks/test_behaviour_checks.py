@@ -12,6 +12,7 @@ from data_checks.behaviour_checks import BehaviourRules, behaviour_subjects, che
 
 USERS = BehaviourRules(minimum_user_behaviours=4)
 TIME = BehaviourRules(minimum_user_behaviours=4, protocol="time")
+GLOBAL_TIME = BehaviourRules(minimum_user_behaviours=4, protocol="global_time")
 
 
 def ints(*values: int) -> NDArray[np.int64]:
@@ -61,6 +62,16 @@ def test_a_sound_split_in_time_breaks_no_rule(check: Any) -> None:
     prepared = Prepared(train_lengths=ints(3, 0, 2, 3, 3), validation=([2], [2], [2]), test=([0, 2, 3, 4], [3, 4, 3, 3], [1, 1, 1, 1]))
     assert broken(check(prepared, TIME)) == set()
     assert broken(check(prepared, USERS)) == {"in_one_split", "held_out_users_teach_nothing"}
+
+
+def test_by_a_moment_nothing_later_than_what_is_asked_for_has_taught(check: Any) -> None:
+    """Up to 3 trains, up to 5 is known to the test, whoever did it."""
+    sound = Prepared(train_lengths=ints(3, 0, 0, 4, 0), validation=([0], [3], [1]), test=([2], [2], [3]))
+    assert broken(check(sound, GLOBAL_TIME)) == set()
+    report = check(replace(sound, train_lengths=ints(3, 0, 0, 4, 1)), GLOBAL_TIME)
+    assert broken(report) == {"nothing_later_taught"}
+    assert report.rule("nothing_later_taught").violating_rows == 2
+    assert report.rule("nothing_later_taught").examples[0]["last_taught_time"] == 9
 
 
 TABLE_CASES: list[tuple[set[str], dict[str, Any]]] = [
@@ -190,7 +201,14 @@ MANY_FLAWS = {
 
 
 @pytest.mark.parametrize(
-    ("change", "rules"), [(SOUND_IN_TIME, TIME), (MANY_FLAWS, USERS), (MANY_FLAWS, TIME), ({"offsets": ints(0, 4, 3, 9, 13, 17)}, USERS)]
+    ("change", "rules"),
+    [
+        (SOUND_IN_TIME, TIME),
+        (MANY_FLAWS, USERS),
+        (MANY_FLAWS, TIME),
+        (MANY_FLAWS, GLOBAL_TIME),
+        ({"offsets": ints(0, 4, 3, 9, 13, 17)}, USERS),
+    ],
 )
 def test_great_expectations_counts_the_same(check: Any, assert_same: Any, change: dict[str, Any], rules: BehaviourRules) -> None:
     prepared = replace(Prepared(), **change)

@@ -72,6 +72,67 @@ def test_known_answers_in_time():
     assert split.train_lengths.tolist() == [6, 4, 0]
 
 
+def timed(histories):
+    """Behaviours of users at these times, which rise within each."""
+    lengths = [len(times) for times in histories]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    times = np.array([time for times in histories for time in times], dtype=np.int64)
+    return Behaviours(np.arange(offsets[-1]) % 7, offsets, times, num_items=7)
+
+
+def test_known_answers_by_a_moment_for_all():
+    """Ten behaviours at times 1 .. 10: eight before the test, of which six train."""
+    behaviours = timed([[1, 7, 9], [2, 3, 10], [4, 5, 6, 8], []])
+    split = split_users(behaviours, config("global_time"), seed=1)
+    assert split.train_lengths.tolist() == [1, 2, 3, 0]
+    assert [split.validation.users.tolist(), split.validation.history_lengths.tolist(), split.validation.truth_lengths.tolist()] == [
+        [0, 2], [1, 3], [1, 1],
+    ]  # fmt: skip
+    assert [split.test.users.tolist(), split.test.history_lengths.tolist(), split.test.truth_lengths.tolist()] == [[0, 1], [2, 2], [1, 1]]
+
+
+histories_in_time = st.lists(st.lists(st.integers(0, 40), max_size=8).map(sorted), min_size=2, max_size=30)
+
+
+@given(histories=histories_in_time, share=st.sampled_from([0.2, 0.5, 0.8]), wanted=st.integers(1, 40), seed=st.integers(0, 9))
+@settings(max_examples=100)
+def test_global_time_protocol(histories, share, wanted, seed):
+    times = sorted(time for history in histories for time in history)
+    asked = config("global_time", train_share=share, num_validation_users=wanted, num_test_users=wanted)
+    if not times:
+        with pytest.raises(ValueError, match="there are no behaviours to split"):
+            split_users(timed(histories), asked, seed)
+        return
+    second = times[max(int(share * len(times) + 1e-9), 1) - 1]
+    earlier = [time for time in times if time <= second]
+    first = earlier[max(int(share * len(earlier) + 1e-9), 1) - 1]
+
+    def until(moment):
+        return [sum(time <= moment for time in history) for history in histories]
+
+    sides = {"validation": (until(first), until(second)), "test": (until(second), [len(history) for history in histories])}
+    candidates = {name: [user for user, (a, b) in enumerate(zip(*both, strict=True)) if 0 < a < b] for name, both in sides.items()}
+    if not all(candidates.values()):
+        with pytest.raises(ValueError, match="the global_time protocol needs one of each"):
+            split_users(timed(histories), asked, seed)
+        return
+    split = split_users(timed(histories), asked, seed)
+    assert split.train_lengths.tolist() == until(first)
+    for name, (before, after) in sides.items():
+        judges = getattr(split, name)
+        assert len(judges) == min(wanted, len(candidates[name]))
+        assert set(judges.users) <= set(candidates[name])
+        for user, history, truth in zip(judges.users, judges.history_lengths, judges.truth_lengths, strict=True):
+            assert (history, history + truth) == (before[user], after[user])
+
+
+def test_by_a_moment_nothing_is_gone_on_from():
+    behaviours = timed([[1, 7, 9], [2, 3, 10], [4, 5, 6, 8]])
+    parent = split_users(behaviours, config("global_time"), 1)
+    with pytest.raises(ValueError, match="takes no version to go on from: it leaves the newest behaviours out of training"):
+        split_users(behaviours, config("global_time"), 1, parent)
+
+
 def test_shares_that_floats_cannot_hold_are_not_cut_short():
     split = split_users(behaviours_of([100]), config("time", train_share=0.29), seed=1)
     assert split.test.history_lengths.tolist() == [29]  # 100 * 0.29 is 28.999999999999996

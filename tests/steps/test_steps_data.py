@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -233,9 +234,12 @@ def test_the_log_is_held_against_its_settings(
     assert [rule["name"] for rule in rules if rule["verdict"] == "failed"] == failed
 
 
-def test_behaviours_are_held_against_the_settings_they_were_prepared_by(ingested: IngestedLog, make_config: MakeConfig) -> None:
-    """In time, users are in both splits and teach; each user has 12 behaviours."""
-    config = make_config(split=SplitConfig(protocol="time"))
+@pytest.mark.parametrize("protocol", ["time", "global_time"])
+def test_behaviours_are_held_against_the_settings_they_were_prepared_by(
+    ingested: IngestedLog, make_config: MakeConfig, protocol: Literal["time", "global_time"]
+) -> None:
+    """In time, users are in both splits and teach; each user has 12 behaviours, at the same times as all others."""
+    config = make_config(split=SplitConfig(protocol=protocol))
     data = prepare_behaviours.compute(ingested, config, None)
     assert check_behaviours.compute(data, config).is_passed
     for part, wrong in (("split", SplitConfig()), ("data", dataclasses.replace(config.data, minimum_user_behaviours=13))):

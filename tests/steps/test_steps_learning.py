@@ -222,6 +222,14 @@ def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made,
         find_start.fn(version.version, dataclasses.replace(made.config, **changed))
 
 
+def test_by_a_moment_for_all_nothing_is_gone_on_from(made: Made) -> None:
+    version = record(made)
+    by_moment = dataclasses.replace(made.config, split=SplitConfig(protocol="global_time"))
+    with pytest.raises(ValueError, match=r"split\.protocol is global_time, .*retrain by users or time"):
+        find_start.fn(version.version, by_moment)
+    assert find_start.fn("", by_moment) is None
+
+
 @pytest.mark.parametrize(("windows", "is_refused"), [((), False), ((2, 4), True)])
 def test_a_version_older_than_a_setting_had_none_of_it(
     made: Made, monkeypatch: pytest.MonkeyPatch, windows: tuple[int, ...], is_refused: bool
