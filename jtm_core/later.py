@@ -4,12 +4,17 @@ Judges of a run are users held out from the behaviours it was made of. Here all 
 behaviours that nobody could learn from, as they came later: whether a version has aged shows here and not there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints
 from jtm_core.seeding import generator
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,23 +26,49 @@ class Later:
     behaviours : Behaviours
         Of the items that the version knows alone.
     users : EvaluationUsers
-        Judges: known is what came up to the moment, asked for what came after it.
+        E judges: known is what came up to the moment, asked for what came after it.
+    truth_shares : float64 array (E,)
+        Share, above 0 and up to 1, of what a judge did since that is of items which the version knows.
+    num_candidates : int
+        Users who could judge, of whom E were drawn.
     num_active : int
-        Users with a behaviour after it, of whatever item.
+        Users with a behaviour after the moment, of whatever item.
     num_strangers : int
         Those of them of whom the version knows no earlier behaviour; they get the popular items and do not judge.
     known_truth_share : float
-        Share, 0 .. 1, of what the others did since that is of items which the version knows: a share of recall is out of its reach.
+        Share, 0 .. 1, of all that the others did since that is of items which the version knows.
     """
 
     behaviours: Behaviours
     users: EvaluationUsers
+    truth_shares: Floats
+    num_candidates: int
     num_active: int
     num_strangers: int
     known_truth_share: float
 
+    def of_all(self, recalls: Mapping[str, Floats]) -> dict[str, float]:
+        """Recall of everything that active users did since, what the version cannot know included, strangers aside.
 
-def later_of(behaviours: Behaviours, num_known_items: int, since: int, most: int, seed: int) -> Later:
+        It has the same denominator for every version, so that versions can be compared by it.
+
+        Parameters
+        ----------
+        recalls : mapping of str to float64 array (E,)
+            Recall of the judges, of items that the version knows.
+
+        Returns
+        -------
+        dict of str to float
+            ``of_all/recall_at_10`` and so on.
+        """
+        judging = self.num_candidates / (self.num_active - self.num_strangers)  # who did nothing since that it knows counts as 0
+        return {f"of_all/{name}": float((values * self.truth_shares).mean() * judging) for name, values in recalls.items()}
+
+
+def later_of(
+    behaviours: Behaviours, num_known_items: int, since: int, draw: tuple[int, int], truth: Literal["multiset", "set"] = "multiset"
+) -> Later:
     """Divide a newer log at a moment.
 
     Parameters
@@ -46,11 +77,12 @@ def later_of(behaviours: Behaviours, num_known_items: int, since: int, most: int
         Of the newer log; items that the version does not know are ``num_known_items`` and above.
     num_known_items : int
     since : int
-        Time of the last behaviour that the version was made of, in the log's unit: behaviours up to it are known, later ones asked for.
-    most : int
-        Judges at most, drawn from all of them; at least 1.
-    seed : int
-        Of the draw.
+        Time, in the log's unit, not before the last behaviour that the version was made of: behaviours up to it are known,
+        later ones asked for.
+    draw : (int, int)
+        Judges at most, at least 1, and the seed they are drawn by.
+    truth : "multiset" or "set"
+        Whether an item that a user came back to counts as often in shares, or once.
 
     Raises
     ------
@@ -62,13 +94,15 @@ def later_of(behaviours: Behaviours, num_known_items: int, since: int, most: int
         latest = behaviours.times.max() if len(behaviours.times) else "nothing"
         raise ValueError(f"the log ends at {latest}, and the version was made of behaviours until {since}; give a log with later ones")
     is_known = behaviours.items < num_known_items
-    earlier, later, all_later = (_counts(behaviours, mask) for mask in (~is_later & is_known, is_later & is_known, is_later))
+    earlier, later = (_counts(behaviours, mask & is_known) for mask in (~is_later, is_later))
+    known_truths, all_truths = _truth_counts(behaviours, is_later, num_known_items, truth)
     candidates = np.flatnonzero((earlier > 0) & (later > 0))
     if not len(candidates):
         raise ValueError(
-            f"of {np.count_nonzero(all_later)} users with behaviours after {since} none has one of a known item before and after it; "
+            f"of {np.count_nonzero(all_truths)} users with behaviours after {since} none has one of a known item before and after it; "
             f"does the log hold what came before, and is its time in the unit of the version's log?"
         )
+    most, seed = draw
     drawn = candidates if len(candidates) <= most else np.sort(generator(seed, "later").choice(candidates, most, replace=False))
     is_personal = earlier > 0
     return Later(
@@ -79,12 +113,24 @@ def later_of(behaviours: Behaviours, num_known_items: int, since: int, most: int
             num_known_items,
         ),
         users=EvaluationUsers(drawn, earlier[drawn], later[drawn]),
-        num_active=int(np.count_nonzero(all_later)),
-        num_strangers=int(np.count_nonzero((all_later > 0) & ~is_personal)),
-        known_truth_share=float(later[is_personal].sum() / all_later[is_personal].sum()),
+        truth_shares=known_truths[drawn] / all_truths[drawn],
+        num_candidates=len(candidates),
+        num_active=int(np.count_nonzero(all_truths)),
+        num_strangers=int(np.count_nonzero((all_truths > 0) & ~is_personal)),
+        known_truth_share=float(known_truths[is_personal].sum() / all_truths[is_personal].sum()),
     )
 
 
-def _counts(behaviours: Behaviours, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ints:
+def _counts(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
     """How many of each user's behaviours a mask holds."""
     return np.diff(np.concatenate([[0], np.cumsum(mask)])[behaviours.offsets])
+
+
+def _truth_counts(behaviours: Behaviours, is_later: NDArray[np.bool_], num_known_items: int, truth: str) -> tuple[Ints, Ints]:
+    """How many truths each user has, those of known items and all; under ``set`` each item once."""
+    users = np.repeat(np.arange(behaviours.num_users), np.diff(behaviours.offsets))[is_later]
+    items = behaviours.items[is_later]
+    if truth == "set":
+        users, items = np.divmod(np.unique(users * behaviours.num_items + items), behaviours.num_items)
+    of_known = users[items < num_known_items]
+    return np.bincount(of_known, minlength=behaviours.num_users), np.bincount(users, minlength=behaviours.num_users)

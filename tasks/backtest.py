@@ -7,7 +7,7 @@ from prefect.artifacts import create_table_artifact
 from tasks.artefacts import read_data, read_network, read_tree, save_report
 from tasks.caching import step, step_logger
 from tasks.costs import count_work
-from tasks.evaluation_rows import baseline_recalls, evaluation_rows
+from tasks.evaluation_rows import SEARCHES, baseline_recalls, evaluation_rows
 from tasks.newer_logs import histories_by, known_share_of
 from tasks.outside import outside_task
 from tasks.progress import Progress, artifact_key
@@ -17,6 +17,8 @@ from tasks.versions import recorded_config
 
 USERS = "later"
 """What the judges are called in metrics, as ``validation`` and ``test`` elsewhere."""
+OF_ALL = "of_all/"
+"""Prefix of recall of everything, see :meth:`jtm_core.later.Later.of_all`."""
 
 
 @step(run_name="backtest-{served.version}")
@@ -42,28 +44,30 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     ValueError
         If the version knows next to nothing of the log, nothing came since, or the moment lies before its end.
     """
-    from jtm_core.baselines.lines import judge_line, line_makers
+    from jtm_core.baselines.lines import line_makers, measure_line
     from jtm_core.behaviours import evaluation_histories, training_histories
     from jtm_core.evaluation import evaluate, questions_of
     from jtm_core.later import later_of
+    from jtm_core.metrics import mean_metrics
 
     store = open_store()
     own, split = read_data(store, served.data)
     since = _moment(int(own.times.max()), request)
     behaviours = histories_by(served, log, request.data).behaviours
     known_share = known_share_of(behaviours, served)
-    found = later_of(behaviours, own.num_items, since, request.num_users, request.seed)
+    found = later_of(behaviours, own.num_items, since, (request.num_users, request.seed), request.evaluation.truth)
     count_work("users", len(found.users))
     network, tree = read_network(store, served.model), read_tree(store, served.tree)
     first_level = recorded_config(served).first_level
     with Progress(artifact_key("backtest", served.version), "scores") as progress:
         questions = questions_of(found.behaviours, found.users, network.reading)
-        measured = evaluate(network, tree, questions, request.evaluation, first_level, progress.show).metrics
+        measured = evaluate(network, tree, questions, request.evaluation, first_level, progress.show)
     asked = evaluation_histories(found.behaviours, found.users).values
-    makers = line_makers(training_histories(own, split), own.num_items, asked)
-    lines = [
-        {"name": name, "metrics": judge_line(make(), found.behaviours, found.users, request.evaluation)} for name, make in makers.items()
-    ]
+    lines = []
+    for name, make in line_makers(training_histories(own, split), own.num_items, asked).items():
+        values = measure_line(make(), found.behaviours, found.users, request.evaluation)
+        recalls = {metric: of_users for metric, of_users in values.items() if metric.startswith("recall_at_")}
+        lines.append({"name": name, "metrics": mean_metrics(values) | found.of_all(recalls)})
     counts = {
         "since": since,
         "users": len(found.users),
@@ -72,7 +76,8 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
         "known_truth_share": found.known_truth_share,
         "known_behaviours_share": known_share,
     }
-    metrics = {name: float(value) for name, value in sorted(measured.items()) if math.isfinite(value)}
+    metrics = {name: float(value) for name, value in sorted(measured.metrics.items()) if math.isfinite(value)}
+    metrics |= found.of_all(measured.recalls)
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
     return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
@@ -96,13 +101,14 @@ def report_backtest(run: RunRef, request: BacktestRequest, report: ReportRef) ->
     content = open_store().read_json(report)
     counts, metrics = content["counts"], content["metrics"]
     lines = {line["name"]: line["metrics"] for line in content["baselines"]}
-    rows = evaluation_rows(metrics, request.evaluation)
+    rows = evaluation_rows(metrics, request.evaluation, {**SEARCHES, OF_ALL: "beam, of all that they did"})
     for name, values in lines.items():
-        rows += evaluation_rows(values, request.evaluation, {"": name, "filtered/": f"{name}, seen items left out"})
+        titles = {"": name, "filtered/": f"{name}, seen items left out", OF_ALL: f"{name}, of all that they did"}
+        rows += evaluation_rows(values, request.evaluation, titles)
     title = (
         f"Version {request.version}, asked for what {counts['users']:,} users did after {counts['since']}. It knows nothing of "
         f"{counts['strangers']:,} of the {counts['active_users']:,} users active since; of what the others did "
-        f"{counts['known_truth_share']:.1%} is of items that it knows, and recall is of those."
+        f"{counts['known_truth_share']:.1%} is of items that it knows, and recall is of those unless it says otherwise."
     )
     create_table_artifact(table=[dict(row) for row in rows], key="results", description=title)
     log_table(run.run_id, "results", rows)

@@ -32,10 +32,11 @@ def baseline_recalls(systems: Mapping[str, Metrics]) -> dict[str, float]:
     >>> baseline_recalls({"item-cf": {"test": {"recall_at_10": 0.25, "filtered/recall_at_10": 0.5, "ndcg_at_10": 0.1}}})
     {'test/baselines/recall_at_10_item-cf': 0.25, 'test/baselines_filtered/recall_at_10_item-cf': 0.5}
     """
-    return {
-        f"{users}/baselines{'_filtered' if name.startswith('filtered/') else ''}/{name.removeprefix('filtered/')}_{system}": value
-        for system, of_users in systems.items()
-        for users, metrics in of_users.items()
-        for name, value in metrics.items()
-        if value is not None and name.removeprefix("filtered/").startswith("recall_at_")
-    }
+    recalls = {}
+    for system, of_users in systems.items():
+        for users, metrics in of_users.items():
+            for name, value in metrics.items():
+                search, _, metric = name.rpartition("/")
+                if value is not None and metric.startswith("recall_at_"):
+                    recalls[f"{users}/baselines{search and '_'}{search}/{metric}_{system}"] = value
+    return recalls

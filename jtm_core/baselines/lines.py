@@ -8,7 +8,7 @@ from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
 from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
 from jtm_core.config import EvaluationConfig
-from jtm_core.metrics import mean_metrics, metrics_at
+from jtm_core.metrics import Floats, mean_metrics, metrics_at
 
 
 def line_makers(histories: Ragged, num_items: int, asked: Ints) -> dict[str, Callable[[], Recommender]]:
@@ -30,13 +30,17 @@ def line_makers(histories: Ragged, num_items: int, asked: Ints) -> dict[str, Cal
     }
 
 
-def judge_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, float]:
-    """Mean metrics of one line, seen items left in and (``filtered/``) left out."""
+def measure_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, Floats]:
+    """Metrics of one line for each of E users, seen items left in and (``filtered/``) left out: float64 arrays (E,)."""
     known, truths = evaluation_histories(behaviours, users), evaluation_truths(behaviours, users)
-    longest = config.cutoffs[-1]
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Floats] = {}
     for prefix, excluded in (("", None), ("filtered/", known)):
-        lists = recommender.recommend(known, longest, excluded)
-        means = mean_metrics(metrics_at(lists, truths, known, config.cutoffs, config.truth))
-        metrics |= {f"{prefix}{name}": value for name, value in means.items()}
+        lists = recommender.recommend(known, config.cutoffs[-1], excluded)
+        values = metrics_at(lists, truths, known, config.cutoffs, config.truth)
+        metrics |= {f"{prefix}{name}": value for name, value in values.items()}
     return metrics
+
+
+def judge_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, float]:
+    """Means of :func:`measure_line`."""
+    return mean_metrics(measure_line(recommender, behaviours, users, config))

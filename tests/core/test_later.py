@@ -35,10 +35,14 @@ def test_known_answer():
         [(1, 3), (2, 10)],  # did nothing since
         [],
     ]
-    later = later_of(behaviours_of(histories), KNOWN, since=10, most=9, seed=1)
+    later = later_of(behaviours_of(histories), KNOWN, since=10, draw=(9, 1))
     assert asked_of(later) == {0: ([1, 2], [3])}
     assert (later.num_active, later.num_strangers, later.known_truth_share) == (4, 2, pytest.approx(1 / 3))
     assert later.behaviours.num_items == KNOWN
+    assert later.truth_shares.tolist() == [0.5]
+    assert later.of_all({"recall_at_1": np.array([1.0])}) == {
+        "of_all/recall_at_1": 0.25
+    }  # of two users one is missed, of the other one of two
 
 
 HISTORIES = st.lists(
@@ -47,28 +51,33 @@ HISTORIES = st.lists(
 )  # fmt: skip
 
 
-@given(histories=HISTORIES, since=st.integers(-1, 5))
+@given(histories=HISTORIES, since=st.integers(-1, 5), truth=st.sampled_from(["multiset", "set"]))
 @settings(max_examples=200)
-def test_each_user_is_asked_as_a_plain_twin_asks(histories, since):
+def test_each_user_is_asked_as_a_plain_twin_asks(histories, since, truth):
     sides = [([row[0] for row in history if row[1] <= since], [row[0] for row in history if row[1] > since]) for history in histories]
     known = [tuple([item for item in side if item < KNOWN] for side in both) for both in sides]
     wanted = {user: both for user, both in enumerate(known) if all(both)}
     if not wanted:
         with pytest.raises(ValueError, match=r"the log ends at|none has one of a known item before and after"):
-            later_of(behaviours_of(histories), KNOWN, since, most=9, seed=1)
+            later_of(behaviours_of(histories), KNOWN, since, (9, 1), truth)
         return
-    later = later_of(behaviours_of(histories), KNOWN, since, most=9, seed=1)
+    later = later_of(behaviours_of(histories), KNOWN, since, (9, 1), truth)
     assert asked_of(later) == wanted
     personal = [user for user, (before, _) in enumerate(known) if before]
-    done = [sum(len(side[user][1]) for user in personal) for side in (known, sides)]
-    assert later.known_truth_share == pytest.approx(done[0] / done[1])
+    count = len if truth == "multiset" else lambda items: len(set(items))
+    done = [[count(side[user][1]) for user in personal] for side in (known, sides)]
+    assert later.known_truth_share == pytest.approx(sum(done[0]) / sum(done[1]))
+    shares = [part / whole if whole else None for part, whole in zip(*done, strict=True)]
+    assert later.truth_shares.tolist() == [share for share in shares if share]
+    active = [share for share in shares if share is not None]
+    assert later.of_all({"recall_at_1": np.ones(len(wanted))})["of_all/recall_at_1"] == pytest.approx(np.mean(active))
     assert later.num_active == sum(bool(after) for _, after in sides)
     assert later.num_strangers == sum(bool(after) and user not in personal for user, (_, after) in enumerate(sides))
 
 
 def test_of_more_users_than_may_judge_some_are_drawn_by_the_seed():
     behaviours = behaviours_of([[(1, 1), (user % KNOWN, 20)] for user in range(200)])
-    draws = [later_of(behaviours, KNOWN, since=10, most=50, seed=seed).users.users for seed in (1, 1, 2)]
+    draws = [later_of(behaviours, KNOWN, since=10, draw=(50, seed)).users.users for seed in (1, 1, 2)]
     assert [len(np.unique(draw)) for draw in draws] == [50] * 3
     assert (np.diff(draws[0]) > 0).all()
     assert (draws[0] == draws[1]).all()
@@ -85,4 +94,4 @@ def test_of_more_users_than_may_judge_some_are_drawn_by_the_seed():
 )
 def test_a_log_that_asks_nothing_is_refused(histories, message):
     with pytest.raises(ValueError, match=message):
-        later_of(behaviours_of(histories), KNOWN, since=10, most=9, seed=1)
+        later_of(behaviours_of(histories), KNOWN, since=10, draw=(9, 1))

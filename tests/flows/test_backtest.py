@@ -52,13 +52,15 @@ def rows_of(paths: list[Path]) -> list[tuple[int, int, int]]:
 def test_recall_is_that_of_the_lists_which_a_service_would_have_given(log: Path, newer: Path, mlflow_uri: str) -> None:
     state = backtest_version(DATA_NAME, str(newer), return_state=True)
     assert state.is_completed()
-    retriever, recalls = open_retriever(DATA_NAME), []
+    retriever, recalls, of_all = open_retriever(DATA_NAME), [], []
     end = max(time for _, _, time in rows_of([log]))
     for user in range(0, 60, 3):
         mine = [(item, time) for owner, item, time in rows_of(sorted(newer.iterdir())) if owner == user]
         asked = Counter(item for item, time in mine if time > end and item < 40)
         found = retriever.recommend([item for item, time in mine if time <= end], 10).items
-        recalls.append(sum(asked[item] for item in found) / asked.total())
+        hits = sum(asked[item] for item in found)
+        recalls.append(hits / asked.total())
+        of_all.append(hits / sum(time > end for _, time in mine))
     version = released(DATA_NAME)
     assert version is not None
     client = MlflowClient(tracking_uri=mlflow_uri)
@@ -66,12 +68,16 @@ def test_recall_is_that_of_the_lists_which_a_service_would_have_given(log: Path,
     metrics = run.data.metrics
     assert (run.info.status, run.data.params["version"], run.data.tags["jtm.data_name"]) == ("FINISHED", version.version, DATA_NAME)
     assert metrics["later/recall_at_10"] == pytest.approx(np.mean(recalls))
+    assert metrics["later/of_all/recall_at_10"] == pytest.approx(np.mean(of_all))
+    assert 0 < metrics["later/baselines_of_all/recall_at_10_popularity"] <= metrics["later/baselines/recall_at_10_popularity"]
     counts = {"since": end, "users": 20, "active_users": 22, "strangers": 2, "known_truth_share": 80 / 81}
     assert {name: metrics[f"later/{name}"] for name in counts} == pytest.approx(counts)
     rows = json.loads(artifacts_of(state)["results"].data)
     popularity = next(row for row in rows if row["search"] == "popularity")
     assert popularity["recall_at_10"] == pytest.approx(metrics["later/baselines/recall_at_10_popularity"], abs=1e-5)
-    assert [row["search"] for row in rows][:4] == ["beam", "small beam", "full scan", "beam, seen items left out"]
+    assert [row["search"] for row in rows][:5] == [
+        "beam", "small beam", "full scan", "beam, seen items left out", "beam, of all that they did",
+    ]  # fmt: skip
 
 
 def test_cut_offs_and_judges_may_be_chosen(newer: Path, mlflow_uri: str) -> None:
