@@ -47,6 +47,7 @@ class Column:
 
 OVERVIEW = (
     Column("Globo", ("globo-matches", "globo-systems"), (10, 50, 200)),
+    Column("Globo, all items", ("globo-all-items-matches",), (10, 50, 200)),
     Column("Amazon Beauty", ("amazon-beauty-sweeps", "amazon-beauty-best"), (10, 50, 200)),
     Column("Amazon Beauty, users >= 5", ("beauty-5-sweeps",), (10, 50, 200)),
     Column("MovieLens-1M", ("ml-1m-matches",), (10, 50, 200)),
