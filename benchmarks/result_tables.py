@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(RESULTS / name for name in ("README.md", "near_items.md", "paper_training.md", "before_matches.md", "earlier.md")),
+    *(RESULTS / name for name in ("README.md", "ageing.md", "near_items.md", "paper_training.md", "before_matches.md", "earlier.md")),
 )
 Record = Mapping[str, Any]
 
