@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from jtm_core.config import EvaluationConfig
+from jtm_core.config import DataConfig, EvaluationConfig
 from jtm_core.lists_config import ListsConfig
 from tasks.references import BacktestRequest, ListsRequest, SourceRef, VersionRef
 from tasks.versions import find_served, recorded_config, require_whole
@@ -33,7 +33,7 @@ def open_request(data_name: str, version: str, lists: ListsConfig, path: str, lo
     _require_place(Path(path))
     return served, ListsRequest(
         version=served.version,
-        data=replace(config.data, path=log, category_path=""),
+        data=_reading(config.data, log),
         lists=lists.resolved(config.evaluation),
         path=path,
     )
@@ -57,7 +57,7 @@ def open_backtest(
     config = recorded_config(served)
     return served, BacktestRequest(
         version=served.version,
-        data=replace(config.data, path=log, category_path=""),
+        data=_reading(config.data, log),
         evaluation=evaluation or config.evaluation,
         since=since,
         num_users=num_users,
@@ -68,6 +68,11 @@ def open_backtest(
 def log_of(version: VersionRef) -> SourceRef:
     """The log that a version was made from, which is in the store."""
     return SourceRef(name=version.data.name, sha256=version.data.log.sha256, path="")
+
+
+def _reading(own: DataConfig, log: str) -> DataConfig:
+    """How a newer log is read: as a version's own was, but for where that ended; the own log needs no file."""
+    return replace(own, path=log, category_path="", latest_time=None if log else own.latest_time)
 
 
 def _require_place(path: Path) -> None:

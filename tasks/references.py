@@ -185,7 +185,7 @@ class BacktestRequest:
     version: str
     """Name of the version."""
     data: DataConfig
-    """How the newer log is read: as the version's own was."""
+    """How the newer log is read: as the version's own was, but for a bound on where that ends."""
     evaluation: EvaluationConfig
     """Cut-offs, beams, truth and filter."""
     since: int | None

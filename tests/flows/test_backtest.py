@@ -25,8 +25,8 @@ Parameters = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def log(environment: Mapping[str, str], parameters: Parameters) -> Path:
-    """The log of a version that is released."""
-    data = {**parameters["config"]["data"], "name": DATA_NAME}
+    """The log of a version that is released; where it ended was a setting."""
+    data = {**parameters["config"]["data"], "name": DATA_NAME, "latest_time": 1_500_000, "out_of_range": "drop"}
     assert train_jtm({**parameters["config"], "data": data, "iterations": 0}, return_state=True).is_completed()
     return Path(data["path"])
 

@@ -29,6 +29,7 @@ Parameters = dict[str, dict[str, Any]]
 def log(environment: Mapping[str, str], parameters: Parameters) -> Path:
     """The log of a version that is released: page views count, and users of fewer than 12 behaviours taught it nothing."""
     data = {**parameters["config"]["data"], "minimum_user_behaviours": 12, "behaviour_types": ["pv"]}
+    data |= {"latest_time": 1_500_000, "out_of_range": "drop"}
     assert train_jtm({**parameters["config"], "data": data, "iterations": 0}, return_state=True).is_completed()
     return Path(data["path"])
 
