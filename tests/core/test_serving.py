@@ -95,7 +95,7 @@ def test_a_call_allocates_little_more_than_it_returns() -> None:
     world = small_world(num_items=5000, num_users=4)
     retriever = Retriever(world.network, world.tree, 400, 1)
     retriever.recommend(world.histories.row(0), 50)
-    extra, kept = [], []  # bytes; the least counts, as other threads only ever add
+    extra, kept = [], []  # bytes; of most calls, as what other threads allocate meanwhile counts too
     tracemalloc.start()
     try:
         for _ in range(20):
@@ -107,8 +107,8 @@ def test_a_call_allocates_little_more_than_it_returns() -> None:
             kept.append(after - before)
     finally:
         tracemalloc.stop()
-    assert min(extra) < 16_000, "the candidates of one level alone would take 25 kB"
-    assert min(kept) < 2_000
+    assert np.quantile(extra, 0.8) < 16_000, "the candidates of one level alone would take 25 kB"
+    assert np.quantile(kept, 0.8) < 2_000
 
 
 @pytest.mark.parametrize("inputs", [{}, NEAR], ids=str)

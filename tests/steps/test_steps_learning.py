@@ -288,19 +288,19 @@ def test_another_log_is_held_against_the_one_of_the_released_version(made: Made)
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:60]))
     fewer = ingest_log.compute(fetch_log.fn(made.config), made.config)
     assert look_back.fn(fewer, made.config) == version
-    for previous, broken in ((version, ["volume_near_previous", "volume_not_collapsed"]), (None, [])):
+    for previous, broken in ((version, {"volume_near_previous": "warned", "volume_not_collapsed": "failed"}), (None, {})):
         assert broken_rules(fewer, made.config, previous) == broken
     lines = [line.rsplit(",", 1) for line in log.read_text().splitlines()]
     log.write_text("".join(f"{start},{int(time) - 1}\n" for start, time in lines * 12))
     older = ingest_log.compute(fetch_log.fn(made.config), made.config)
-    assert "reaches_previous" in broken_rules(older, made.config, version)
+    assert broken_rules(older, made.config, version)["reaches_previous"] == "warned"
     assert "reaches_previous" not in broken_rules(older, made.config, None)
 
 
-def broken_rules(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | None) -> list[str]:
-    """Rules about volume and age that a log breaks."""
+def broken_rules(ingested: IngestedLog, config: JtmConfig, previous: VersionRef | None) -> dict[str, str]:
+    """Rules about volume and age that a log breaks, and how the check takes it."""
     rules = open_store().read_json(check_log.compute(ingested, config, previous).report)["report"]["rules"]
-    return [rule["name"] for rule in rules if rule["verdict"] != "passed" and rule["unit"] == "table"]
+    return {rule["name"]: rule["verdict"] for rule in rules if rule["verdict"] != "passed" and rule["unit"] == "table"}
 
 
 def test_a_start_that_is_not_whole_is_refused(made: Made) -> None:
