@@ -18,7 +18,7 @@ from data_checks.reports import CheckReport
 from data_checks.rules import Holds, NotAbove, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
 
-Protocol = Literal["users", "time", "global_time"]
+SplitProtocol = Literal["users", "time", "global_time"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class BehaviourRules:
 
     minimum_user_behaviours: int = 1
     """Behaviours a user has at least; users without any (known from an earlier run) are let be."""
-    protocol: Protocol = "users"
+    protocol: SplitProtocol = "users"
     """``users``: validation and test users are disjoint and teach nothing; ``time``, ``global_time``: users are split in time."""
 
 
@@ -143,7 +143,7 @@ def _one_moment_rule() -> Rule:
     )
 
 
-def _evaluation_rules(num_users: int, protocol: Protocol) -> tuple[Rule, ...]:
+def _evaluation_rules(num_users: int, protocol: SplitProtocol) -> tuple[Rule, ...]:
     leak = "What is to be predicted would be learned or known: recall would be too good to be true."
     known, none = f"user must lie within 0 .. {num_users - 1}", "There is nothing to predict, or nothing to predict it from."
     fits, stops = "history_length + truth_length must be at most length", "train_length must be at most history_length"

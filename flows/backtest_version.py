@@ -1,11 +1,8 @@
 """Ask a version for what its users did after it was made, by a newer log."""
 
-from typing import Annotated
-
 from prefect import flow
-from pydantic import Field
 
-from jtm_core.config import EvaluationConfig, JtmConfig
+from jtm_core.config import EvaluationConfig, JtmConfig, PositiveInt
 from tasks import backtest as asking
 from tasks.check_data import check_log
 from tasks.fetch_log import fetch_log
@@ -22,7 +19,7 @@ def backtest_version(
     version: str = "",
     since: int | None = None,
     evaluation: EvaluationConfig | None = None,
-    num_users: Annotated[int, Field(ge=1)] = 10_000,
+    num_users: PositiveInt = 10_000,
 ) -> None:
     """Measure what is released by what users did since: behaviours up to the end of its own log are known, later ones asked for.
 

@@ -95,7 +95,8 @@ def later_of(
         raise ValueError(f"the log ends at {latest}, and the version was made of behaviours until {since}; give a log with later ones")
     is_known = behaviours.items < num_known_items
     earlier, later = (_counts(behaviours, mask & is_known) for mask in (~is_later, is_later))
-    known_truths, all_truths = _truth_counts(behaviours, is_later, num_known_items, truth)
+    count = _distinct_counts if truth == "set" else _counts
+    known_truths, all_truths = count(behaviours, is_later & is_known), count(behaviours, is_later)
     candidates = np.flatnonzero((earlier > 0) & (later > 0))
     if not len(candidates):
         raise ValueError(
@@ -126,11 +127,9 @@ def _counts(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
     return np.diff(np.concatenate([[0], np.cumsum(mask)])[behaviours.offsets])
 
 
-def _truth_counts(behaviours: Behaviours, is_later: NDArray[np.bool_], num_known_items: int, truth: str) -> tuple[Ints, Ints]:
-    """How many truths each user has, those of known items and all; under ``set`` each item once."""
-    users = np.repeat(np.arange(behaviours.num_users), np.diff(behaviours.offsets))[is_later]
-    items = behaviours.items[is_later]
-    if truth == "set":
-        users, items = np.divmod(np.unique(users * behaviours.num_items + items), behaviours.num_items)
-    of_known = users[items < num_known_items]
-    return np.bincount(of_known, minlength=behaviours.num_users), np.bincount(users, minlength=behaviours.num_users)
+def _distinct_counts(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
+    """The same, an item that a user came back to once."""
+    rows = np.flatnonzero(mask)
+    users = np.searchsorted(behaviours.offsets, rows, side="right") - 1
+    owners = np.unique(users * behaviours.num_items + behaviours.items[rows]) // behaviours.num_items
+    return np.bincount(owners, minlength=behaviours.num_users)

@@ -1,9 +1,11 @@
 """Ask a version for what users did after its log ended, beside the baselines, by a newer log."""
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_table_artifact
 
+from jtm_core.config import EvaluationConfig
 from tasks.artefacts import read_data, read_network, read_tree, save_report
 from tasks.caching import step, step_logger
 from tasks.costs import count_work
@@ -14,6 +16,10 @@ from tasks.progress import Progress, artifact_key
 from tasks.references import BacktestRequest, LogRef, ReportRef, RunRef, VersionRef
 from tasks.store import open_store
 from tasks.versions import recorded_config
+
+if TYPE_CHECKING:
+    from jtm_core.behaviours import Ragged
+    from jtm_core.later import Later
 
 USERS = "later"
 """What the judges are called in metrics, as ``validation`` and ``test`` elsewhere."""
@@ -44,11 +50,9 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     ValueError
         If the version knows next to nothing of the log, nothing came since, or the moment lies before its end.
     """
-    from jtm_core.baselines.lines import line_makers, measure_line
-    from jtm_core.behaviours import evaluation_histories, training_histories
+    from jtm_core.behaviours import training_histories
     from jtm_core.evaluation import evaluate, questions_of
     from jtm_core.later import later_of
-    from jtm_core.metrics import mean_metrics
 
     store = open_store()
     own, split = read_data(store, served.data)
@@ -62,12 +66,6 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     with Progress(artifact_key("backtest", served.version), "scores") as progress:
         questions = questions_of(found.behaviours, found.users, network.reading)
         measured = evaluate(network, tree, questions, request.evaluation, first_level, progress.show)
-    asked = evaluation_histories(found.behaviours, found.users).values
-    lines = []
-    for name, make in line_makers(training_histories(own, split), own.num_items, asked).items():
-        values = measure_line(make(), found.behaviours, found.users, request.evaluation)
-        recalls = {metric: of_users for metric, of_users in values.items() if metric.startswith("recall_at_")}
-        lines.append({"name": name, "metrics": mean_metrics(values) | found.of_all(recalls)})
     counts = {
         "since": since,
         "users": len(found.users),
@@ -80,7 +78,23 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     metrics |= found.of_all(measured.recalls)
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
+    lines = _lines(training_histories(own, split), found, request.evaluation)
     return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
+
+
+def _lines(taught: "Ragged", found: "Later", evaluation: EvaluationConfig) -> list[dict[str, Any]]:
+    """What the baselines, fitted on what taught the version, are worth to the same judges."""
+    from jtm_core.baselines.lines import line_makers, measure_line
+    from jtm_core.behaviours import evaluation_histories
+    from jtm_core.metrics import mean_metrics
+
+    asked = evaluation_histories(found.behaviours, found.users).values
+    lines = []
+    for name, make in line_makers(taught, found.behaviours.num_items, asked).items():
+        values = measure_line(make(), found.behaviours, found.users, evaluation)
+        recalls = {metric: of_users for metric, of_users in values.items() if metric.startswith("recall_at_")}
+        lines.append({"name": name, "metrics": mean_metrics(values) | found.of_all(recalls)})
+    return lines
 
 
 def _moment(end: int, request: BacktestRequest) -> int:

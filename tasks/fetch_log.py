@@ -33,7 +33,7 @@ def fetch_log(config: JtmConfig) -> SourceRef:
             f"data.path is empty; give the log's file, one of {tuple(EXAMPLES)}, or set data.format to one of {SYNTHETIC_FORMATS}"
         )
     path, categories = _places(config.data)
-    files = log_files(path)
+    files = _files(config.data.path, path)
     return SourceRef(
         name=files[0].name if len(files) == 1 else path.name,
         sha256=digest_of_log(files),
@@ -61,9 +61,11 @@ def _places(data: DataConfig) -> tuple[Path, Path | None]:
     if categories is not None and not categories.is_file():
         hint = ", which is a folder" if categories.is_dir() else ""
         raise FileNotFoundError(f"data.category_path is {data.category_path!r}; there is no file {categories}{hint}")
-    path = Path(data.path).expanduser().resolve()
+    return Path(data.path).expanduser().resolve(), categories
+
+
+def _files(asked: str, path: Path) -> tuple[Path, ...]:
     try:
-        log_files(path)
+        return log_files(path)
     except ValueError as error:
-        raise FileNotFoundError(f"data.path is {data.path!r}; {error}") from error
-    return path, categories
+        raise FileNotFoundError(f"data.path is {asked!r}; {error}") from error

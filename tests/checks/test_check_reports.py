@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_checks.behaviour_checks import BehaviourRules, Protocol, behaviour_subjects
+from data_checks.behaviour_checks import BehaviourRules, SplitProtocol, behaviour_subjects
 from data_checks.log_checks import LogRules, log_subjects
 from data_checks.reports import CheckFailed, CheckReport
 from data_checks.results import RuleResult, format_row
@@ -202,7 +202,7 @@ def all_rules() -> dict[tuple[str, str], bool]:
     log = LogRules(earliest_time=0, latest_time=1, **types, previous_rows=1, previous_latest_time=1)
     tree = TreeArrays(leaf_of_item=np.arange(1), height=1, paths=["0"])
     subjects = [("log", log_subjects(Path(), dropping)), ("log", log_subjects(Path(), log)), ("tree", tree_subjects(tree, 1))]
-    subjects += [("behaviours", behaviour_subjects(none, none, BehaviourRules(protocol=protocol))) for protocol in get_args(Protocol)]
+    subjects += [("behaviours", behaviour_subjects(none, none, BehaviourRules(protocol=protocol))) for protocol in get_args(SplitProtocol)]
     return {(suite, rule.name): rule.is_hard for suite, some in subjects for subject in some for rule in subject.rules}
 
 

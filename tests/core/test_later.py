@@ -40,9 +40,8 @@ def test_known_answer():
     assert (later.num_active, later.num_strangers, later.known_truth_share) == (4, 2, pytest.approx(1 / 3))
     assert later.behaviours.num_items == KNOWN
     assert later.truth_shares.tolist() == [0.5]
-    assert later.of_all({"recall_at_1": np.array([1.0])}) == {
-        "of_all/recall_at_1": 0.25
-    }  # of two users one is missed, of the other one of two
+    # of two users who are no strangers one is missed, of the other one behaviour of two
+    assert later.of_all({"recall_at_1": np.array([1.0])}) == {"of_all/recall_at_1": 0.25}
 
 
 HISTORIES = st.lists(
