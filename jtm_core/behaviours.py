@@ -138,6 +138,17 @@ class Ragged:
         return take_slices(self.values, self.offsets[rows], np.diff(self.offsets)[rows])
 
 
+def count_by_user(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
+    """How many of each user's behaviours a mask, bool (N,), holds: int64 (U,).
+
+    Examples
+    --------
+    >>> count_by_user(Behaviours(np.array([0, 1, 1]), np.array([0, 2, 3]), np.arange(3), 2), np.array([True, False, True]))
+    array([1, 1])
+    """
+    return np.diff(np.concatenate([[0], np.cumsum(mask)])[behaviours.offsets])
+
+
 def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
     """Cut ``len(starts)`` slices out of a flat array and lay them end to end.
 

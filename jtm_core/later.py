@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, count_by_user
 from jtm_core.seeding import generator
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Later:
     def of_all(self, recalls: Mapping[str, Floats]) -> dict[str, float]:
         """Recall of everything that active users did since, what the version cannot know included, strangers aside.
 
-        It has the same denominator for every version, so that versions can be compared by it.
+        Its denominator is nearly the same for every version, so that versions can be compared by it: they differ in who is a stranger.
 
         Parameters
         ----------
@@ -92,10 +92,10 @@ def later_of(
     is_later = behaviours.times > since
     if not is_later.any():
         latest = behaviours.times.max() if len(behaviours.times) else "nothing"
-        raise ValueError(f"the log ends at {latest}, and the version was made of behaviours until {since}; give a log with later ones")
+        raise ValueError(f"the log ends at {latest}, and what came up to {since} is known; give a log with later behaviours")
     is_known = behaviours.items < num_known_items
-    earlier, later = (_counts(behaviours, mask & is_known) for mask in (~is_later, is_later))
-    count = _distinct_counts if truth == "set" else _counts
+    earlier, later = (count_by_user(behaviours, mask & is_known) for mask in (~is_later, is_later))
+    count = _distinct_counts if truth == "set" else count_by_user
     known_truths, all_truths = count(behaviours, is_later & is_known), count(behaviours, is_later)
     candidates = np.flatnonzero((earlier > 0) & (later > 0))
     if not len(candidates):
@@ -122,13 +122,8 @@ def later_of(
     )
 
 
-def _counts(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
-    """How many of each user's behaviours a mask holds."""
-    return np.diff(np.concatenate([[0], np.cumsum(mask)])[behaviours.offsets])
-
-
 def _distinct_counts(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
-    """The same, an item that a user came back to once."""
+    """As :func:`count_by_user`, an item that a user came back to counted once."""
     rows = np.flatnonzero(mask)
     users = np.searchsorted(behaviours.offsets, rows, side="right") - 1
     owners = np.unique(users * behaviours.num_items + behaviours.items[rows]) // behaviours.num_items

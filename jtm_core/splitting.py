@@ -7,7 +7,7 @@ those who taught it never judge it: judges are then drawn from its judges and fr
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Split
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Split, count_by_user
 from jtm_core.config import SplitConfig
 from jtm_core.seeding import generator
 
@@ -143,7 +143,7 @@ def _split_global_time(behaviours: Behaviours, place: Floats, config: SplitConfi
         raise ValueError("there are no behaviours to split by a moment")
     second = _moment(behaviours.times, config.train_share)
     first = _moment(behaviours.times[behaviours.times <= second], config.train_share)
-    trained, known, lengths = (_until(behaviours, moment) for moment in (first, second, behaviours.times.max()))
+    trained, known, lengths = (count_by_user(behaviours, behaviours.times <= moment) for moment in (first, second, behaviours.times.max()))
     validation = _astride(trained, known, place, config.num_validation_users)
     test = _astride(known, lengths, place, config.num_test_users)
     if not len(validation) or not len(test):
@@ -165,12 +165,6 @@ def _moment(times: Ints, share: float) -> int:
     """Time of the last of the first ``share`` of behaviours."""
     last = max(int(len(times) * share + 1e-9), 1) - 1
     return int(np.partition(times, last)[last])
-
-
-def _until(behaviours: Behaviours, moment: int) -> Ints:
-    """How many of each user's behaviours came up to a moment."""
-    before = np.concatenate([[0], np.cumsum(behaviours.times <= moment)])
-    return np.diff(before[behaviours.offsets])
 
 
 def _first_share(lengths: Ints, share: float) -> Ints:

@@ -86,7 +86,7 @@ def test_of_more_users_than_may_judge_some_are_drawn_by_the_seed():
 @pytest.mark.parametrize(
     ("histories", "message"),
     [
-        ([[(1, 3), (2, 10)]], "the log ends at 10, and the version was made of behaviours until 10; give a log with later ones"),
+        ([[(1, 3), (2, 10)]], "the log ends at 10, and what came up to 10 is known; give a log with later behaviours"),
         ([[]], "the log ends at nothing"),
         ([[(1, 3)], [(1, 11)]], "of 1 users with behaviours after 10 none has one of a known item before and after it"),
     ],
