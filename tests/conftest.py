@@ -1,4 +1,4 @@
-"""What all tests share: none fails for taking long, on a busy machine some do; the longest files go first."""
+"""What all tests share: none fails for taking long, as on a busy machine some do; in which order the files go."""
 
 import pytest
 from hypothesis import settings
@@ -6,10 +6,14 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-LONGEST = ("tests/flows/", "tests/steps/")
+LAST = ("tests/steps/", "tests/flows/")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that start processes first: a file's tests run in one worker, and a long one begun last would run alone."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+    """Put files that start servers last, flows at the very end.
+
+    They leave threads in their process that allocate, and draw from ``random``, when they like (keep-alives of Prefect's websockets).
+    Tests that measure memory, and properties, while whose inputs are made Hypothesis allows no such draw, come before.
+    """
+    items.sort(key=lambda item: next((rank for rank, folder in enumerate(LAST, 1) if item.nodeid.startswith(folder)), 0))

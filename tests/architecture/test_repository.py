@@ -138,6 +138,11 @@ def test_python_floor_is_the_same_everywhere() -> None:
     assert "(3, 11)" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
+def test_no_property_is_tested_beside_a_server_of_prefect() -> None:
+    """A thread of Prefect that draws from ``random`` while Hypothesis makes an input fails that test."""
+    assert not [path.name for path in (ROOT / "tests" / "flows").glob("*.py") if "hypothesis" in path.read_text(encoding="utf-8")]
+
+
 def test_nothing_names_the_workplace_or_a_registry() -> None:
     found = {}
     for path in files():

@@ -19,10 +19,10 @@ def blas_threads() -> set[int]:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_chunks_run_once_each_on_so_many_threads(number: int) -> None:
-    before, seen, threads = num_threads(), [], set()
+    before, seen, threads, together = num_threads(), [], set(), threading.Barrier(number, timeout=60)
 
     def work(k: int) -> None:
-        time.sleep(0.01)
+        together.wait()
         seen.append(k)
         threads.add(threading.get_ident())
 
