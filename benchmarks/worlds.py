@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
 from jtm_core.experiment import counted_neighbours
@@ -25,7 +25,7 @@ AT_HOME = 0.7
 class BenchmarkWorld:
     """Histories, a category tree and an untrained network of the paper's shape."""
 
-    histories: Ragged
+    histories: TrainingHistories
     tree: TreeIndex
     network: JtmNetwork
 
@@ -74,7 +74,7 @@ def make_world(num_items: int, lengths: Ints, seed: int = 1, config: ModelConfig
     categories = np.empty(num_items, dtype=np.int64)
     categories[names] = np.repeat(np.arange(len(borders) - 1), np.diff(borders))
     tree = tree_from_order(order_by_category(categories, rng), height_for(num_items))
-    histories, model = Ragged(names[ordered.values], ordered.offsets), config or ModelConfig()
+    histories, model = TrainingHistories.without_context(Ragged(names[ordered.values], ordered.offsets)), config or ModelConfig()
     network = make_network(model, num_items, tree.height, rng, counted_neighbours(lambda: histories, num_items, model))
     return BenchmarkWorld(histories, tree, network)
 

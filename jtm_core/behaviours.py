@@ -138,6 +138,39 @@ class Ragged:
         return take_slices(self.values, self.offsets[rows], np.diff(self.offsets)[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingHistories(Ragged):
+    """What training may see: one row a user, oldest behaviour first, empty for a held-out one.
+
+    Parameters
+    ----------
+    context_lengths : int64 array (U,)
+        How many of each row's first behaviours are only history of what follows, never targets.
+
+    Raises
+    ------
+    ValueError
+        If a row has not as many behaviours.
+    """
+
+    context_lengths: Ints
+
+    def __post_init__(self) -> None:
+        Ragged.__post_init__(self)
+        lengths = np.diff(self.offsets)
+        if len(self.context_lengths) != len(lengths) or ((self.context_lengths < 0) | (self.context_lengths > lengths)).any():
+            raise ValueError(f"context_lengths must be one for each of {len(lengths)} rows, between 0 and the row's length")
+
+    @classmethod
+    def without_context(cls, rows: Ragged) -> "TrainingHistories":
+        """Rows of which every behaviour may be a target."""
+        return cls(rows.values, rows.offsets, np.zeros(len(rows), dtype=np.int64))
+
+    def targets(self) -> Ragged:
+        """The behaviours that may be targets, where there are enough before them."""
+        return take_slices(self.values, self.offsets[:-1] + self.context_lengths, np.diff(self.offsets) - self.context_lengths)
+
+
 def count_by_user(behaviours: Behaviours, mask: NDArray[np.bool_]) -> Ints:
     """How many of each user's behaviours a mask, bool (N,), holds: int64 (U,).
 
@@ -166,9 +199,32 @@ def take_slices(values: Ints, starts: Ints, lengths: Ints) -> Ragged:
     return Ragged(taken, offsets)
 
 
-def training_histories(behaviours: Behaviours, split: Split) -> Ragged:
-    """What training may see: the first ``train_lengths`` behaviours of every user (one row a user, empty if held out)."""
-    return take_slices(behaviours.items, behaviours.offsets[:-1], split.train_lengths)
+def training_histories(behaviours: Behaviours, split: Split, newest_share: float = 1.0) -> TrainingHistories:
+    """What training may see: the first ``train_lengths`` behaviours of every user.
+
+    Parameters
+    ----------
+    behaviours : Behaviours
+    split : Split
+    newest_share : float
+        In (0, 1]: share of these behaviours, of all users together, that may be targets: the newest ones, and those of the same time as
+        the oldest of them. What came before is context.
+
+    Examples
+    --------
+    >>> behaviours = Behaviours(np.array([0, 1, 2, 3]), np.array([0, 3, 4]), np.array([10, 20, 40, 30]), num_items=4)
+    >>> nobody = EvaluationUsers(*3 * (np.array([], dtype=np.int64),))
+    >>> training_histories(behaviours, Split(np.array([3, 1]), nobody, nobody), 0.5).targets().values
+    array([2, 3])
+    """
+    histories = take_slices(behaviours.items, behaviours.offsets[:-1], split.train_lengths)
+    if newest_share == 1 or not len(histories.values):
+        return TrainingHistories.without_context(histories)
+    times = take_slices(behaviours.times, behaviours.offsets[:-1], split.train_lengths).values
+    first = min(int(len(times) * (1 - newest_share) + 1e-9), len(times) - 1)
+    moment = np.partition(times, first)[first]
+    before = np.diff(np.concatenate([[0], np.cumsum(times < moment)])[histories.offsets])
+    return TrainingHistories(histories.values, histories.offsets, before)
 
 
 def evaluation_histories(behaviours: Behaviours, users: EvaluationUsers, max_length: int | None = None) -> Ragged:

@@ -146,6 +146,8 @@ class TrainingConfig:
     """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Choose it for each log."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least (TDM's open code: 5 on UserBehavior)."""
+    newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the training behaviours, the log's newest, that are targets, older ones only history: for logs whose taste moves on."""
     epochs: PositiveInt = 6
     """Passes over the samples in the first iteration (paper's code: about 4)."""
     later_epochs: PositiveInt = 3
@@ -169,8 +171,7 @@ class TrainingConfig:
     first_level: Annotated[int, Ge(0)] = 0
     """First level trained and searched; 0 takes floor(log2(smallest beam)), above which no beam ever prunes."""
     order_noise: Annotated[float, Ge(0)] = 0.0
-    """Disorder of the histories in training, drawn anew each epoch: a behaviour may slip back by up to this share of its history's
-    length. Serves logs whose order says little, such as ratings given in one sitting; 0 keeps the order of time."""
+    """Behaviours slip back by up to this share of their history, anew each epoch: for logs whose order says little, as ratings; 0: none."""
     tied_levels: bool = True
     """Each vector is its parent's plus an offset, so a step of a node's moves all below it (ties between levels; the paper has none)."""
     learning_rate: Annotated[float, Gt(0)] = 2e-3
@@ -189,7 +190,8 @@ class TrainingConfig:
         _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
         _require(0 <= self.level_share <= 1, f"level_share is {self.level_share}; allowed are 0 .. 1")
-        _require(0 < self.horizon_share <= 1, f"horizon_share is {self.horizon_share}; allowed is 0 < share <= 1")
+        for name in ("horizon_share", "newest_share"):
+            _require(0 < getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; allowed is 0 < share <= 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
 
     @property

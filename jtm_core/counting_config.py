@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from jtm_core.config import PositiveInt
 
@@ -12,10 +12,12 @@ _PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan
 
 @dataclass(frozen=True, kw_only=True)
 class CountingConfig:
-    """Item-CF and ALS."""
+    """Popularity, Item-CF and ALS."""
 
     __pydantic_config__ = _PYDANTIC
 
+    newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the training behaviours, the log's newest, that are counted, as ``training.newest_share`` has it for what is trained."""
     num_neighbours: PositiveInt = 500
     """Item-CF, both weightings: nearest items kept of each item."""
     own_items: bool = False
@@ -34,6 +36,8 @@ class CountingConfig:
         for name in ("num_neighbours", "als_factors", "als_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed are 1 and more")
+        if not 0 < self.newest_share <= 1:
+            raise ValueError(f"newest_share is {self.newest_share}; allowed is 0 < share <= 1")
         for name in ("als_regularisation", "als_confidence"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from jtm_core.baselines.item_cf import ItemCF
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories
 from jtm_core.codes import first_code, height_for
 from jtm_core.config import JtmConfig, ModelConfig
 from jtm_core.cooccurrence import cooccurrence_vectors
@@ -80,7 +80,7 @@ def new_network(tree: TreeIndex, config: JtmConfig, neighbours: Neighbours | Non
 
 
 def make_training(
-    network: JtmNetwork, tree: TreeIndex, histories: Ragged, asked: Questions, plan: TrainingPlan, config: JtmConfig
+    network: JtmNetwork, tree: TreeIndex, histories: TrainingHistories, asked: Questions, plan: TrainingPlan, config: JtmConfig
 ) -> Training:
     """The training of one iteration, judged by validation users after each epoch.
 
@@ -89,8 +89,7 @@ def make_training(
     network : JtmNetwork
         Start; not changed.
     tree : TreeIndex
-    histories : Ragged
-        Training histories.
+    histories : TrainingHistories
     asked : Questions
         Validation users.
     plan : TrainingPlan
@@ -101,7 +100,7 @@ def make_training(
     return Training(network, tree, histories, config.training, plan, judge)
 
 
-def learning_samples(iteration: int, histories: Ragged, config: JtmConfig) -> TargetSamples:
+def learning_samples(iteration: int, histories: TrainingHistories, config: JtmConfig) -> TargetSamples:
     """The samples that tree learning weighs; of the config ``training``, ``tree_learning`` and ``seed`` count."""
     training, maximum = config.training, config.tree_learning.maximum_samples_per_item
     return target_samples(histories, training.reach, training.minimum_history, maximum, config.seed, iteration)

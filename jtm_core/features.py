@@ -7,13 +7,13 @@ positions of a user are differences of one prefix sum.
 Shape letters: S samples, W windows, N behaviours of all users end to end.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories
 
 
 def window_bounds(starts: Ints, cuts: Ints, window_sizes: tuple[int, ...]) -> Ints:
@@ -111,8 +111,8 @@ class Samples:
 class SampleOrder:
     """Order in which the samples of all users pass by: users shuffled, each user's samples together.
 
-    Every behaviour with at least ``minimum_history`` behaviours before it is the target of one sample (JTM, section 4.1:
-    "each interaction"). Keeping a user's samples together lets a batch share one prefix sum per user.
+    Every behaviour that is not context and has at least ``minimum_history`` behaviours before it is the target of one sample (JTM,
+    section 4.1: "each interaction"). Keeping a user's samples together lets a batch share one prefix sum per user.
 
     Parameters
     ----------
@@ -120,10 +120,16 @@ class SampleOrder:
         Row of ``histories`` for each place in the order; rows without samples are left out.
     offsets : int64 array (len(users) + 1,)
         Number of samples before each place.
+    first_targets : int64 array (len(users),)
+        Position in the row of the first target.
+    minimum_history : int
+        Behaviours that a history has at least.
     """
 
     users: Ints
     offsets: Ints
+    first_targets: Ints
+    minimum_history: int
 
     @property
     def num_samples(self) -> int:
@@ -131,13 +137,25 @@ class SampleOrder:
         return int(self.offsets[-1])
 
 
-def sample_order(histories: Ragged, minimum_history: int, rng: np.random.Generator | None) -> SampleOrder:
-    """Order of one pass over all samples, shuffled by ``rng`` or, without one, as the rows lie."""
-    counts = np.maximum(np.diff(histories.offsets) - minimum_history, 0)
+def sample_order(histories: TrainingHistories, minimum_history: int, rng: np.random.Generator | None) -> SampleOrder:
+    """Order of one pass over all samples, shuffled by ``rng`` or, without one, as the rows lie.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample.
+    """
+    first_targets = np.maximum(histories.context_lengths, minimum_history)
+    counts = np.maximum(np.diff(histories.offsets) - first_targets, 0)
     users = np.flatnonzero(counts)
+    if not len(users):
+        raise ValueError(
+            f"no behaviour has the {minimum_history} behaviours before it that minimum_history asks for, of the "
+            f"{len(histories.values) - int(histories.context_lengths.sum())} that newest_share leaves as targets"
+        )
     if rng is not None:
         users = rng.permutation(users)
-    return SampleOrder(users, np.concatenate([[0], np.cumsum(counts[users])]))
+    return SampleOrder(users, np.concatenate([[0], np.cumsum(counts[users])]), first_targets[users], minimum_history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +184,7 @@ def make_horizon(share: float, rng: np.random.Generator) -> Horizon | None:
     return Horizon(share, rng) if share else None
 
 
-def draw_samples(histories: Ragged, order: SampleOrder, first: int, last: int, minimum_history: int, horizon: Horizon | None) -> Samples:
+def draw_samples(histories: Ragged, order: SampleOrder, first: int, last: int, horizon: Horizon | None) -> Samples:
     """The samples ``first .. last - 1`` of an order.
 
     Parameters
@@ -178,14 +196,14 @@ def draw_samples(histories: Ragged, order: SampleOrder, first: int, last: int, m
     number = np.arange(first, last)
     place = np.searchsorted(order.offsets, number, side="right") - 1
     starts = histories.offsets[order.users[place]]
-    positions = starts + minimum_history + (number - order.offsets[place])
+    positions = starts + order.first_targets[place] + (number - order.offsets[place])
     cuts = positions
     if horizon is not None:
-        cuts = horizon.cuts(starts + minimum_history, positions)
+        cuts = horizon.cuts(starts + order.minimum_history, positions)
     return Samples(starts, cuts, histories.values[positions])
 
 
-def disordered(histories: Ragged, noise: float, rng: np.random.Generator) -> Ragged:
+def disordered(histories: TrainingHistories, noise: float, rng: np.random.Generator) -> TrainingHistories:
     """Histories in which behaviours have slipped back at random, as if the log knew their times only roughly.
 
     Each behaviour is ordered by its position plus an even draw from 0 to ``noise`` times the history's length: 0 keeps the order, 1 mixes
@@ -193,7 +211,7 @@ def disordered(histories: Ragged, noise: float, rng: np.random.Generator) -> Rag
 
     Parameters
     ----------
-    histories : Ragged
+    histories : TrainingHistories
         Not changed.
     noise : float
         0 and more.
@@ -201,12 +219,12 @@ def disordered(histories: Ragged, noise: float, rng: np.random.Generator) -> Rag
 
     Returns
     -------
-    Ragged
-        The same rows with the same values each.
+    TrainingHistories
+        The same rows with the same values each, as many of them context.
     """
     values = np.empty_like(histories.values)
     _slip(histories.values, histories.offsets, noise, rng.random(len(values), dtype=np.float32), values)
-    return Ragged(values, histories.offsets)
+    return replace(histories, values=values)
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)

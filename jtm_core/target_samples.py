@@ -7,7 +7,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, TrainingHistories
 from jtm_core.features import Horizon, SampleOrder, Samples, draw_samples, make_horizon, sample_order
 from jtm_core.seeding import generator
 
@@ -31,7 +31,7 @@ class TargetSamples:
 
 
 def target_samples(
-    histories: Ragged, horizon_share: float, minimum_history: int, maximum: int | None, seed: int, iteration: int
+    histories: TrainingHistories, horizon_share: float, minimum_history: int, maximum: int | None, seed: int, iteration: int
 ) -> TargetSamples:
     """All training samples sorted by target; of an item with more than ``maximum``, that many evenly spaced ones.
 
@@ -39,8 +39,7 @@ def target_samples(
 
     Parameters
     ----------
-    histories : Ragged
-        Training histories, oldest behaviour first.
+    histories : TrainingHistories
     horizon_share : float
         0 .. 1, see :class:`~jtm_core.features.Horizon`, which is drawn from ``seed`` and ``iteration``; 0 ends histories right before
         their targets.
@@ -51,7 +50,7 @@ def target_samples(
     order = sample_order(histories, minimum_history, None)
     num_items = int(histories.values.max(initial=-1)) + 1
     counts = np.zeros(num_items, dtype=np.int64)
-    for block in _blocks(histories, order, minimum_history, None):
+    for block in _blocks(histories, order, None):
         counts += np.bincount(block.targets, minlength=num_items)
     limits = np.minimum(counts, maximum or counts.max(initial=0))
     places = np.cumsum(limits) - limits
@@ -59,15 +58,15 @@ def target_samples(
     sorted_samples = Samples(np.empty(total, np.int64), np.empty(total, np.int64), np.repeat(np.arange(num_items), limits))
     seen = np.zeros(num_items, dtype=np.int64)
     horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", iteration))
-    for block in _blocks(histories, order, minimum_history, horizon):
+    for block in _blocks(histories, order, horizon):
         _put(block.targets, block.starts, sorted_samples.starts, (counts, limits, places, seen.copy()))
         _put(block.targets, block.cuts, sorted_samples.cuts, (counts, limits, places, seen))
     return TargetSamples(sorted_samples, counts / np.maximum(limits, 1))
 
 
-def _blocks(histories: Ragged, order: SampleOrder, minimum_history: int, horizon: Horizon | None) -> Iterator[Samples]:
+def _blocks(histories: TrainingHistories, order: SampleOrder, horizon: Horizon | None) -> Iterator[Samples]:
     for low in range(0, order.num_samples, _SAMPLES_PER_BLOCK):
-        yield draw_samples(histories, order, low, min(low + _SAMPLES_PER_BLOCK, order.num_samples), minimum_history, horizon)
+        yield draw_samples(histories, order, low, min(low + _SAMPLES_PER_BLOCK, order.num_samples), horizon)
 
 
 @numba.njit(fastmath=False, cache=True, nogil=True)

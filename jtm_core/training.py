@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from jtm_core.beam_batches import make_maker
-from jtm_core.behaviours import Ragged
+from jtm_core.behaviours import Ragged, TrainingHistories
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import require_finite, undertraining_signs
 from jtm_core.features import SampleOrder, disordered, draw_samples, make_horizon, sample_order
@@ -111,8 +111,8 @@ class Training:
         Start; not changed, a copy is trained.
     tree : TreeIndex
         Fixed throughout.
-    histories : Ragged
-        What may be learned from, one row a user.
+    histories : TrainingHistories
+        What may be learned from.
     config : TrainingConfig
     plan : TrainingPlan
     validate : callable
@@ -128,7 +128,7 @@ class Training:
         self,
         network: JtmNetwork,
         tree: TreeIndex,
-        histories: Ragged,
+        histories: TrainingHistories,
         config: TrainingConfig,
         plan: TrainingPlan,
         validate: Callable[[JtmNetwork], Validation],
@@ -142,8 +142,6 @@ class Training:
         self._epoch, self._batch, self._batch_losses = 0, 0, list[float]()
         self._loss_curve, self._losses, self._validations = list[float](), list[float](), list[Validation]()
         self._num_samples = sample_order(histories, config.minimum_history, None).num_samples
-        if not self._num_samples:
-            raise ValueError(f"no behaviour has the {config.minimum_history} behaviours before it that minimum_history asks for")
         self._num_batches = -(-self._num_samples // config.batch_samples)
 
     def join(self, peers: Peers) -> None:
@@ -236,7 +234,7 @@ class Training:
         best, signs = int(np.argmax(recalls)) + 1, undertraining_signs(self._losses, recalls, last.score_spread, last.list_overlap)
         return TrainingResult(self._network, self._losses, self._loss_curve, self._validations, best, self._rows_done(), signs)
 
-    def _ordered(self) -> tuple[Ragged, SampleOrder]:
+    def _ordered(self) -> tuple[TrainingHistories, SampleOrder]:
         """The histories of this epoch and the order in which their samples pass by."""
         noise = self._config.order_noise
         histories = disordered(self._histories, noise, self._generator("order-noise")) if noise else self._histories
@@ -250,7 +248,7 @@ class Training:
     def _batch_gradients(self, histories: Ragged, order: SampleOrder, first: int, last: int) -> Gradients:
         """Gradients of the samples ``first .. last - 1``, of which this process computes its share."""
         horizon = make_horizon(self._config.reach, self._generator("horizon", self._batch))
-        samples = draw_samples(histories, order, first, last, self._config.minimum_history, horizon)
+        samples = draw_samples(histories, order, first, last, horizon)
         share = self._maker.share(len(samples), self._peers.rank, self._peers.size)
         weight = (share.stop - share.start) / len(samples)
         if not weight:

@@ -56,8 +56,8 @@ def fit_system(data: DataReferences, system: SystemName, config: JtmConfig, coun
 
     store = open_store()
     behaviours, split = read_data(store, data)
-    lessons = lessons_of(behaviours, split, read_categories(store, data))
     own, keeper = what_a_system_reads(config), fit_folder()
+    lessons = lessons_of(behaviours, split, read_categories(store, data), fitting.newest_share_of(system, own, counting))
     with Progress(artifact_key("fit-system", data.name, system, str(config.seed), variation), "epochs") as progress:
         with metered() as meter:
             fitted = fitting.fit_system(system, lessons, own, progress.show, counting, keeper)

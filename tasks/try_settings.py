@@ -47,8 +47,8 @@ def _tried(data: DataReferences, system: SystemName, config: JtmConfig, counting
     from jtm_core.systems.lessons import lessons_of
 
     store = open_store()
-    lessons = lessons_of(*read_data(store, data), read_categories(store, data))
     own = what_a_system_reads(config)
+    lessons = lessons_of(*read_data(store, data), read_categories(store, data), fitting.newest_share_of(system, own, counting))
     deciding = deciding_name(config.evaluation, lessons.num_items)
     with Progress(artifact_key("try-settings", data.name, system), "epochs") as progress:
         try:

@@ -17,6 +17,7 @@ from jtm_core.behaviours import (
     EvaluationUsers,
     Ints,
     Ragged,
+    TrainingHistories,
     evaluation_histories,
     evaluation_truths,
     training_histories,
@@ -41,7 +42,7 @@ class Asked:
 class RivalsWorld:
     """What every system is given; categories are for JTM's first tree only."""
 
-    histories: Ragged
+    histories: TrainingHistories
     categories: Ints
     validation: Asked
     test: Asked
@@ -56,7 +57,12 @@ def read_world(folder: Path) -> RivalsWorld:
     """The world that :func:`main` left."""
     with np.load(folder / FILE) as file:
         rows = {name: Ragged(file[f"{name}_values"], file[f"{name}_offsets"]) for name in ("train", "valid", "vtrue", "test", "ttrue")}
-        return RivalsWorld(rows["train"], file["categories"], Asked(rows["valid"], rows["vtrue"]), Asked(rows["test"], rows["ttrue"]))
+        return RivalsWorld(
+            TrainingHistories.without_context(rows["train"]),
+            file["categories"],
+            Asked(rows["valid"], rows["vtrue"]),
+            Asked(rows["test"], rows["ttrue"]),
+        )
 
 
 def _asked(behaviours: Behaviours, users: EvaluationUsers) -> tuple[Ragged, Ragged]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, TrainingHistories
 from jtm_core.config import TrainingConfig
 from jtm_core.diagnosis import require_finite
 from jtm_core.features import Samples, disordered, draw_samples, make_horizon, sample_order
@@ -49,7 +49,7 @@ class SampleBatch:
 
 
 def sample_batches(
-    histories: Ragged, training: TrainingConfig, rng: np.random.Generator, epoch: int, num_epochs: int
+    histories: TrainingHistories, training: TrainingConfig, rng: np.random.Generator, epoch: int, num_epochs: int
 ) -> Iterator[SampleBatch]:
     """All samples of an epoch once, users shuffled, in batches of ``training.batch_samples``; ``rng`` draws disorder, order and horizons.
 
@@ -61,12 +61,10 @@ def sample_batches(
     if training.order_noise:
         histories = disordered(histories, training.order_noise, rng)
     order = sample_order(histories, training.minimum_history, rng)
-    if not order.num_samples:
-        raise ValueError(f"no behaviour has the {training.minimum_history} behaviours before it that minimum_history asks for")
     horizon = make_horizon(training.reach, rng)
     for first in range(0, order.num_samples, training.batch_samples):
         last = min(first + training.batch_samples, order.num_samples)
-        samples = draw_samples(histories, order, first, last, training.minimum_history, horizon)
+        samples = draw_samples(histories, order, first, last, horizon)
         done = (epoch + first / order.num_samples) / num_epochs
         yield SampleBatch(histories.values, samples, linear_share(done) if training.rate_schedule == "linear" else 1.0)
 

@@ -25,7 +25,7 @@ from jtm_core.baselines.epochs import Curve, Oversight, sample_batches, train_pa
 from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import NodeRows, TrainingBatch, gather_runs
 from jtm_core.beam import Ranking
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories
 from jtm_core.codes import children_of, first_code
 from jtm_core.config import TrainingConfig
 from jtm_core.features import Samples
@@ -84,7 +84,7 @@ def path_loss(logits: Tensor, batch: TrainingBatch) -> Tensor:
 def train_hsm(
     network: JtmNetwork,
     tree: TreeIndex,
-    histories: Ragged,
+    histories: TrainingHistories,
     training: TrainingConfig,
     plan: TrainingPlan,
     oversight: Oversight[JtmNetwork] = _UNSEEN,
@@ -99,8 +99,8 @@ def train_hsm(
     network : JtmNetwork
         Start, with flat features and no attention; not changed.
     tree : TreeIndex
-    histories : Ragged
-        What may be learned from, one row a user.
+    histories : TrainingHistories
+        What may be learned from.
     training : TrainingConfig
     plan : TrainingPlan
         Its ``first_level`` plays no part: products begin at the root.
@@ -122,7 +122,9 @@ def train_hsm(
 class _PathTrainer:
     """The epochs of a network, which is trained in place."""
 
-    def __init__(self, network: JtmNetwork, maker: PathMaker, histories: Ragged, training: TrainingConfig, plan: TrainingPlan) -> None:
+    def __init__(
+        self, network: JtmNetwork, maker: PathMaker, histories: TrainingHistories, training: TrainingConfig, plan: TrainingPlan
+    ) -> None:
         self.network = network
         self._maker, self._histories, self._training, self._plan = maker, histories, training, plan
         self._optimiser = Adam(network, training.learning_rate)

@@ -29,7 +29,7 @@ from jtm_core.baselines.epochs import Curve, Oversight, moments_of, restore_mome
 from jtm_core.baselines.inner_products import ProductIndex
 from jtm_core.baselines.protocol import check_query
 from jtm_core.batches import gather_runs
-from jtm_core.behaviours import Ints, Ragged
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories
 from jtm_core.config import ModelConfig, TrainingConfig
 from jtm_core.features import Samples, window_bounds
 from jtm_core.keeping import State, part, prefixed
@@ -142,7 +142,7 @@ def sampled_softmax(network: ProductNetwork, users_SD: Tensor, targets_S: Tensor
 
 def train_product_dnn(
     network: ProductNetwork,
-    histories: Ragged,
+    histories: TrainingHistories,
     training: TrainingConfig,
     plan: TrainingPlan,
     oversight: Oversight[ProductNetwork] = _UNSEEN,
@@ -158,8 +158,8 @@ def train_product_dnn(
     ----------
     network : ProductNetwork
         Start; not changed.
-    histories : Ragged
-        What may be learned from, one row a user.
+    histories : TrainingHistories
+        What may be learned from.
     training : TrainingConfig
     plan : TrainingPlan
         Its ``first_level`` plays no part.
@@ -177,7 +177,7 @@ def train_product_dnn(
 class _ProductTrainer:
     """The epochs of a network, which is trained in place."""
 
-    def __init__(self, network: ProductNetwork, histories: Ragged, training: TrainingConfig, plan: TrainingPlan) -> None:
+    def __init__(self, network: ProductNetwork, histories: TrainingHistories, training: TrainingConfig, plan: TrainingPlan) -> None:
         self.network = network
         self._histories, self._training, self._plan = histories, training, plan
         self._law = ItemDraw.fit(histories, len(network.items.weight), training.negative_draw)
@@ -225,7 +225,7 @@ class ProductDNN:
     losses: tuple[float, ...]
 
     @classmethod
-    def fit(cls, histories: Ragged, num_items: int, model: ModelConfig, training: TrainingConfig, seed: int) -> Self:
+    def fit(cls, histories: TrainingHistories, num_items: int, model: ModelConfig, training: TrainingConfig, seed: int) -> Self:
         """Train a new network for ``training.epochs`` epochs; see :func:`train_product_dnn`."""
         plan = TrainingPlan(first_level=0, num_epochs=training.epochs, seed=seed, iteration=0)
         network, curve = train_product_dnn(new_product_network(model, num_items, seed), histories, training, plan)

@@ -1,6 +1,6 @@
 """Fit a system by its name."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from jtm_core.baselines.als import ImplicitALS
 from jtm_core.baselines.item_cf import ItemCF, Weighting
@@ -17,6 +17,8 @@ from jtm_core.systems.naming import SystemName
 from jtm_core.systems.retrieval import ScanRecommender
 from jtm_core.systems.rounds import Report
 from jtm_core.systems.softmaxes import fit_hsm, fit_product_dnn
+
+_Counted = Literal["popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als"]
 
 _COUNTING, _KEEP_NOTHING = CountingConfig(), KeepNothing()
 
@@ -35,6 +37,7 @@ def fit_system(
     ----------
     name : SystemName
     lessons : Lessons
+        With the targets that :func:`newest_share_of` says.
     config : JtmConfig
         The system's own settings, see :func:`jtm_core.systems.naming.settings_of`.
     report : callable
@@ -61,28 +64,28 @@ def fit_system(
             return _fit_on_a_tree(name, lessons, config, report, keeper)
 
 
+def newest_share_of(name: SystemName, config: JtmConfig, counting: CountingConfig) -> float:
+    """Share of the training behaviours from which a system learns, for its lessons: ``counting`` says it of one that counts."""
+    return counting.newest_share if name in get_args(_Counted) else config.training.newest_share
+
+
 def _fit_by_counts(
-    name: Literal["popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als"],
+    name: _Counted,
     lessons: Lessons,
     seed: int,
     counting: CountingConfig,
 ) -> Recommender:
+    counted, num_items = lessons.histories.targets(), lessons.num_items
     match name:
         case "popularity":
-            return Popularity.fit(lessons.histories, lessons.num_items)
+            return Popularity.fit(counted, num_items)
         case "personal-popularity":
-            return PersonalPopularity.fit(lessons.histories, lessons.num_items)
-        case "item-cf":
-            return _fit_item_cf(lessons, counting, "cosine")
-        case "item-cf-bm25":
-            return _fit_item_cf(lessons, counting, "bm25")
+            return PersonalPopularity.fit(counted, num_items)
+        case "item-cf" | "item-cf-bm25":
+            weighting: Weighting = "bm25" if name == "item-cf-bm25" else "cosine"
+            return ItemCF.fit(counted, num_items, counting.num_neighbours, weighting=weighting, own_items=counting.own_items)
         case "als":
-            return ImplicitALS.fit(lessons.histories, lessons.num_items, seed, counting)
-
-
-def _fit_item_cf(lessons: Lessons, counting: CountingConfig, weighting: Weighting) -> ItemCF:
-    neighbours, own_items = counting.num_neighbours, counting.own_items
-    return ItemCF.fit(lessons.histories, lessons.num_items, neighbours, weighting=weighting, own_items=own_items)
+            return ImplicitALS.fit(counted, num_items, seed, counting)
 
 
 def _fit_on_a_tree(name: SystemName, lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper) -> FittedSystem:

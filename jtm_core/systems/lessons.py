@@ -5,7 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from jtm_core.baselines.protocol import Recommender
-from jtm_core.behaviours import Behaviours, Ints, Ragged, Split, evaluation_histories, evaluation_truths, training_histories
+from jtm_core.behaviours import (
+    Behaviours,
+    Ints,
+    Ragged,
+    Split,
+    TrainingHistories,
+    evaluation_histories,
+    evaluation_truths,
+    training_histories,
+)
 from jtm_core.config import EvaluationConfig
 from jtm_core.evaluation import Questions
 from jtm_core.gate import deciding_cutoff
@@ -19,8 +28,8 @@ class Lessons:
 
     Parameters
     ----------
-    histories : Ragged
-        What may be learned from, oldest behaviour first; one row a user, empty for a held-out one.
+    histories : TrainingHistories
+        What may be learned from.
     num_items : int
         Size of the vocabulary; item ids are 0 .. num_items - 1.
     categories : int64 array (num_items,)
@@ -34,7 +43,7 @@ class Lessons:
         If the parts do not fit together, an item id is out of range, or a validation user has nothing known or asked.
     """
 
-    histories: Ragged
+    histories: TrainingHistories
     num_items: int
     categories: Ints
     known: Ragged
@@ -67,7 +76,10 @@ class Lessons:
         return float(metrics_at(lists, self.asked, self.known, [last], evaluation.truth)[f"recall_at_{last}"].mean())
 
 
-def lessons_of(behaviours: Behaviours, split: Split, categories: Ints) -> Lessons:
-    """The lessons of prepared data: training and validation behaviours, nothing of the test users."""
+def lessons_of(behaviours: Behaviours, split: Split, categories: Ints, newest_share: float = 1.0) -> Lessons:
+    """The lessons of prepared data: training and validation behaviours, nothing of the test users.
+
+    ``newest_share`` of the training behaviours are targets, see :func:`jtm_core.behaviours.training_histories`.
+    """
     known, asked = evaluation_histories(behaviours, split.validation), evaluation_truths(behaviours, split.validation)
-    return Lessons(training_histories(behaviours, split), behaviours.num_items, categories, known, asked)
+    return Lessons(training_histories(behaviours, split, newest_share), behaviours.num_items, categories, known, asked)

@@ -110,6 +110,7 @@ def _training_of(making: _Making, shared: TrainingConfig) -> TrainingConfig:
     return replace(
         paper_config().training,
         minimum_history=shared.minimum_history,
+        newest_share=shared.newest_share,
         epochs=shared.epochs,
         later_epochs=shared.later_epochs,
         batch_samples=shared.batch_samples,

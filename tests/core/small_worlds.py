@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jtm_core.behaviours import Ragged, item_weights
+from jtm_core.behaviours import Ragged, TrainingHistories, item_weights
 from jtm_core.codes import height_for
 from jtm_core.config import ModelConfig
 from jtm_core.experiment import counted_neighbours
@@ -25,7 +25,7 @@ NEAR: dict[str, Any] = {"window_matches": True, "neighbour_windows": (2, 4)}
 class SmallWorld:
     """A random tree, a random network that fits it, and random histories."""
 
-    histories: Ragged
+    histories: TrainingHistories
     tree: TreeIndex
     network: JtmNetwork
 
@@ -40,15 +40,15 @@ def small_world(num_items: int = 21, num_users: int = 12, seed: int = 0, config:
     rng = generator(seed, "small-world")
     lengths = rng.integers(2, 15, num_users)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    histories = Ragged(rng.integers(0, num_items, offsets[-1]), offsets)
+    histories = TrainingHistories.without_context(Ragged(rng.integers(0, num_items, offsets[-1]), offsets))
     tree = tree_from_order(rng.permutation(num_items), height_for(num_items))
     network = make_network(config, num_items, tree.height, rng, counted_neighbours(lambda: histories, num_items, config))
     network.vectors.data *= 10
     return SmallWorld(histories, tree, network)
 
 
-def all_samples(histories: Ragged, horizon_share: float, minimum_history: int, seed: int, *counters: int) -> Samples:
+def all_samples(histories: TrainingHistories, horizon_share: float, minimum_history: int, seed: int, *counters: int) -> Samples:
     """Every sample once, users in the order they lie; a horizon is drawn from ``seed`` and ``counters``, 0 takes the next item."""
     order = sample_order(histories, minimum_history, None)
     horizon = make_horizon(horizon_share, generator(seed, "tree-horizon", *counters))
-    return draw_samples(histories, order, 0, order.num_samples, minimum_history, horizon)
+    return draw_samples(histories, order, 0, order.num_samples, horizon)

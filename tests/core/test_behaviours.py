@@ -1,5 +1,7 @@
 """Flat histories: slices, doors, what training and evaluation may see."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from jtm_core.behaviours import (
     EvaluationUsers,
     Ragged,
     Split,
+    TrainingHistories,
     evaluation_histories,
     evaluation_truths,
     take_slices,
@@ -53,6 +56,40 @@ def test_training_never_sees_a_held_out_behaviour() -> None:
     judges = EvaluationUsers(ints(2), ints(2), ints(3))
     split = Split(train_lengths=ints(3, 0, 0), validation=judges, test=judges)
     assert rows_of(training_histories(three_users(), split)) == [[0, 1, 2], [], []]
+
+
+@settings(max_examples=80)
+@given(
+    st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=5),
+    st.sampled_from([0.01, 0.2, 0.5, 0.75, 0.999]),
+    st.integers(0, 3),
+)
+def test_the_newest_of_what_trains_are_the_targets(times: list[list[int]], share: float, num_untaught: int) -> None:
+    """The k-th newest of n training behaviours and all as new as it may be targets, k the share of n; what is held out does not count."""
+    times = [sorted(row) for row in times]
+    taught = [row[: max(len(row) - num_untaught, 0)] for row in times]
+    values, offsets = np.arange(sum(map(len, times))), np.concatenate([[0], np.cumsum([len(row) for row in times])])
+    behaviours = Behaviours(values, offsets, ints(*(time for row in times for time in row)), max(len(values), 1))
+    nobody = EvaluationUsers(ints(), ints(), ints())
+    found = training_histories(behaviours, Split(ints(*map(len, taught)), nobody, nobody), share)
+
+    newest = sorted((time for row in taught for time in row), reverse=True)
+    count = -math.floor(-round(len(newest) * share, 6))
+    expected = [[time for time in row if time >= newest[count - 1]] for row in taught]
+    assert [behaviours.times[row].tolist() for row in rows_of(found.targets())] == expected
+    assert rows_of(found) == [list(range(start, start + len(row))) for start, row in zip(offsets, taught, strict=False)]
+
+
+def test_all_that_trains_are_targets_by_default() -> None:
+    judges = EvaluationUsers(ints(2), ints(2), ints(3))
+    histories = training_histories(three_users(), Split(train_lengths=ints(3, 0, 0), validation=judges, test=judges))
+    assert histories.context_lengths.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("context", [[4, 0], [-1, 0], [1]])
+def test_context_beyond_a_row_is_refused(context: list[int]) -> None:
+    with pytest.raises(ValueError, match="context_lengths must be one for each of 2 rows, between 0 and the row's length"):
+        TrainingHistories(ints(1, 2, 3), ints(0, 3, 3), ints(*context))
 
 
 def test_known_part_and_truth_meet_and_do_not_overlap() -> None:

@@ -9,7 +9,7 @@ from small_worlds import SMALL_MODEL, SmallWorld, small_world
 
 from jtm_core.baselines.epochs import Oversight
 from jtm_core.baselines.hsm import HierarchicalSoftmax, PathMaker, path_loss, train_hsm
-from jtm_core.behaviours import Ragged
+from jtm_core.behaviours import Ragged, TrainingHistories
 from jtm_core.codes import first_code
 from jtm_core.config import ModelConfig, TrainingConfig
 from jtm_core.features import Samples
@@ -100,7 +100,7 @@ def test_a_step_without_a_choice_is_certain_and_teaches_nothing() -> None:
 def test_what_every_user_does_becomes_likely_and_the_start_is_left_alone() -> None:
     world = flat_world(16, 30)
     rows = np.tile(np.array([3, 7, 9, 7, 9, 7, 9]), 30)
-    histories = Ragged(rows, np.arange(31) * 7)
+    histories = TrainingHistories.without_context(Ragged(rows, np.arange(31) * 7))
     before = {name: weights.clone() for name, weights in world.network.state_dict().items()}
     network, curve = train_hsm(world.network, world.tree, histories, TRAINING, PLAN)
     assert all(torch.equal(weights, before[name]) for name, weights in world.network.state_dict().items())

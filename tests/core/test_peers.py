@@ -105,7 +105,7 @@ def test_shares_are_whole_blocks_and_together_the_batch(num_samples: int, size: 
 def test_the_shares_of_a_batch_sum_to_its_gradients(features: str) -> None:
     world = small_world(num_users=40)
     maker = BatchMaker(world.tree, NegativeSampler(world.tree, 1, 12), features, Reading((3, 2, 1, 1)), 4)
-    samples = draw_samples(world.histories, sample_order(world.histories, 1, generator(1, "order")), 0, 30, 1, None)
+    samples = draw_samples(world.histories, sample_order(world.histories, 1, generator(1, "order")), 0, 30, None)
     engine = FusedGradients(world.network)
 
     def gradients(share: slice | None) -> Gradients:

@@ -22,7 +22,7 @@ from jtm_core.baselines.product_dnn import (
     train_product_dnn,
 )
 from jtm_core.baselines.protocol import Recommender
-from jtm_core.behaviours import Ints, Ragged, evaluation_histories, evaluation_truths, training_histories
+from jtm_core.behaviours import Ints, Ragged, TrainingHistories, evaluation_histories, evaluation_truths, training_histories
 from jtm_core.config import ModelConfig, SplitConfig, TrainingConfig
 from jtm_core.metrics import mean_metrics, metrics_at
 from jtm_core.splitting import split_users
@@ -33,9 +33,9 @@ NUM_ITEMS = 9
 QUICK = TrainingConfig(epochs=1, batch_samples=16, negatives=4, negatives_block=8)
 
 
-def ragged(rows: list[list[int]]) -> Ragged:
+def ragged(rows: list[list[int]]) -> TrainingHistories:
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return Ragged(np.array([value for row in rows for value in row], dtype=np.int64), offsets)
+    return TrainingHistories.without_context(Ragged(np.array([value for row in rows for value in row], dtype=np.int64), offsets))
 
 
 def network(num_items: int = NUM_ITEMS) -> ProductNetwork:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_worlds import NEAR, SMALL_MODEL, SmallWorld, all_samples, small_world
 
 from jtm_core import segment_near
-from jtm_core.behaviours import Ragged
+from jtm_core.behaviours import Ragged, TrainingHistories
 from jtm_core.bfloat16 import has_bfloat16
 from jtm_core.config import ModelConfig, TreeLearningConfig
 from jtm_core.log_sigmoid import log_sigmoid
@@ -46,7 +46,9 @@ def popular_world(config: ModelConfig = SMALL_MODEL) -> SmallWorld:
     """One item has 2,700 samples and so three pieces; the others have a few."""
     world = small_world(num_items=21, num_users=30, config=config)
     values = np.concatenate([world.histories.values, np.full(2701, 4)])
-    return dataclasses.replace(world, histories=Ragged(values, np.append(world.histories.offsets, len(values))))
+    return dataclasses.replace(
+        world, histories=TrainingHistories.without_context(Ragged(values, np.append(world.histories.offsets, len(values))))
+    )
 
 
 def all_sums(learner: TreeLearner, work: SegmentWork, order: np.random.Generator) -> ShardSums:
@@ -199,6 +201,7 @@ def test_pieces_cover_every_sample_once_and_runs_every_piece(counts: list[int], 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_samples_drawn_in_blocks_are_the_same_as_at_once(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     histories = small_world(num_items=9, num_users=60).histories
+    histories = dataclasses.replace(histories, context_lengths=np.diff(histories.offsets) // 3)
     monkeypatch.setattr("jtm_core.target_samples._SAMPLES_PER_BLOCK", 7)
     sorted_samples, whole = target_samples(histories, share, 1, None, 5, 2).samples, all_samples(histories, share, 1, 5, 2)
     whole = whole.take(np.argsort(whole.targets, kind="stable"))

@@ -254,7 +254,7 @@ def test_names_of_items_do_not_matter(name: SystemName) -> None:
     """Where counts decide, renamed items are listed in the same places, up to ties: the scores along the lists are equal."""
     given, rename = planted(), np.random.default_rng(0).permutation(NUM_ITEMS)
     old = given.lessons
-    lessons = replace(old, histories=Ragged(rename[old.histories.values], old.histories.offsets))
+    lessons = replace(old, histories=replace(old.histories, values=rename[old.histories.values]))
     renamed = fit(name, lessons).recommend(Ragged(rename[given.known.values], given.known.offsets), CUTOFF)
     back = np.argsort(rename)[renamed]
     scores = scores_of(fitted(name), given.known)

@@ -15,9 +15,11 @@ from jtm_core.counting_config import CountingConfig
 from jtm_core.formats.arrays import read_arrays, write_arrays
 from jtm_core.list_measures import list_measures
 from jtm_core.metrics import metrics_at
+from jtm_core.systems import fitting
+from jtm_core.systems.lessons import lessons_of
 from jtm_core.systems.naming import settings_of
 from jtm_core.tuning import planned_trials
-from tasks.artefacts import read_data, read_lists
+from tasks.artefacts import read_categories, read_data, read_lists
 from tasks.checkpoints import FitFolder
 from tasks.contrast_systems import beside_variations, contrast_systems
 from tasks.failures import Failure, RunsFailedError, held_back, raise_held_back
@@ -154,6 +156,22 @@ def test_counting_settings_reach_the_systems_that_count(
     data: DataReferences, config: JtmConfig, system: str, changes: dict[str, Any]
 ) -> None:
     assert fitted(data, config, system, counting=CountingConfig(**changes)).lists != fitted(data, config, system).lists
+
+
+@pytest.mark.parametrize(("system", "share"), [("popularity", 0.2), ("product-dnn", 0.7)])
+def test_a_system_learns_from_the_newest_share_that_its_own_settings_say(
+    data: DataReferences, config: JtmConfig, system: Any, share: float
+) -> None:
+    behaviours, split = read_data(store := open_store(), data)
+    own = settings_of(system, replace(config, training=replace(config.training, newest_share=0.7)))
+    counting = CountingConfig(newest_share=0.2)
+    run = fit_system.compute(data, system, own, counting, "")
+    lists = {}
+    for taught in (share, 1.0):
+        lessons = lessons_of(behaviours, split, read_categories(store, data), taught)
+        fitted_here = fitting.fit_system(system, lessons, own, lambda done, total, note: None, counting)
+        lists[taught] = fitted_here.recommend(evaluation_histories(behaviours, split.test), 10).tolist()
+    assert read_lists(store, run.lists)["test"].tolist() == lists[share] != lists[1.0]
 
 
 def test_timings_are_no_part_of_what_later_steps_depend_on(data: DataReferences, config: JtmConfig) -> None:

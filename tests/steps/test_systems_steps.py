@@ -41,19 +41,24 @@ def versions_of(data: DataReferences, config: JtmConfig) -> tuple[list[VersionRe
 
 
 @pytest.mark.parametrize(
-    ("name", "first_tree", "filter_seen"),
-    [("jtm", "category", False), ("jtm-two-means", "two_means", True), ("tdm", "random", False)],
+    ("name", "first_tree", "filter_seen", "newest_share"),
+    [("jtm", "category", False, 0.6), ("jtm-two-means", "two_means", True, 1.0), ("tdm", "random", False, 1.0)],
 )
 def test_a_system_is_what_the_flow_makes(
-    home: Path, make_config: Callable[..., JtmConfig], name: SystemName, first_tree: str, filter_seen: bool
+    home: Path, make_config: Callable[..., JtmConfig], name: SystemName, first_tree: str, filter_seen: bool, newest_share: float
 ) -> None:
     shared = make_config(first_tree=FirstTreeConfig(method=first_tree), tree_learning=TreeLearningConfig(gap=2), iterations=2)  # type: ignore[arg-type]
-    shared = dataclasses.replace(shared, evaluation=dataclasses.replace(shared.evaluation, filter_seen=filter_seen))
+    shared = dataclasses.replace(
+        shared,
+        evaluation=dataclasses.replace(shared.evaluation, filter_seen=filter_seen),
+        training=dataclasses.replace(shared.training, newest_share=newest_share),
+    )
     config, store = settings_of(name, shared), open_store()
     data = prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
     versions, best = versions_of(data, config)
     behaviours, split = read_data(store, data)
-    system = fit_system(name, lessons_of(behaviours, split, read_categories(store, data)), config, lambda done, total, note: None)
+    lessons = lessons_of(behaviours, split, read_categories(store, data), newest_share)
+    system = fit_system(name, lessons, config, lambda done, total, note: None)
     assert isinstance(system, TreeSystem)
     np.testing.assert_array_equal(system.tree.leaf_of_item, read_tree(store, best.tree).leaf_of_item)
     wanted = read_network(store, best.model).state_dict()
