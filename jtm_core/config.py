@@ -146,12 +146,12 @@ class TrainingConfig:
     """``random_horizon``: share of the behaviours before the target, the nearest ones, that may be cut off. Choose it for each log."""
     minimum_history: PositiveInt = 1
     """Behaviours a sample's history has at least (TDM's open code: 5 on UserBehavior)."""
-    newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Share of the training behaviours, the log's newest, that are targets, older ones only history: for logs whose taste moves on."""
     epochs: PositiveInt = 6
     """Passes over the samples in the first iteration (paper's code: about 4)."""
     later_epochs: PositiveInt = 3
     """Passes in every later iteration, which starts from the model before."""
+    later_newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Share of the log's training behaviours, the newest, that are targets in these, for logs whose taste moves on; older: history."""
     batch_samples: PositiveInt = 512
     """Samples a batch holds at most; whole histories are kept together."""
     negatives: PositiveInt = 80
@@ -190,7 +190,7 @@ class TrainingConfig:
         _require(self.order_noise >= 0, f"order_noise is {self.order_noise}; allowed are 0 and more")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it must be above 0")
         _require(0 <= self.level_share <= 1, f"level_share is {self.level_share}; allowed are 0 .. 1")
-        for name in ("horizon_share", "newest_share"):
+        for name in ("horizon_share", "later_newest_share"):
             _require(0 < getattr(self, name) <= 1, f"{name} is {getattr(self, name)}; allowed is 0 < share <= 1")
         _require(self.first_level >= 0, f"first_level is {self.first_level}; allowed are 0 and more")
 

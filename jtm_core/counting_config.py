@@ -17,7 +17,7 @@ class CountingConfig:
     __pydantic_config__ = _PYDANTIC
 
     newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
-    """Share of the training behaviours, the log's newest, that are counted, as ``training.newest_share`` has it for what is trained."""
+    """Share of the log's training behaviours, the newest, that are counted; see ``training.later_newest_share`` for what is trained."""
     num_neighbours: PositiveInt = 500
     """Item-CF, both weightings: nearest items kept of each item."""
     own_items: bool = False

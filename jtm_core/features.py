@@ -151,7 +151,7 @@ def sample_order(histories: TrainingHistories, minimum_history: int, rng: np.ran
     if not len(users):
         raise ValueError(
             f"no behaviour has the {minimum_history} behaviours before it that minimum_history asks for, of the "
-            f"{len(histories.values) - int(histories.context_lengths.sum())} that newest_share leaves as targets"
+            f"{len(histories.values) - int(histories.context_lengths.sum())} that are no context"
         )
     if rng is not None:
         users = rng.permutation(users)

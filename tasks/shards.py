@@ -173,7 +173,7 @@ def drawn_samples(store: Store, job: LearningJob) -> "tuple[Ragged, TargetSample
     from jtm_core.behaviours import training_histories
     from jtm_core.experiment import learning_samples
 
-    histories = training_histories(*read_data(store, job.data), job.config.training.newest_share)
+    histories = training_histories(*read_data(store, job.data), job.config.training.later_newest_share)
     return histories, learning_samples(job.iteration, histories, job.config)
 
 

@@ -106,7 +106,7 @@ def _new_training(store: Store, job: TrainingJob) -> "Training":
     config = job.config
     behaviours, split = read_data(store, job.data)
     tree = read_tree(store, job.grown.tree)
-    histories = training_histories(behaviours, split, config.training.newest_share)
+    histories = training_histories(behaviours, split, job.newest_share)
     if job.grown.start:
         network = read_network(store, job.grown.start)
     else:

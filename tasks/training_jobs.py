@@ -36,6 +36,11 @@ class TrainingJob:
         """Epochs at most."""
         return self.config.training.later_epochs if self.grown.start else self.config.training.epochs
 
+    @property
+    def newest_share(self) -> float:
+        """Share of the training behaviours, the newest, that are targets."""
+        return self.config.training.later_newest_share if self.grown.start else 1.0
+
 
 class Listener(Protocol):
     """Is told how a training goes on."""

@@ -65,8 +65,8 @@ def fit_system(
 
 
 def newest_share_of(name: SystemName, config: JtmConfig, counting: CountingConfig) -> float:
-    """Share of the training behaviours from which a system learns, for its lessons: ``counting`` says it of one that counts."""
-    return counting.newest_share if name in get_args(_Counted) else config.training.newest_share
+    """What :func:`jtm_core.systems.lessons.lessons_of` is to leave a system as targets: ``counting`` says it of one that counts."""
+    return counting.newest_share if name in get_args(_Counted) else config.training.later_newest_share
 
 
 def _fit_by_counts(

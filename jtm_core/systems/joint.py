@@ -90,7 +90,7 @@ class JointLearning:
 
     def _grown(self, iteration: int, start: Grown) -> tuple[Grown, _TreeStep]:
         """The next tree with the network's inner vectors carried over to it."""
-        config, network, old, histories = self._config, start.network, start.tree, self._lessons.histories
+        config, network, old, histories = self._config, start.network, start.tree, self._lessons.histories_of(iteration)
         if config.tree_learning.method == "fixed":
             return start, _TreeStep()
         weights = item_weights(histories.values, old.num_items)
@@ -111,7 +111,8 @@ class JointLearning:
         """Train on a tree; the network of the best epoch, and the record of the iteration."""
         config, lessons = self._config, self._lessons
         plan = self._schedule.plan(iteration)
-        training, name = make_training(start.network, start.tree, lessons.histories, self._asked, plan, config), training_name(iteration)
+        histories, name = lessons.histories_of(iteration), training_name(iteration)
+        training = make_training(start.network, start.tree, histories, self._asked, plan, config)
         self._restore(training, start.tree, name)
         for progress in training.steps():
             done = progress.epoch - 1 + progress.batch / progress.num_batches

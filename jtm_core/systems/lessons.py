@@ -29,7 +29,7 @@ class Lessons:
     Parameters
     ----------
     histories : TrainingHistories
-        What may be learned from.
+        What may be learned from; systems that learn in rounds take every behaviour for a target in the first.
     num_items : int
         Size of the vocabulary; item ids are 0 .. num_items - 1.
     categories : int64 array (num_items,)
@@ -64,6 +64,10 @@ class Lessons:
             empty = np.flatnonzero(np.diff(getattr(self, name).offsets) == 0)
             if len(empty):
                 raise ValueError(f"rows {empty[:5].tolist()} of {name} are empty; a validation user has at least 1 behaviour in each")
+
+    def histories_of(self, iteration: int) -> TrainingHistories:
+        """What one round learns from."""
+        return self.histories if iteration else TrainingHistories.without_context(self.histories)
 
     def questions(self, reading: Reading) -> Questions:
         """The validation users as the search sees them."""

@@ -110,9 +110,9 @@ def _training_of(making: _Making, shared: TrainingConfig) -> TrainingConfig:
     return replace(
         paper_config().training,
         minimum_history=shared.minimum_history,
-        newest_share=shared.newest_share,
         epochs=shared.epochs,
         later_epochs=shared.later_epochs,
+        later_newest_share=shared.later_newest_share,
         batch_samples=shared.batch_samples,
         patience=shared.patience,
         precision=shared.precision,

@@ -37,7 +37,8 @@ def fit_product_dnn(lessons: Lessons, config: JtmConfig, report: Report, keeper:
 
     def learn(iteration: int, start: ProductNetwork | None) -> tuple[ProductNetwork, Round]:
         oversight = Oversight(recall_of, partial(_show, schedule, iteration), keeper)
-        network, curve = train_product_dnn(start or untrained(), lessons.histories, config.training, schedule.plan(iteration), oversight)
+        histories, plan = lessons.histories_of(iteration), schedule.plan(iteration)
+        network, curve = train_product_dnn(start or untrained(), histories, config.training, plan, oversight)
         return network, _round(iteration, curve)
 
     learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))
@@ -60,7 +61,8 @@ def fit_hsm(lessons: Lessons, config: JtmConfig, report: Report, keeper: Keeper)
 
     def learn(iteration: int, start: JtmNetwork | None) -> tuple[JtmNetwork, Round]:
         oversight = Oversight(recall_of, partial(_show, schedule, iteration), keeper)
-        network, curve = train_hsm(start or untrained(), tree, lessons.histories, config.training, schedule.plan(iteration), oversight)
+        histories, plan = lessons.histories_of(iteration), schedule.plan(iteration)
+        network, curve = train_hsm(start or untrained(), tree, histories, config.training, plan, oversight)
         return network, _round(iteration, curve)
 
     learner = Learner(learn, nn.Module.state_dict, partial(_with_weights, untrained))

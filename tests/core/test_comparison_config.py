@@ -87,7 +87,7 @@ def test_variations_are_of_the_tuned_reference():
         ({"tree_learning.assignment": "exakt"}, "allowed are greedy, regret, exact"),
         ({"training.order_noise": float("inf")}, "must be finite"),
         ({"training.order_noise": -0.5}, "training.order_noise is -0.5"),
-        ({"training.newest_share": 0.0}, "training.newest_share is 0.0"),
+        ({"training.later_newest_share": 0.0}, "training.later_newest_share is 0.0"),
         ({"training.level_share": 1.5}, "training.level_share is 1.5"),
         ({"counting.als_confidence": float("nan")}, "must be finite"),
         ({"evaluation.beam_width": 800}, "allowed are dials in model, training, tree_learning, counting"),

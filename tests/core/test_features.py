@@ -54,7 +54,9 @@ def test_a_horizon_reaches_into_the_context() -> None:
 
 def test_nothing_but_context_teaches_nothing() -> None:
     histories = TrainingHistories(np.arange(6), np.array([0, 6]), np.array([6]))
-    with pytest.raises(ValueError, match="no behaviour has the 2 behaviours before it that minimum_history asks for, of the 0 that"):
+    with pytest.raises(
+        ValueError, match="no behaviour has the 2 behaviours before it that minimum_history asks for, of the 0 that are no context"
+    ):
         sample_order(histories, 2, None)
 
 

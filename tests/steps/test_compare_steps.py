@@ -163,15 +163,18 @@ def test_a_system_learns_from_the_newest_share_that_its_own_settings_say(
     data: DataReferences, config: JtmConfig, system: Any, share: float
 ) -> None:
     behaviours, split = read_data(store := open_store(), data)
-    own = settings_of(system, replace(config, training=replace(config.training, newest_share=0.7)))
+    own = settings_of(system, replace(config, iterations=1, training=replace(config.training, later_newest_share=0.7)))
     counting = CountingConfig(newest_share=0.2)
     run = fit_system.compute(data, system, own, counting, "")
-    lists = {}
+    made = {}
     for taught in (share, 1.0):
         lessons = lessons_of(behaviours, split, read_categories(store, data), taught)
         fitted_here = fitting.fit_system(system, lessons, own, lambda done, total, note: None, counting)
-        lists[taught] = fitted_here.recommend(evaluation_histories(behaviours, split.test), 10).tolist()
-    assert read_lists(store, run.lists)["test"].tolist() == lists[share] != lists[1.0]
+        lists = fitted_here.recommend(evaluation_histories(behaviours, split.test), 10).tolist()
+        made[taught] = lists, [list(one.losses) for one in fitted_here.rounds]
+    losses = [one["losses"] for one in store.read_json(run.rounds)["rounds"]]
+    assert (read_lists(store, run.lists)["test"].tolist(), losses) == made[share] != made[1.0]
+    assert losses[:1] == made[1.0][1][:1], "the first round learns from all"
 
 
 def test_timings_are_no_part_of_what_later_steps_depend_on(data: DataReferences, config: JtmConfig) -> None:

@@ -51,7 +51,7 @@ def test_a_system_is_what_the_flow_makes(
     shared = dataclasses.replace(
         shared,
         evaluation=dataclasses.replace(shared.evaluation, filter_seen=filter_seen),
-        training=dataclasses.replace(shared.training, newest_share=newest_share),
+        training=dataclasses.replace(shared.training, later_newest_share=newest_share),
     )
     config, store = settings_of(name, shared), open_store()
     data = prepare_behaviours.compute(ingest_log.compute(fetch_log.fn(config), config), config, None)
