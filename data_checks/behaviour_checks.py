@@ -18,7 +18,7 @@ from data_checks.reports import CheckReport
 from data_checks.rules import Holds, NotAbove, Rule, Same, Subject, Within
 from data_checks.validation import check_subjects
 
-SplitProtocol = Literal["users", "time", "global_time"]
+SplitProtocol = Literal["users", "users_newest", "time", "global_time"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,8 @@ class BehaviourRules:
     minimum_user_behaviours: int = 1
     """Behaviours a user has at least; users without any (known from an earlier run) are let be."""
     protocol: SplitProtocol = "users"
-    """``users``: validation and test users are disjoint and teach nothing; ``time``, ``global_time``: users are split in time."""
+    """``users``, ``users_newest``: validation and test users are disjoint and teach nothing; ``time``, ``global_time``: users are split in
+    time."""
 
 
 def check_behaviours(
@@ -157,7 +158,7 @@ def _evaluation_rules(num_users: int, protocol: SplitProtocol) -> tuple[Rule, ..
         Rule("training_stops_before_truth", NotAbove("train_length", "history_length"), stops, leak),
         Rule("no_future_in_history", NotAbove("last_known_time", "first_truth_time"), future, leak),
     )
-    if protocol != "users":
+    if protocol in ("time", "global_time"):
         demand = "a user's validation truth must end before the test truth begins"
         in_time = (*common, Rule("validation_before_test", NotAbove("needed", "test_history_length"), demand, leak))
         return in_time if protocol == "time" else (*in_time, _one_moment_rule())

@@ -73,15 +73,15 @@ class SplitConfig:
 
     __pydantic_config__ = _PYDANTIC
 
-    protocol: Literal["users", "time", "global_time"] = "users"
-    """``users``: disjoint users, first half of a history predicts the second (paper, section 4.1); ``time``: within each user, the
-    first ``train_share`` trains and the rest is held out; ``global_time``: one moment for all, after which nothing trains."""
+    protocol: Literal["users", "users_newest", "time", "global_time"] = "users"
+    """``users``: disjoint users, half of a history predicts the second (paper, section 4.1); ``users_newest``: disjoint, asked for
+    the log's newest part; ``time``: ``train_share`` of each user trains; ``global_time``: one moment for all, nothing later trains."""
     num_validation_users: PositiveInt = 1000
     """Users drawn for validation; at most a tenth of all are taken, save under ``global_time``."""
     num_test_users: PositiveInt = 1000
     """Users drawn for the test, as those for validation. Under ``time`` all users are, of 5 behaviours or more."""
     train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
-    """Share of each history, or by ``global_time`` of the log, that comes before the test, and of that again before validation."""
+    """Share of each history, or of the log (``global_time``, ``users_newest``), before the test, and of that again before validation."""
 
     def __post_init__(self) -> None:
         _require(0 < self.train_share < 1, f"train_share is {self.train_share}; allowed is 0 < share < 1")

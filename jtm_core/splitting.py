@@ -1,4 +1,4 @@
-"""Who teaches and who judges: the paper's split of users, a split in time within each user, and one by a moment for all.
+"""Who teaches and who judges: the paper's split of users, one in time within each user, and two by a moment for all.
 
 A user's place in the draw depends on the seed and the user's id alone: it stays when users are added. Where a model is trained on,
 those who taught it never judge it: judges are then drawn from its judges and from users it has not seen (in time: those who validate).
@@ -25,6 +25,10 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     and at least one; the first half of their behaviours is known, the second is the truth, and none trains. All other
     users train with everything.
 
+    Protocol ``users_newest``: the same, but what such a user did in the newest part of the log is asked for, from a moment on that
+    leaves ``train_share`` of it before; all before is known. For logs whose taste moves on, where a model that is to be served has to
+    learn from their end and is not to be judged by what was wanted weeks ago.
+
     Protocol ``time``: of every user with 5 behaviours or more the first ``train_share`` is known and the rest is the
     test's truth. The known part trains, save for drawn validation users, who train with the first ``train_share`` of
     it and are asked for its rest. Shorter users train with everything.
@@ -44,7 +48,7 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     parent : Split, optional
         That of the version to go on from, made by the same protocol over the first of these users, also if they have no
         behaviours now; none under ``global_time``. Users it does not hold may judge, its test users test again or validate
-        (``users``), its validation users validate again; all others train, so there may be fewer judges than asked for.
+        (``users``, ``users_newest``), its validation users validate again; all others train, so there may be fewer judges than asked for.
 
     Returns
     -------
@@ -65,10 +69,11 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     unseen = np.arange(behaviours.num_users) >= (len(parent.train_lengths) if parent else 0)
     if config.protocol == "global_time":
         return _split_global_time(behaviours, place, config)
-    if config.protocol == "users":
+    if config.protocol in ("users", "users_newest"):
+        known = lengths // 2 if config.protocol == "users" else _until(behaviours, config.train_share)
         may_test = _and_these(unseen, parent.test) if parent else unseen
         may_validate = _and_these(may_test, parent.validation) if parent else unseen
-        return _split_users(lengths, place, config, may_test, may_validate)
+        return _split_users((lengths, known), place, config, may_test, may_validate)
     return _split_time(lengths, place, config, _and_these(unseen, parent.validation) if parent else unseen)
 
 
@@ -87,29 +92,35 @@ def _allowed(wanted: int, num_users: int) -> int:
     return min(wanted, max(1, num_users // 10))
 
 
-def _split_users(lengths: Ints, place: Floats, config: SplitConfig, may_test: Bools, may_validate: Bools) -> Split:
-    num_users, candidates = int((lengths > 0).sum()), np.flatnonzero(lengths >= 2)
+def _until(behaviours: Behaviours, share: float) -> Ints:
+    """Behaviours of each user up to the moment that ends the first ``share`` of the log."""
+    if not len(behaviours.times):
+        raise ValueError("there are no behaviours to split by a moment")
+    return count_by_user(behaviours, behaviours.times <= _moment(behaviours.times, share))
+
+
+def _split_users(cut: tuple[Ints, Ints], place: Floats, config: SplitConfig, may_test: Bools, may_validate: Bools) -> Split:
+    """Disjoint judges; ``cut`` holds the behaviours of each user, and how many of them are known where the user judges."""
+    lengths, known = cut
+    num_users, candidates = int((lengths > 0).sum()), np.flatnonzero((known > 0) & (known < lengths))
+    what = "2 or more" if config.protocol == "users" else f"some on either side of the moment that train_share {config.train_share} gives"
     num_test, num_validation = _allowed(config.num_test_users, num_users), _allowed(config.num_validation_users, num_users)
     if num_users < _MINIMUM_USERS or len(candidates) < num_test + num_validation:
         raise ValueError(
-            f"{num_users} users with behaviours, {len(candidates)} of them with 2 or more, are too few for the users protocol; "
-            f"it needs {_MINIMUM_USERS} users, and {num_test + num_validation} with 2 behaviours to validate and test with"
+            f"{num_users} users with behaviours, {len(candidates)} of them with {what}, are too few for the {config.protocol} protocol; "
+            f"it needs {_MINIMUM_USERS} users, and {num_test + num_validation} such to validate and test with"
         )
     test = _drawn(candidates[may_test[candidates]], place, num_test)
     validation = _drawn(np.setdiff1d(candidates[may_validate[candidates]], test), place, num_validation)
     if not len(test) or not len(validation):
         raise ValueError(
-            f"of {len(candidates)} users with 2 behaviours or more {len(test)} can test and {len(validation)} validate, as the others "
+            f"of {len(candidates)} users with {what} behaviours {len(test)} can test and {len(validation)} validate, as the others "
             "taught the version to start from or chose it; one of each is needed: start from no version"
         )
     train_lengths = lengths.copy()
     train_lengths[test] = train_lengths[validation] = 0
-    return Split(train_lengths, _halves(validation, lengths), _halves(test, lengths))
-
-
-def _halves(users: Ints, lengths: Ints) -> EvaluationUsers:
-    known = lengths[users] // 2
-    return EvaluationUsers(users, known, lengths[users] - known)
+    validation_users, test_users = (EvaluationUsers(users, known[users], (lengths - known)[users]) for users in (validation, test))
+    return Split(train_lengths, validation_users, test_users)
 
 
 def _split_time(lengths: Ints, place: Floats, config: SplitConfig, may_validate: Bools) -> Split:

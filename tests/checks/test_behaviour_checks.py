@@ -61,7 +61,8 @@ def test_sound_behaviours_break_no_rule(check: Any) -> None:
 def test_a_sound_split_in_time_breaks_no_rule(check: Any) -> None:
     prepared = Prepared(train_lengths=ints(3, 0, 2, 3, 3), validation=([2], [2], [2]), test=([0, 2, 3, 4], [3, 4, 3, 3], [1, 1, 1, 1]))
     assert broken(check(prepared, TIME)) == set()
-    assert broken(check(prepared, USERS)) == {"in_one_split", "held_out_users_teach_nothing"}
+    for rules in (USERS, replace(USERS, protocol="users_newest")):
+        assert broken(check(prepared, rules)) == {"in_one_split", "held_out_users_teach_nothing"}
 
 
 def test_by_a_moment_nothing_later_than_what_is_asked_for_has_taught(check: Any) -> None:

@@ -1,4 +1,4 @@
-"""The two protocols: known answers, and what holds for any behaviours."""
+"""The protocols: known answers, and what holds for any behaviours."""
 
 import numpy as np
 import pytest
@@ -124,6 +124,50 @@ def test_global_time_protocol(histories, share, wanted, seed):
         assert set(judges.users) <= set(candidates[name])
         for user, history, truth in zip(judges.users, judges.history_lengths, judges.truth_lengths, strict=True):
             assert (history, history + truth) == (before[user], after[user])
+
+
+@given(histories=histories_in_time, share=st.sampled_from([0.2, 0.5, 0.8]), wanted=st.integers(1, 3), seed=st.integers(0, 9))
+@settings(max_examples=100)
+def test_users_newest_protocol(histories, share, wanted, seed):
+    """Judges are active on both sides of the moment, know what was before, are asked for the rest and teach nothing; others teach all."""
+    times = sorted(time for history in histories for time in history)
+    asked = config("users_newest", train_share=share, num_validation_users=wanted, num_test_users=wanted)
+    if not times:
+        with pytest.raises(ValueError, match="there are no behaviours to split"):
+            split_users(timed(histories), asked, seed)
+        return
+    moment = times[max(int(share * len(times) + 1e-9), 1) - 1]
+    known = [sum(time <= moment for time in history) for history in histories]
+    candidates = {user for user, history in enumerate(histories) if 0 < known[user] < len(history)}
+    num_users = sum(bool(history) for history in histories)
+    each = min(wanted, max(1, num_users // 10))
+    if num_users < 3 or len(candidates) < 2 * each:
+        with pytest.raises(ValueError, match=r"some on either side of the moment .* too few for the users_newest protocol"):
+            split_users(timed(histories), asked, seed)
+        return
+    split = split_users(timed(histories), asked, seed)
+    assert len(split.validation) == len(split.test) == each
+    held_out = {*split.validation.users, *split.test.users}
+    assert len(held_out) == 2 * each
+    assert held_out <= candidates
+    for judges in (split.validation, split.test):
+        for user, history, truth in zip(judges.users, judges.history_lengths, judges.truth_lengths, strict=True):
+            assert (history, history + truth) == (known[user], len(histories[user]))
+    assert split.train_lengths.tolist() == [0 if user in held_out else len(history) for user, history in enumerate(histories)]
+
+
+def test_who_taught_by_one_moment_never_judges_by_a_later_one():
+    """The log grew: judges of the newest part are the earlier judges, where they are active still, and new users."""
+    rng = np.random.default_rng(3)
+    before = [sorted(rng.integers(0, 100, 6)) for _ in range(60)]
+    asked = config("users_newest", train_share=0.7, num_validation_users=6, num_test_users=6)
+    parent = split_users(timed(before), asked, 1)
+    now = [sorted([*history, *rng.integers(100, 150, 3)]) for history in before] + [sorted(rng.integers(50, 150, 6)) for _ in range(20)]
+    split = split_users(timed(now), asked, 2, parent)
+    taught = set(np.flatnonzero(parent.train_lengths))
+    assert len(split.test)
+    assert not taught & {*split.test.users, *split.validation.users}
+    assert not set(parent.validation.users) & set(split.test.users)
 
 
 def test_by_a_moment_nothing_is_gone_on_from():
