@@ -103,7 +103,8 @@ def _split_users(cut: tuple[Ints, Ints], place: Floats, config: SplitConfig, may
     """Disjoint judges; ``cut`` holds the behaviours of each user, and how many of them are known where the user judges."""
     lengths, known = cut
     num_users, candidates = int((lengths > 0).sum()), np.flatnonzero((known > 0) & (known < lengths))
-    what = "2 or more" if config.protocol == "users" else f"some on either side of the moment that train_share {config.train_share} gives"
+    is_halved = config.protocol == "users"
+    what = "2 behaviours or more" if is_halved else f"behaviours on either side of the moment that train_share {config.train_share} gives"
     num_test, num_validation = _allowed(config.num_test_users, num_users), _allowed(config.num_validation_users, num_users)
     if num_users < _MINIMUM_USERS or len(candidates) < num_test + num_validation:
         raise ValueError(
@@ -114,7 +115,7 @@ def _split_users(cut: tuple[Ints, Ints], place: Floats, config: SplitConfig, may
     validation = _drawn(np.setdiff1d(candidates[may_validate[candidates]], test), place, num_validation)
     if not len(test) or not len(validation):
         raise ValueError(
-            f"of {len(candidates)} users with {what} behaviours {len(test)} can test and {len(validation)} validate, as the others "
+            f"of {len(candidates)} users with {what} {len(test)} can test and {len(validation)} validate, as the others "
             "taught the version to start from or chose it; one of each is needed: start from no version"
         )
     train_lengths = lengths.copy()

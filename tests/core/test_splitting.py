@@ -142,7 +142,7 @@ def test_users_newest_protocol(histories, share, wanted, seed):
     num_users = sum(bool(history) for history in histories)
     each = min(wanted, max(1, num_users // 10))
     if num_users < 3 or len(candidates) < 2 * each:
-        with pytest.raises(ValueError, match=r"some on either side of the moment .* too few for the users_newest protocol"):
+        with pytest.raises(ValueError, match=r"behaviours on either side of the moment .* too few for the users_newest protocol"):
             split_users(timed(histories), asked, seed)
         return
     split = split_users(timed(histories), asked, seed)
