@@ -21,7 +21,7 @@ _PYDANTIC = {"extra": "forbid", "use_attribute_docstrings": True, "allow_inf_nan
 Dial = bool | int | float | str
 OWN_PARTS = ("model", "training", "tree_learning", "counting")
 """Parts of the settings in which systems may differ."""
-SEEDLESS: frozenset[SystemName] = frozenset({"popularity", "personal-popularity", "item-cf", "item-cf-bm25"})
+SEEDLESS: frozenset[SystemName] = frozenset({"popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25"})
 """Systems that draw no random number: one run stands for all seeds."""
 
 

@@ -18,6 +18,8 @@ class CountingConfig:
 
     newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the log's training behaviours, the newest, that are counted; see ``training.later_newest_share`` for what is trained."""
+    recent_share: Annotated[float, Gt(0), Le(1)] = 0.01
+    """recent-popularity: the same share of its own, of hours where the log has days."""
     num_neighbours: PositiveInt = 500
     """Item-CF, both weightings: nearest items kept of each item."""
     own_items: bool = False
@@ -36,8 +38,9 @@ class CountingConfig:
         for name in ("num_neighbours", "als_factors", "als_iterations"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed are 1 and more")
-        if not 0 < self.newest_share <= 1:
-            raise ValueError(f"newest_share is {self.newest_share}; allowed is 0 < share <= 1")
+        for name in ("newest_share", "recent_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is 0 < share <= 1")
         for name in ("als_regularisation", "als_confidence"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")

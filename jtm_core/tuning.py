@@ -50,6 +50,7 @@ _ALS = (
 )
 _OWN: Mapping[str, tuple[Range, ...]] = {
     "popularity": (),
+    "recent-popularity": (Range("counting.recent_share", (0.001, 0.003, 0.01, 0.03, 0.1)),),
     "personal-popularity": (),
     "item-cf": _NEIGHBOURS,
     "item-cf-bm25": _NEIGHBOURS,

@@ -18,7 +18,7 @@ from tasks.store import open_store
 from tasks.versions import recorded_config
 
 if TYPE_CHECKING:
-    from jtm_core.behaviours import Ragged
+    from jtm_core.behaviours import Behaviours, Split
     from jtm_core.later import Later
 
 USERS = "later"
@@ -50,7 +50,6 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     ValueError
         If the version knows next to nothing of the log, nothing came since, or the moment lies before its end.
     """
-    from jtm_core.behaviours import training_histories
     from jtm_core.evaluation import evaluate, questions_of
     from jtm_core.later import later_of
 
@@ -78,11 +77,11 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     metrics |= found.of_all(measured.recalls)
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
-    lines = _lines(training_histories(own, split), found, request.evaluation)
+    lines = _lines((own, split), found, request.evaluation)
     return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
 
 
-def _lines(taught: "Ragged", found: "Later", evaluation: EvaluationConfig) -> list[dict[str, Any]]:
+def _lines(taught: "tuple[Behaviours, Split]", found: "Later", evaluation: EvaluationConfig) -> list[dict[str, Any]]:
     """What the baselines, fitted on what taught the version, are worth to the same judges."""
     from jtm_core.baselines.lines import line_makers, measure_line
     from jtm_core.behaviours import evaluation_histories
@@ -90,7 +89,7 @@ def _lines(taught: "Ragged", found: "Later", evaluation: EvaluationConfig) -> li
 
     asked = evaluation_histories(found.behaviours, found.users).values
     lines = []
-    for name, make in line_makers(taught, found.behaviours.num_items, asked).items():
+    for name, make in line_makers(*taught, asked).items():
         values = measure_line(make(), found.behaviours, found.users, evaluation)
         recalls = {metric: of_users for metric, of_users in values.items() if metric.startswith("recall_at_")}
         lines.append({"name": name, "metrics": mean_metrics(values) | found.of_all(recalls)})

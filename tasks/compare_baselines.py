@@ -1,4 +1,4 @@
-"""Popularity and Item-CF, by cosine and by BM25, on the same data, users and metrics: the lines JTM has to lie above."""
+"""Popularity and Item-CF in several forms, on the same data, users and metrics: the lines JTM has to lie above."""
 
 from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, save_report
@@ -20,12 +20,12 @@ def compare_baselines(data: DataReferences, config: JtmConfig) -> ReportRef:
     import numpy as np
 
     from jtm_core.baselines.lines import judge_line, line_makers
-    from jtm_core.behaviours import evaluation_histories, training_histories
+    from jtm_core.behaviours import evaluation_histories
 
     store = open_store()
     behaviours, split = read_data(store, data)
     asked = np.concatenate([evaluation_histories(behaviours, users).values for users in (split.validation, split.test)])
-    makers = line_makers(training_histories(behaviours, split), behaviours.num_items, asked)
+    makers = line_makers(behaviours, split, asked)
     judges = {"validation": split.validation, "test": split.test}
     systems = []
     with Progress(artifact_key("compare-baselines", data.name), "systems") as progress:

@@ -6,24 +6,26 @@ from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.personal_popularity import PersonalPopularity
 from jtm_core.baselines.popularity import Popularity
 from jtm_core.baselines.protocol import Recommender
-from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Ragged, evaluation_histories, evaluation_truths
+from jtm_core.behaviours import Behaviours, EvaluationUsers, Ints, Split, evaluation_histories, evaluation_truths, training_histories
 from jtm_core.config import EvaluationConfig
+from jtm_core.counting_config import CountingConfig
 from jtm_core.metrics import Floats, mean_metrics, metrics_at
 
 
-def line_makers(histories: Ragged, num_items: int, asked: Ints) -> dict[str, Callable[[], Recommender]]:
-    """How to fit each line, by name.
+def line_makers(behaviours: Behaviours, split: Split, asked: Ints) -> dict[str, Callable[[], Recommender]]:
+    """How to fit each line to the training behaviours, by name.
 
     Parameters
     ----------
-    histories : Ragged of U rows
-        What may be learned from.
-    num_items : int
+    behaviours : Behaviours
+    split : Split
     asked : int64 array
         Items of the histories that will be asked about; of others Item-CF keeps no neighbours.
     """
+    histories, num_items, recent = training_histories(behaviours, split), behaviours.num_items, CountingConfig().recent_share
     return {
         "popularity": lambda: Popularity.fit(histories, num_items),
+        "recent-popularity": lambda: Popularity.fit(training_histories(behaviours, split, recent).targets(), num_items),
         "personal-popularity": lambda: PersonalPopularity.fit(histories, num_items),
         "item-cf": lambda: ItemCF.fit(histories, num_items, wanted=asked),
         "item-cf-bm25": lambda: ItemCF.fit(histories, num_items, wanted=asked, weighting="bm25"),

@@ -18,7 +18,7 @@ from jtm_core.systems.retrieval import ScanRecommender
 from jtm_core.systems.rounds import Report
 from jtm_core.systems.softmaxes import fit_hsm, fit_product_dnn
 
-_Counted = Literal["popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als"]
+_Counted = Literal["popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als"]
 
 _COUNTING, _KEEP_NOTHING = CountingConfig(), KeepNothing()
 
@@ -54,7 +54,7 @@ def fit_system(
         A :class:`~jtm_core.systems.fitted.TreeSystem` for TDM, JTM and its ablations. Equal lessons and settings give equal bits.
     """
     match name:
-        case "popularity" | "personal-popularity" | "item-cf" | "item-cf-bm25" | "als":
+        case "popularity" | "recent-popularity" | "personal-popularity" | "item-cf" | "item-cf-bm25" | "als":
             return PlainSystem(_fit_by_counts(name, lessons, config.seed, counting))
         case "product-dnn":
             return fit_product_dnn(lessons, config, report, keeper)
@@ -66,6 +66,8 @@ def fit_system(
 
 def newest_share_of(name: SystemName, config: JtmConfig, counting: CountingConfig) -> float:
     """What :func:`jtm_core.systems.lessons.lessons_of` is to leave a system as targets: ``counting`` says it of one that counts."""
+    if name == "recent-popularity":
+        return counting.recent_share
     return counting.newest_share if name in get_args(_Counted) else config.training.later_newest_share
 
 
@@ -77,7 +79,7 @@ def _fit_by_counts(
 ) -> Recommender:
     counted, num_items = lessons.histories.targets(), lessons.num_items
     match name:
-        case "popularity":
+        case "popularity" | "recent-popularity":
             return Popularity.fit(counted, num_items)
         case "personal-popularity":
             return PersonalPopularity.fit(counted, num_items)

@@ -14,6 +14,7 @@ from jtm_core.presets import paper_config
 
 SystemName = Literal[
     "popularity",
+    "recent-popularity",
     "personal-popularity",
     "item-cf",
     "item-cf-bm25",

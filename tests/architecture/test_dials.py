@@ -64,6 +64,7 @@ DIALS = {
     "JtmConfig": ["data", "split", "first_tree", "model", "training", "tree_learning", "evaluation", "execution", "iterations", "seed"],
     "CountingConfig": [
         "newest_share",
+        "recent_share",
         "num_neighbours",
         "own_items",
         "als_factors",

@@ -101,6 +101,8 @@ def test_users_of_items_that_nobody_taught_get_the_popular_ones() -> None:
 def test_errors_say_what_came_and_what_is_allowed() -> None:
     with pytest.raises(ValueError, match="newest_share is 0; allowed is 0 < share <= 1"):
         CountingConfig(newest_share=0)
+    with pytest.raises(ValueError, match="recent_share is 2; allowed is 0 < share <= 1"):
+        CountingConfig(recent_share=2)
     with pytest.raises(ValueError, match="als_factors is 0; allowed are 1 and more"):
         CountingConfig(als_factors=0)
     with pytest.raises(ValueError, match=r"als_confidence is -1\.0; it must be above 0"):

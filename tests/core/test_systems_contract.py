@@ -26,7 +26,7 @@ from jtm_core.systems.naming import SYSTEMS, SystemName, settings_of
 from jtm_core.threads import single_threaded_torch
 
 NUM_ITEMS, CUTOFF = 128, 10
-COUNTING = ("popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als")
+COUNTING = ("popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25", "als")
 LEARNED = tuple(name for name in SYSTEMS if name not in COUNTING)
 ON_A_BEAM = tuple(name for name in LEARNED if name not in ("product-dnn", "dnn"))
 SHARED = JtmConfig(
@@ -190,11 +190,11 @@ def test_same_seed_same_bits_another_seed_others(name: SystemName) -> None:
     if isinstance(one, TreeSystem) and isinstance(again, TreeSystem):
         assert all(torch.equal(weights, again.network.state_dict()[part]) for part, weights in one.network.state_dict().items())
         assert np.array_equal(one.tree.leaf_of_item, again.tree.leaf_of_item)
-    is_drawn = name not in ("popularity", "personal-popularity", "item-cf", "item-cf-bm25")
+    is_drawn = name not in ("popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25")
     assert np.array_equal(lists[0], lists[2]) != is_drawn
 
 
-@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in ("popularity", "personal-popularity")])
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in ("popularity", "recent-popularity", "personal-popularity")])
 def test_what_was_planted_is_found(name: SystemName) -> None:
     factor = {"als": 1.2, "jtm-paper": 1.2}.get(name, 1.4)
     assert planted().recall(fitted(name)) > factor * planted().recall(fitted("popularity"))
@@ -249,7 +249,7 @@ def test_a_trees_searches_agree(name: SystemName) -> None:
     assert ((narrow >= 0).sum(axis=1) < CUTOFF).all(), "a narrow beam finds less, and nothing is made up"
 
 
-@pytest.mark.parametrize("name", ["popularity", "personal-popularity", "item-cf", "item-cf-bm25"])
+@pytest.mark.parametrize("name", ["popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25"])
 def test_names_of_items_do_not_matter(name: SystemName) -> None:
     """Where counts decide, renamed items are listed in the same places, up to ties: the scores along the lists are equal."""
     given, rename = planted(), np.random.default_rng(0).permutation(NUM_ITEMS)
@@ -316,7 +316,7 @@ def test_what_the_paper_does_not_have_is_shared_by_all_but_its_own_configuration
 
 
 def test_an_unknown_system_is_refused() -> None:
-    with pytest.raises(ValueError, match="the system is 'jtm-x'; allowed are popularity, personal-popularity, item-cf"):
+    with pytest.raises(ValueError, match="the system is 'jtm-x'; allowed are popularity, recent-popularity, personal-popularity"):
         settings_of("jtm-x", SHARED)  # type: ignore[arg-type]
 
 

@@ -44,15 +44,16 @@ def test_a_run_leaves_versions_results_and_links(trained: State[Any]) -> None:
     assert trained.is_completed()
     artifacts = artifacts_of(trained)
     rows = json.loads(artifacts["results"].data)
-    assert [row["system"] for row in rows[:6]] == [
+    assert [row["system"] for row in rows[:7]] == [
         "popularity",
+        "recent-popularity",
         "personal-popularity",
         "item-cf",
         "item-cf-bm25",
         "JTM, iteration 0",
         "JTM, iteration 1",
     ]
-    assert rows[6]["system"].startswith("full scan")
+    assert rows[7]["system"].startswith("full scan")
     assert {"train-model-small-01", "learn-tree-small-01", "mlflow-small", "check-report-log"} <= set(artifacts)
     manifest = open_store().read_json(released(DATA_NAME).manifest)
     assert manifest["gate"]["is_accepted"]

@@ -158,13 +158,13 @@ def test_counting_settings_reach_the_systems_that_count(
     assert fitted(data, config, system, counting=CountingConfig(**changes)).lists != fitted(data, config, system).lists
 
 
-@pytest.mark.parametrize(("system", "share"), [("popularity", 0.2), ("product-dnn", 0.7)])
+@pytest.mark.parametrize(("system", "share"), [("popularity", 0.2), ("recent-popularity", 0.1), ("product-dnn", 0.7)])
 def test_a_system_learns_from_the_newest_share_that_its_own_settings_say(
     data: DataReferences, config: JtmConfig, system: Any, share: float
 ) -> None:
     behaviours, split = read_data(store := open_store(), data)
     own = settings_of(system, replace(config, iterations=1, training=replace(config.training, later_newest_share=0.7)))
-    counting = CountingConfig(newest_share=0.2)
+    counting = CountingConfig(newest_share=0.2, recent_share=0.1)
     run = fit_system.compute(data, system, own, counting, "")
     made = {}
     for taught in (share, 1.0):

@@ -258,7 +258,7 @@ def test_baselines_are_judged_on_both_groups_with_and_without_seen_items(data: D
     systems = {
         system["name"]: system["metrics"] for system in open_store().read_json(compare_baselines.compute(data, make_config()))["systems"]
     }
-    assert list(systems) == ["popularity", "personal-popularity", "item-cf", "item-cf-bm25"]
+    assert list(systems) == ["popularity", "recent-popularity", "personal-popularity", "item-cf", "item-cf-bm25"]
     for metrics in systems.values():
         assert sorted(metrics) == ["test", "validation"]
         assert {"recall_at_10", "filtered/recall_at_10", "ndcg_at_5"} <= set(metrics["test"])
