@@ -223,7 +223,7 @@ def training_histories(behaviours: Behaviours, split: Split, newest_share: float
     times = take_slices(behaviours.times, behaviours.offsets[:-1], split.train_lengths).values
     first = min(int(len(times) * (1 - newest_share) + 1e-9), len(times) - 1)
     moment = np.partition(times, first)[first]
-    before = np.diff(np.concatenate([[0], np.cumsum(times < moment)])[histories.offsets])
+    before = np.minimum(count_by_user(behaviours, behaviours.times < moment), split.train_lengths)
     return TrainingHistories(histories.values, histories.offsets, before)
 
 

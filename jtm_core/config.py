@@ -81,7 +81,7 @@ class SplitConfig:
     num_test_users: PositiveInt = 1000
     """Users drawn for the test, as those for validation. Under ``time`` all users are, of 5 behaviours or more."""
     train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
-    """Share of each history, or of the log (``global_time``, ``users_newest``), before the test, and of that again before validation."""
+    """Share before the test: of histories (``time``) or the log (``global_time``, ``users_newest``); by the first two again to validate."""
 
     def __post_init__(self) -> None:
         _require(0 < self.train_share < 1, f"train_share is {self.train_share}; allowed is 0 < share < 1")

@@ -19,7 +19,7 @@ class CountingConfig:
     newest_share: Annotated[float, Gt(0), Le(1)] = 1.0
     """Share of the log's training behaviours, the newest, that are counted; see ``training.later_newest_share`` for what is trained."""
     recent_share: Annotated[float, Gt(0), Le(1)] = 0.01
-    """recent-popularity: the same share of its own, of hours where the log has days."""
+    """recent-popularity: the share that it counts, in place of ``newest_share``."""
     num_neighbours: PositiveInt = 500
     """Item-CF, both weightings: nearest items kept of each item."""
     own_items: bool = False

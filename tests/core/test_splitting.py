@@ -94,6 +94,11 @@ def test_known_answers_by_a_moment_for_all():
 histories_in_time = st.lists(st.lists(st.integers(0, 40), max_size=8).map(sorted), min_size=2, max_size=30)
 
 
+def last_of_first(share, times):
+    """The last of the first ``share`` of sorted times, and at least one of them."""
+    return times[max(int(share * len(times) + 1e-9), 1) - 1]
+
+
 @given(histories=histories_in_time, share=st.sampled_from([0.2, 0.5, 0.8]), wanted=st.integers(1, 40), seed=st.integers(0, 9))
 @settings(max_examples=100)
 def test_global_time_protocol(histories, share, wanted, seed):
@@ -103,9 +108,8 @@ def test_global_time_protocol(histories, share, wanted, seed):
         with pytest.raises(ValueError, match="there are no behaviours to split"):
             split_users(timed(histories), asked, seed)
         return
-    second = times[max(int(share * len(times) + 1e-9), 1) - 1]
-    earlier = [time for time in times if time <= second]
-    first = earlier[max(int(share * len(earlier) + 1e-9), 1) - 1]
+    second = last_of_first(share, times)
+    first = last_of_first(share, [time for time in times if time <= second])
 
     def until(moment):
         return [sum(time <= moment for time in history) for history in histories]
@@ -136,7 +140,7 @@ def test_users_newest_protocol(histories, share, wanted, seed):
         with pytest.raises(ValueError, match="there are no behaviours to split"):
             split_users(timed(histories), asked, seed)
         return
-    moment = times[max(int(share * len(times) + 1e-9), 1) - 1]
+    moment = last_of_first(share, times)
     known = [sum(time <= moment for time in history) for history in histories]
     candidates = {user for user, history in enumerate(histories) if 0 < known[user] < len(history)}
     num_users = sum(bool(history) for history in histories)
