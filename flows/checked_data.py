@@ -2,7 +2,7 @@
 
 from jtm_core.config import JtmConfig
 from tasks.check_data import check_behaviours, check_log
-from tasks.check_machine import check_machine
+from tasks.check_settings import check_settings
 from tasks.ingest_log import ingest_log
 from tasks.look_back import find_start, look_back
 from tasks.pass_gate import pass_gate
@@ -23,7 +23,7 @@ def checked_data(
     ValueError
         If this machine cannot do what the config asks for, or there is no version ``start_from``; nothing is read then.
     """
-    check_machine(config, planned)
+    check_settings(config, planned)
     parent = find_start(start_from, config)
     ingested = ingest_log(source, config)
     pass_gate(run, check_log(ingested, config, look_back(ingested, config)))

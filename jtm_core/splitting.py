@@ -14,6 +14,8 @@ from jtm_core.seeding import generator
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+ASKS_FOR_THE_NEWEST = frozenset({"users_newest", "global_time"})
+"""Protocols by which those who judge are asked for what was done last in the whole log."""
 _MINIMUM_USERS = 3
 _MINIMUM_LENGTH_IN_TIME = 5
 

@@ -1,8 +1,9 @@
 """The search for settings: the ranges of every system, and which of their combinations are tried.
 
-All learned systems search the same ranges, and every system gets the same number of trials. The first trial is the shared
-settings as they are, so tuning never ends below them on validation users; the others are drawn at random [1]_, passing over what
-comes to settings tried before: a system without dials has one trial, Item-CF sixteen.
+All learned systems search the same ranges, and every system gets the same number of trials. Where those who judge are asked for
+the newest part of the log, the share of it that teaches is searched besides. The first trial is the shared settings as they are,
+so tuning never ends below them on validation users; the others are drawn at random [1]_, passing over what comes to settings tried
+before: a system without dials has one trial, Item-CF sixteen.
 What is a budget (epochs, negatives, width of vectors, windows) is no range: it is one for all.
 
 References
@@ -16,7 +17,9 @@ from itertools import chain
 from math import prod
 
 from jtm_core.comparison_config import Dial, PlannedRun, SystemSettings, TuningConfig, planned_run
+from jtm_core.config import JtmConfig
 from jtm_core.seeding import generator
+from jtm_core.splitting import ASKS_FOR_THE_NEWEST
 from jtm_core.systems.naming import SYSTEMS, SystemName
 
 
@@ -59,6 +62,8 @@ _OWN: Mapping[str, tuple[Range, ...]] = {
 RANGES: Mapping[SystemName, tuple[Range, ...]] = {system: _OWN.get(system, _LEARNED) for system in SYSTEMS}
 """What is searched of each system; ``jtm-paper`` has the paper's target, draws and rate, no ties and no inner product, whatever is drawn
 for these; HSM has negatives of its own, and like DNN and product-DNN no levels to tie; product-DNN is nothing but an inner product."""
+_NEWEST_TAUGHT = Range("training.later_newest_share", (0.005, 0.01, 0.02, 0.05, 0.2, 1.0))
+_NEWEST_COUNTED = Range("counting.newest_share", (0.001, 0.003, 0.01, 0.03, 0.1, 1.0))
 _WITHOUT_TIES = frozenset({"dnn", "product-dnn", "hsm"})
 
 
@@ -90,7 +95,7 @@ def planned_trials(config: TuningConfig) -> tuple[PlannedTrial, ...]:
 def _trials_of(system: SystemName, shared: SystemSettings, num_trials: int) -> Iterator[PlannedTrial]:
     """The shared settings, then draws, passing over those that come to settings a system was tried with: fewer where there are no more."""
     made: list[PlannedRun] = []
-    for dials in chain([{}], draws_of(system, shared.jtm.seed)):
+    for dials in chain([{}], draws_of(ranges_of(system, shared.jtm), shared.jtm.seed)):
         planned = planned_run(system, shared, dials)
         if (effective := _effective(planned)) not in made:
             yield PlannedTrial(len(made), dials, planned)
@@ -104,6 +109,8 @@ def _effective(planned: PlannedRun) -> PlannedRun:
     training, model = planned.settings.training, planned.settings.model
     if training.target == "next_item":
         training = replace(training, horizon_share=1.0)
+    if not planned.settings.iterations:
+        training = replace(training, later_newest_share=1.0)
     if planned.system in _WITHOUT_TIES:
         training = replace(training, tied_levels=False)
     if planned.system == "hsm":
@@ -113,14 +120,30 @@ def _effective(planned: PlannedRun) -> PlannedRun:
     return replace(planned, settings=replace(planned.settings, training=training, model=model))
 
 
-def draws_of(system: SystemName, seed: int) -> Iterator[dict[str, Dial]]:
-    """Every combination of a system's ranges in random order.
+def ranges_of(system: SystemName, shared: JtmConfig) -> tuple[Range, ...]:
+    """What is searched of a system: its :data:`RANGES`, and the newest share where the split asks for the newest.
+
+    A smaller share is less training in as many epochs, so it is no budget that one system could have more of.
+
+    Examples
+    --------
+    >>> [one.dial for one in ranges_of("popularity", JtmConfig(split=SplitConfig(protocol="global_time")))]
+    ['counting.newest_share']
+    """
+    own = RANGES[system]
+    if shared.split.protocol not in ASKS_FOR_THE_NEWEST or system == "recent-popularity":  # which has a share of its own
+        return own
+    return (*own, _NEWEST_COUNTED if system in _OWN else _NEWEST_TAUGHT)
+
+
+def draws_of(ranges: tuple[Range, ...], seed: int) -> Iterator[dict[str, Dial]]:
+    """Every combination of ranges in random order.
 
     Parameters
     ----------
-    system : SystemName
+    ranges : tuple of Range
     seed : int
-        Draws the order; systems of the same ranges have the same one.
+        Draws the order; ranges of the same numbers of values have the same one.
 
     Yields
     ------
@@ -129,10 +152,9 @@ def draws_of(system: SystemName, seed: int) -> Iterator[dict[str, Dial]]:
 
     Examples
     --------
-    >>> list(draws_of("popularity", seed=1)), len(list(draws_of("als", seed=1)))
+    >>> list(draws_of((), seed=1)), len(list(draws_of(RANGES["als"], seed=1)))
     ([], 375)
     """
-    ranges = RANGES[system]
     combinations = prod(len(one.values) for one in ranges) if ranges else 0
     for number in generator(seed, "tuning").permutation(combinations):
         yield _combination(ranges, int(number))

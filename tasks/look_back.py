@@ -1,5 +1,7 @@
 """What earlier runs left: the version to start warm from, and the one whose volume this log is compared with."""
 
+from typing import Any
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -11,6 +13,8 @@ from tasks.versions import find_version, released, require_whole
 
 _FILTERS = ("behaviour_types", "minimum_rating", "minimum_user_behaviours", "minimum_item_occurrences", "duplicates")
 """Settings that decide which rows of a log count."""
+_HELD_OUT = frozenset({"users", "users_newest"})
+"""Protocols by which users who judge teach nothing: a version of one goes on by the other, as only what is asked of them differs."""
 
 
 @task(task_run_name="find-start-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -31,14 +35,14 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
         If it is not whole any more.
     ValueError
         If it is of another data set, whose ids mean nothing here, or was made by another model or split: its model would not fit, or
-        be asked for what it was taught. Also if the split is by ``global_time``.
+        be asked for what it was taught. ``users`` and ``users_newest`` go on by each other. Also if the split is by ``global_time``.
     """
     if not start_from:
         return None
     if config.split.protocol == "global_time":
         raise ValueError(
             f"split.protocol is global_time, which leaves the newest behaviours out of training, so nothing goes on by it from version "
-            f"{start_from}; retrain by users or time, and compare by global_time"
+            f"{start_from}; retrain by users, users_newest or time, and compare by global_time"
         )
     version = find_version(start_from)
     require_whole(version, version.tree, version.model, version.data.items, version.data.users, version.data.split)
@@ -50,13 +54,20 @@ def find_start(start_from: str, config: JtmConfig) -> VersionRef | None:
         f"{part}.{name} = {before[part].get(name)}, now it is {now[part][name]}"
         for part, names in asked
         for name in names
-        if before[part].get(name) != now[part][name] and (name in before[part] or now[part][name])  # versions older than a setting had none
+        if not _go_together(before[part], now[part], name)
     ]
     if differing:
         raise ValueError(
             f"version {start_from} was made with {'; '.join(differing)}: give the same to start warm, or start from no version"
         )
     return version
+
+
+def _go_together(before: dict[str, Any], now: dict[str, Any], name: str) -> bool:
+    """Whether a version made with one value of a setting can be gone on from with the other."""
+    if name not in before:
+        return not now[name]  # versions older than a setting had none of it
+    return before[name] == now[name] or (name == "protocol" and before[name] in _HELD_OUT and now[name] in _HELD_OUT)
 
 
 @task(task_run_name="look-back-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -6,10 +6,11 @@ import itertools
 import pytest
 
 from jtm_core.comparison_config import OwnSettings, SystemSettings, TuningConfig, planned_run, with_dials
-from jtm_core.config import JtmConfig
+from jtm_core.config import JtmConfig, SplitConfig
 from jtm_core.counting_config import CountingConfig
+from jtm_core.systems.fitting import newest_share_of
 from jtm_core.systems.naming import SYSTEMS
-from jtm_core.tuning import RANGES, Range, _combination, draws_of, planned_trials
+from jtm_core.tuning import RANGES, Range, _combination, _effective, draws_of, planned_trials, ranges_of
 
 FIXED_BY_THE_PAPER = (
     "training.learning_rate",
@@ -66,8 +67,8 @@ def test_no_system_is_fitted_twice_with_what_comes_to_the_same(system):
 
 
 def test_learned_systems_are_tried_with_the_same_settings():
-    first = itertools.islice(draws_of("jtm", seed=1), 8)
-    assert list(first) == list(itertools.islice(draws_of("tdm", seed=1), 8)) == list(itertools.islice(draws_of("hsm", seed=1), 8))
+    first, *others = (list(itertools.islice(draws_of(RANGES[system], seed=1), 8)) for system in ("jtm", "tdm", "hsm"))
+    assert others == [first, first]
     assert dials_of("jtm", 8, seed=1) == dials_of("tdm", 8, seed=1)
 
 
@@ -85,6 +86,32 @@ def test_few_combinations_end_the_search_early():
     assert dials_of("popularity", 8, seed=1) == [{}]
 
 
+@pytest.mark.parametrize("protocol", ["users", "time", "users_newest", "global_time"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_share_that_teaches_is_searched_where_the_newest_is_asked_for(system, protocol):
+    """Every system by its own share, one of the shares being everything; each is what the trial is fitted with."""
+    shared = JtmConfig(split=SplitConfig(protocol=protocol))
+    searched = ranges_of(system, shared)
+    besides = searched[len(RANGES[system]) :]
+    assert searched[: len(RANGES[system])] == RANGES[system]
+    if protocol in ("users", "time") or system == "recent-popularity":
+        assert not besides
+        return
+    (share,) = besides
+    assert 1.0 in share.values
+    runs = [planned_run(system, SystemSettings(jtm=shared), {share.dial: value}) for value in share.values]
+    assert [newest_share_of(system, run.settings, run.counting) for run in runs] == list(share.values)
+
+
+def test_a_share_for_later_iterations_is_tried_where_there_are_some():
+    by_moment = SplitConfig(protocol="global_time")
+    for iterations, expected in ((2, {0.005, 0.01, 0.02, 0.05, 0.2, 1.0}), (0, {1.0})):
+        config = TuningConfig(shared=JtmConfig(split=by_moment, iterations=iterations), systems=("jtm",), trials=200, seed=1)
+        shares = {_effective(trial.planned).settings.training.later_newest_share for trial in planned_trials(config)}
+        assert shares == expected
+        assert len(planned_trials(config)) == 200
+
+
 def test_combinations_are_numbered_as_the_product_of_the_ranges():
     ranges = (Range("a", (1, 2, 3)), Range("b", ("x", "y")))
     numbered = [tuple(_combination(ranges, number).items()) for number in range(6)]
@@ -92,7 +119,7 @@ def test_combinations_are_numbered_as_the_product_of_the_ranges():
 
 
 def test_trials_can_be_given_back_as_own_settings():
-    for trial in itertools.islice(draws_of("als", seed=2), 6):
+    for trial in itertools.islice(draws_of(RANGES["als"], seed=2), 6):
         assert with_dials(SystemSettings(), OwnSettings(system="als", dials=trial).dials).jtm == SystemSettings().jtm
 
 

@@ -133,7 +133,7 @@ def test_run_again_it_does_only_what_is_new(compared: State[Any], comparison: Pa
     computed = ("ingest-", "check-", "prepare-", "fit-", "search-", "judge-", "contrast-")
     done = {name for name, state in states.items() if name.startswith(computed) and state != "Cached"}
     new = {f"{step}-compared-jtm-h-1" for step in ("fit-system", "search-tree", "judge-lists")}
-    assert done == {*new, "check-machine-compared", "contrast-systems-compared"}
+    assert done == {*new, "check-settings-compared", "contrast-systems-compared"}
 
 
 def test_a_system_that_fails_does_not_stop_the_others(

@@ -101,7 +101,7 @@ def test_a_longer_run_repeats_nothing(trained: State[Any], parameters: Parameter
     computed = {"ingest", "check", "prepare", "plant", "train", "learn", "evaluate", "compare"}
     found = {name: state for name, state in states.items() if name.split("-")[0] in computed}
     new = {"train-model-small-02", "learn-tree-small-02", "evaluate-model-small-02"}
-    assert {name for name, state in found.items() if state != "Cached"} == {*new, "check-machine-small"}
+    assert {name for name, state in found.items() if state != "Cached"} == {*new, "check-settings-small"}
     assert len(found) == 16
 
 

@@ -13,7 +13,7 @@ from prefect.logging import disable_run_logger
 from jtm_core.config import DataConfig, ExecutionConfig, FirstTreeConfig, JtmConfig, SplitConfig, TrainingConfig
 from tasks.artefacts import read_data, read_tree, read_vocabulary
 from tasks.check_data import check_behaviours, check_log, check_tree
-from tasks.check_machine import check_machine
+from tasks.check_settings import check_settings
 from tasks.choose_example import PLANTED, choose_example
 from tasks.compare_baselines import compare_baselines
 from tasks.example_data import Example, ExampleDataUnavailable
@@ -294,9 +294,9 @@ def test_settings_of_planned_runs_are_asked_about_too(make_config: MakeConfig, m
     monkeypatch.setattr("jtm_core.bfloat16.has_bfloat16", lambda: False)
     config = make_config()
     planned = dataclasses.replace(config, training=dataclasses.replace(config.training, precision="bfloat16"))
-    check_machine.fn(config, (config,))
+    check_settings.fn(config, (config,))
     with pytest.raises(ValueError, match=r"training\.precision is 'bfloat16'"):
-        check_machine.fn(config, (config, planned))
+        check_settings.fn(config, (config, planned))
 
 
 @pytest.mark.parametrize(("processes", "is_told"), [(4, False), (5, True)])
@@ -305,8 +305,22 @@ def test_training_processes_without_work_are_told_of(
 ) -> None:
     """A batch of 32 samples that share draws by eights."""
     training = TrainingConfig(batch_samples=32, negatives_block=8)
-    check_machine.fn(make_config(training=training, execution=ExecutionConfig(training_processes=processes)))
+    check_settings.fn(make_config(training=training, execution=ExecutionConfig(training_processes=processes)))
     assert ("so 1 of 5 training processes stay idle" in caplog.text) == is_told
+
+
+@pytest.mark.parametrize(
+    ("share", "protocol", "is_told"),
+    [(0.02, "users", True), (0.02, "time", True), (0.02, "users_newest", False), (0.02, "global_time", False), (1.0, "users", False)],
+)
+def test_learning_from_the_newest_to_be_judged_by_older_is_told_of(
+    share: float, protocol: Literal["users"], is_told: bool, make_config: MakeConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where only a planned run has such a share; runs with one share are told of once."""
+    config = make_config(split=SplitConfig(protocol=protocol))
+    planned = dataclasses.replace(config, training=TrainingConfig(later_newest_share=share))
+    check_settings.fn(config, (planned, planned))
+    assert caplog.text.count(f"later_newest_share is {share}, but by split.protocol {protocol}") == int(is_told)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "http://gpu box:8786", "8786x"])
@@ -316,5 +330,5 @@ def test_a_scheduler_that_cannot_be_reached_is_refused_before_anything_is_read(
     monkeypatch.setattr("tasks.shard_runs.SCHEDULER_SECONDS", 0.5)
     config = dataclasses.replace(make_config(), execution=ExecutionConfig(dask_scheduler=address))
     with pytest.raises(RuntimeError, match=r"execution\.dask_scheduler"):
-        check_machine.fn(config)
-    check_machine.fn(dataclasses.replace(config, iterations=0))
+        check_settings.fn(config)
+    check_settings.fn(dataclasses.replace(config, iterations=0))

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -225,9 +225,25 @@ def test_a_start_that_does_not_fit_is_refused_before_the_log_is_read(made: Made,
 def test_by_a_moment_for_all_nothing_is_gone_on_from(made: Made) -> None:
     version = record(made)
     by_moment = dataclasses.replace(made.config, split=SplitConfig(protocol="global_time"))
-    with pytest.raises(ValueError, match=r"split\.protocol is global_time, .*retrain by users or time"):
+    with pytest.raises(ValueError, match=r"split\.protocol is global_time, .*retrain by users, users_newest or time"):
         find_start.fn(version.version, by_moment)
     assert find_start.fn("", by_moment) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_refused"), [("users", "users_newest", 0), ("users_newest", "users", 0), ("time", "users_newest", 1)]
+)
+def test_users_held_out_stay_so_whichever_half_is_asked_for(
+    made: Made, before: Literal["users", "time"], now: Literal["users_newest"], is_refused: bool
+) -> None:
+    """Who judges teaches nothing by either, so a team may turn to the newest without starting anew."""
+    first, then = (dataclasses.replace(made.config, split=SplitConfig(protocol=protocol)) for protocol in (before, now))
+    version = record(dataclasses.replace(made, config=first))
+    if is_refused:
+        with pytest.raises(ValueError, match=rf"split\.protocol = {before}, now it is {now}"):
+            find_start.fn(version.version, then)
+    else:
+        assert find_start.fn(version.version, then) == version
 
 
 @pytest.mark.parametrize(("windows", "is_refused"), [((), False), ((2, 4), True)])
