@@ -3,14 +3,23 @@
 from prefect.logging import get_run_logger
 
 from tasks.outside import outside_task
+from tasks.registrations import register, registered_lists
 from tasks.versions import released
 
 
 @outside_task("mark-released-{data_name}")
 def mark_released(data_name: str) -> None:
-    """Tag the MLflow runs of what is released of a data set, whatever was released before; repeating it changes nothing."""
+    """Tag the MLflow runs of what is released of a data set, and have MLflow serve it, if it serves the data set at all.
+
+    It does not matter what was released before; repeating it changes nothing.
+    """
     from tasks.tracking import releases
 
     version = released(data_name)
-    if version and not releases.mark_released(version.version, data_name):
+    if version is None:
+        return
+    if not releases.mark_released(version.version, data_name):
         get_run_logger().warning("MLflow has no run of %s, which is released; was it deleted, or is this another server?", version.version)
+    elif lists := registered_lists(data_name):
+        made = register(version, lists)
+        get_run_logger().info("MLflow's model %s means %s by released, its number %s", made.name, version.version, made.number)

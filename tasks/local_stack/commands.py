@@ -22,6 +22,7 @@ DEPLOYMENTS = (
     "demo",
     "evaluate-version",
     "prune-store",
+    "register-model",
     "release-version",
     "retrain-jtm",
     "train-jtm",

@@ -85,7 +85,7 @@ def _artefact_folder(uri: str) -> str | None:
 def run_url(run_id: str) -> str:
     """Address of a run's page in MLflow's UI; the tracking URI itself where that is no server."""
     experiment_id = tracking_client().get_run(run_id).info.experiment_id
-    return _page(f"experiments/{experiment_id}/runs/{run_id}?{_TRAINING_PAGES}")
+    return page(f"experiments/{experiment_id}/runs/{run_id}?{_TRAINING_PAGES}")
 
 
 def compare_url(run_ids: Sequence[str]) -> str:
@@ -100,13 +100,14 @@ def compare_url(run_ids: Sequence[str]) -> str:
         raise ValueError(f"a comparison needs at least 2 runs, got {list(run_ids)}")
     client = tracking_client()
     experiments = sorted({client.get_run(run_id).info.experiment_id for run_id in run_ids})
-    return _page(f"compare-runs?runs={_json_list(run_ids)}&experiments={_json_list(experiments)}&{_TRAINING_PAGES}")
+    return page(f"compare-runs?runs={_json_list(run_ids)}&experiments={_json_list(experiments)}&{_TRAINING_PAGES}")
 
 
 def _json_list(words: Sequence[str]) -> str:
     return quote("[" + ",".join(f'"{word}"' for word in words) + "]")
 
 
-def _page(path: str) -> str:
+def page(path: str) -> str:
+    """Address of a page of the UI; the tracking URI itself where that is no server."""
     uri = tracking_uri()
     return f"{uri}/#/{path}" if uri.startswith("http") else uri

@@ -23,18 +23,24 @@ def mark_released(version: str, data_name: str) -> list[str]:
     list of str
         Ids of the version's runs; none if they were deleted, or logged elsewhere.
     """
-    client = tracking_client()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-
-    def runs_with(tag: str, value: str) -> list[Run]:
-        found = [client.search_runs(experiments, names.tag_filter({names.KIND: kind, tag: value})) for kind in _KINDS]
-        return [run for runs in found for run in runs]
-
-    own, marked = runs_with(names.VERSION, version), runs_with(names.IS_RELEASED, "true")
-    own_ids = [run.info.run_id for run in own]
+    client, own_ids = tracking_client(), runs_of(version)
+    marked = _runs_with(names.IS_RELEASED, "true")
     for run_id in own_ids:
         client.set_tag(run_id, names.IS_RELEASED, "true")
     for run in marked:
         if run.info.run_id not in own_ids and run.data.tags.get(names.DATA_NAME) == data_name:
             client.set_tag(run.info.run_id, names.IS_RELEASED, "false")
     return own_ids
+
+
+def runs_of(version: str) -> list[str]:
+    """Ids of a version's runs, iterations or systems, the newest first; none if they were deleted, or logged elsewhere."""
+    found = sorted(_runs_with(names.VERSION, version), key=lambda run: run.info.start_time, reverse=True)
+    return [run.info.run_id for run in found]
+
+
+def _runs_with(tag: str, value: str) -> list[Run]:
+    client = tracking_client()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    found = [client.search_runs(experiments, names.tag_filter({names.KIND: kind, tag: value})) for kind in _KINDS]
+    return [run for runs in found for run in runs]
