@@ -39,10 +39,10 @@ def model_name(data_name: str) -> str:
 
 def registered_lists(data_name: str) -> ListsConfig | None:
     """How a data set's registered model makes lists; None if it has none, so nobody asked for one."""
-    from tasks.tracking import registered_models
+    from tasks.tracking import releases
     from tasks.tracking import tags as names
 
-    tags = registered_models.model_tags(model_name(data_name))
+    tags = releases.model_tags(model_name(data_name))
     if tags is None or names.SERVED_COUNT not in tags:
         return None
     seen, width = tags[names.SERVED_WITHOUT_SEEN], tags[names.SERVED_BEAM_WIDTH]

@@ -7,9 +7,7 @@ from pathlib import Path
 import pandas as pd
 from mlflow import pyfunc
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from tasks.tracking import tags as names
@@ -106,16 +104,6 @@ def find_number(name: str, tags: Mapping[str, str]) -> str | None:
     """The latest number of a registered model that has these tags, None if there is none."""
     found: list[ModelVersion] = tracking_client().search_model_versions(f"name = '{name}' and {names.tag_filter(tags)}")
     return max((str(one.version) for one in found if one.status == "READY"), key=int, default=None)
-
-
-def model_tags(name: str) -> dict[str, str] | None:
-    """Tags of a registered model; None if there is no such model."""
-    try:
-        return dict(tracking_client().get_registered_model(name).tags)
-    except MlflowException as error:
-        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
-            raise
-        return None
 
 
 def describe_model(name: str, description: str, tags: Mapping[str, str]) -> None:

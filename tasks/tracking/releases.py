@@ -1,6 +1,11 @@
-"""Which version is in service, where experiments are compared: a tag on the runs of its iteration."""
+"""Which version is in service, where experiments are compared: a tag on the runs of its iteration, and whether MLflow serves any.
+
+Here and not in :mod:`tasks.tracking.registered_models`, as every release asks and what makes a model takes seconds to import.
+"""
 
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from tasks.tracking import tags as names
 from tasks.tracking.client import tracking_client
@@ -37,6 +42,16 @@ def runs_of(version: str) -> list[str]:
     """Ids of a version's runs, iterations or systems, the newest first; none if they were deleted, or logged elsewhere."""
     found = sorted(_runs_with(names.VERSION, version), key=lambda run: run.info.start_time, reverse=True)
     return [run.info.run_id for run in found]
+
+
+def model_tags(name: str) -> dict[str, str] | None:
+    """Tags of a registered model; None if there is no such model."""
+    try:
+        return dict(tracking_client().get_registered_model(name).tags)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return None
 
 
 def _runs_with(tag: str, value: str) -> list[Run]:
