@@ -152,6 +152,11 @@ def test_what_is_released_later_is_registered_by_itself_and_once(
         register(second, ListsConfig(count=5))
         release(first)
         mark_released.fn("small")
+        tracking_client().set_registered_model_tag("jtm-small", "jtm.served.count", "50")
+        with pytest.raises(
+            ValueError, match=rf"{first.version} is released, but the registered model of small .* count is 50; .*register-model"
+        ):
+            mark_released.fn("small")
     assert numbers() == {"1": first.version, "2": second.version, "3": second.version, "4": first.version}, "lists as last asked for"
     assert str(tracking_client().get_model_version_by_alias("jtm-small", "released").version) == "4"
 
