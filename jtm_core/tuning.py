@@ -127,6 +127,7 @@ def ranges_of(system: SystemName, shared: JtmConfig) -> tuple[Range, ...]:
 
     Examples
     --------
+    >>> from jtm_core.config import SplitConfig
     >>> [one.dial for one in ranges_of("popularity", JtmConfig(split=SplitConfig(protocol="global_time")))]
     ['counting.newest_share']
     """

@@ -131,7 +131,7 @@ def test_artefacts_lie_beside_the_database_not_in_the_current_directory(database
 
 
 def test_addresses_of_run_and_comparison(parent, monkeypatch):
-    monkeypatch.setattr(client_module, "_page", lambda path: f"http://localhost:5000/#/{path}")
+    monkeypatch.setattr(client_module, "page", lambda path: f"http://localhost:5000/#/{path}")
     experiment_id = ensure_experiment("jtm")
     assert f"experiments/{experiment_id}/runs/{parent}?" in run_url(parent)
     assert compare_url([parent, parent]).count(parent) == 2
