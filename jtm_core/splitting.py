@@ -14,6 +14,8 @@ from jtm_core.seeding import generator
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+HOLDS_USERS_OUT = frozenset({"users", "users_newest"})
+"""Protocols by which users who judge teach nothing."""
 ASKS_FOR_THE_NEWEST = frozenset({"users_newest", "global_time"})
 """Protocols by which those who judge are asked for what was done last in the whole log."""
 _MINIMUM_USERS = 3
@@ -71,7 +73,7 @@ def split_users(behaviours: Behaviours, config: SplitConfig, seed: int, parent: 
     unseen = np.arange(behaviours.num_users) >= (len(parent.train_lengths) if parent else 0)
     if config.protocol == "global_time":
         return _split_global_time(behaviours, place, config)
-    if config.protocol in ("users", "users_newest"):
+    if config.protocol in HOLDS_USERS_OUT:
         known = lengths // 2 if config.protocol == "users" else _until(behaviours, config.train_share)
         may_test = _and_these(unseen, parent.test) if parent else unseen
         may_validate = _and_these(may_test, parent.validation) if parent else unseen

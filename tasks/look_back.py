@@ -6,6 +6,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from jtm_core.config import JtmConfig
+from jtm_core.splitting import HOLDS_USERS_OUT
 from tasks.fingerprints import key_part
 from tasks.references import IngestedLog, VersionRef
 from tasks.store import open_store
@@ -13,8 +14,6 @@ from tasks.versions import find_version, released, require_whole
 
 _FILTERS = ("behaviour_types", "minimum_rating", "minimum_user_behaviours", "minimum_item_occurrences", "duplicates")
 """Settings that decide which rows of a log count."""
-_HELD_OUT = frozenset({"users", "users_newest"})
-"""Protocols by which users who judge teach nothing: a version of one goes on by the other, as only what is asked of them differs."""
 
 
 @task(task_run_name="find-start-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -67,7 +66,9 @@ def _go_together(before: dict[str, Any], now: dict[str, Any], name: str) -> bool
     """Whether a version made with one value of a setting can be gone on from with the other."""
     if name not in before:
         return not now[name]  # versions older than a setting had none of it
-    return before[name] == now[name] or (name == "protocol" and before[name] in _HELD_OUT and now[name] in _HELD_OUT)
+    if name == "protocol" and {before[name], now[name]} <= HOLDS_USERS_OUT:
+        return True  # only what is asked of those who judge differs
+    return bool(before[name] == now[name])
 
 
 @task(task_run_name="look-back-{config.data.name}", cache_policy=NO_CACHE, persist_result=False)

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from jtm_core.config import DataConfig, EvaluationConfig
 from jtm_core.lists_config import ListsConfig
 from tasks.references import BacktestRequest, ListsRequest, SourceRef, VersionRef
-from tasks.versions import find_served, recorded_config, require_whole
+from tasks.versions import find_served, recorded_config, require_servable
 
 
 @task(task_run_name="open-request-{data_name}", cache_policy=NO_CACHE, persist_result=False)
@@ -27,8 +27,7 @@ def open_request(data_name: str, version: str, lists: ListsConfig, path: str, lo
         If the beam is too narrow for so many items, or the path is no place for a Parquet file.
     """
     served = find_served(data_name, version)
-    made_of = served.data
-    require_whole(served, served.tree, served.model, made_of.items, made_of.behaviours, made_of.split, *(() if log else (made_of.log,)))
+    require_servable(served, *(() if log else (served.data.log,)))
     config = recorded_config(served)
     _require_place(Path(path))
     return served, ListsRequest(
@@ -53,7 +52,7 @@ def open_backtest(
         If it is not whole any more.
     """
     served = find_served(data_name, version)
-    require_whole(served, served.tree, served.model, served.data.items, served.data.behaviours, served.data.split)
+    require_servable(served)
     config = recorded_config(served)
     return served, BacktestRequest(
         version=served.version,

@@ -7,7 +7,7 @@ from jtm_core.lists_config import ListsConfig
 from tasks.outside import outside_task
 from tasks.progress import artifact_key
 from tasks.registrations import register
-from tasks.versions import find_served, require_whole
+from tasks.versions import find_served, require_servable
 
 
 @outside_task("register-model-{data_name}")
@@ -24,7 +24,7 @@ def register_model(data_name: str, version: str, lists: ListsConfig) -> None:
         If the beam is too narrow for so many items, or MLflow has no run of the version.
     """
     served = find_served(data_name, version)
-    require_whole(served, served.tree, served.model, served.data.items, served.data.behaviours, served.data.split)
+    require_servable(served)
     made = register(served, lists)
     address = f"models:/{made.name}@released" if made.is_released else f"models:/{made.name}/{made.number}"
     get_run_logger().info("version %s is number %s of MLflow's model %s", served.version, made.number, made.name)

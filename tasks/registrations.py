@@ -1,5 +1,6 @@
 """Versions as MLflow serves them: which registered model is a data set's, and what of a version goes into it."""
 
+import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,9 @@ from pathlib import Path
 from jtm_core.lists_config import ListsConfig
 from tasks.artefacts import read_vocabulary
 from tasks.references import VersionRef
-from tasks.retrievers import read_retriever
-from tasks.store import open_store
-from tasks.versions import data_slug, recorded_config, released
+from tasks.retrievers import read_popularity
+from tasks.store import canonical_json, open_store
+from tasks.versions import as_json, data_slug, from_json, recorded_config, released
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +43,8 @@ def registered_lists(data_name: str) -> ListsConfig | None:
     from tasks.tracking import releases
     from tasks.tracking import tags as names
 
-    tags = releases.model_tags(model_name(data_name))
-    if tags is None or names.SERVED_COUNT not in tags:
-        return None
-    seen, width = tags[names.SERVED_WITHOUT_SEEN], tags[names.SERVED_BEAM_WIDTH]
-    return ListsConfig(
-        count=int(tags[names.SERVED_COUNT]),
-        without_seen=seen == "true" if seen else None,
-        beam_width=int(width) if width else None,
-    )
+    asked = (releases.model_tags(model_name(data_name)) or {}).get(names.LISTS)
+    return from_json(ListsConfig, json.loads(asked)) if asked else None
 
 
 def register(version: VersionRef, lists: ListsConfig) -> Registration:
@@ -75,11 +69,9 @@ def register(version: VersionRef, lists: ListsConfig) -> Registration:
 
     name = model_name(version.data.name)
     asked = lists.resolved(recorded_config(version).evaluation)
-    own = {names.VERSION: version.version, **_tags_of(asked)}
+    own = {names.VERSION: version.version, names.LISTS: canonical_json(as_json(asked))}
     number = registered_models.find_number(name, own) or _log(version, name, asked, own)
-    registered_models.describe_model(
-        name, f"What JTM recommends by on {version.data.name}.", {names.DATA_NAME: version.data.name, **_tags_of(lists)}
-    )
+    registered_models.tag_model(name, {names.DATA_NAME: version.data.name, names.LISTS: canonical_json(as_json(lists))})
     now = released(version.data.name)
     is_released = now is not None and now.version == version.version
     if is_released:
@@ -96,16 +88,17 @@ def _log(version: VersionRef, name: str, asked: ListsConfig, tags: dict[str, str
     runs, store = runs_of(version.version), open_store()
     if not runs:
         raise ValueError(f"MLflow has no run of version {version.version}; was it deleted, or is this another server?")
-    retriever, items_by_popularity = read_retriever(version, asked.beam_width)
     assert asked.without_seen is not None  # nothing is left empty
+    assert asked.beam_width is not None
     settings = ServedSettings(
         version=version.version,
         data_name=version.data.name,
-        beam_width=retriever.beam_width,
+        beam_width=asked.beam_width,
         first_level=recorded_config(version).first_level,
         count=asked.count,
         without_seen=asked.without_seen,
     )
+    items_by_popularity = read_popularity(version)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "version")
         files = store.path(version.tree), store.path(version.model), store.path(version.data.items)
@@ -113,14 +106,3 @@ def _log(version: VersionRef, name: str, asked: ListsConfig, tags: dict[str, str
         key = read_vocabulary(store, version.data.items).keys[int(items_by_popularity[0])].as_py()
         interface = registered_models.interface_of(key, settings.count, settings.without_seen)
         return registered_models.log_model(runs[0], name, folder, interface, tags)
-
-
-def _tags_of(lists: ListsConfig) -> dict[str, str]:
-    from tasks.tracking import tags as names
-
-    seen, width = lists.without_seen, lists.beam_width
-    return {
-        names.SERVED_COUNT: str(lists.count),
-        names.SERVED_WITHOUT_SEEN: "" if seen is None else str(seen).lower(),
-        names.SERVED_BEAM_WIDTH: "" if width is None else str(width),
-    }

@@ -4,7 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from tasks.versions import find_version, release, released, require_whole
+from tasks.versions import find_version, release, released, require_servable
 
 
 @task(task_run_name="release-{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -24,9 +24,8 @@ def release_named(name: str) -> str:
         If it is not whole any more; what was released stays so.
     """
     version = find_version(name)
-    data = version.data
-    require_whole(version, version.tree, version.model, data.users, data.items, data.behaviours, data.split)
-    before = released(data.name)
+    require_servable(version, version.data.users)
+    before = released(version.data.name)
     release(version)
-    get_run_logger().info("released %s of %s, in place of %s", name, data.name, before.version if before else "none")
-    return data.name
+    get_run_logger().info("released %s of %s, in place of %s", name, version.data.name, before.version if before else "none")
+    return version.data.name

@@ -34,14 +34,18 @@ def read_retriever(version: VersionRef, beam_width: int | None = None) -> "tuple
     ValueError
         If the beam is narrower than 1.
     """
-    from jtm_core.baselines.popularity import Popularity
-    from jtm_core.behaviours import training_histories
     from jtm_core.serving import Retriever
 
-    store = open_store()
-    tree = read_tree(store, version.tree)
-    behaviours, split = read_data(store, version.data)
-    popularity = Popularity.fit(training_histories(behaviours, split), tree.num_items)
-    config = recorded_config(version)
+    store, config = open_store(), recorded_config(version)
     width = config.evaluation.beam_width if beam_width is None else beam_width
-    return Retriever(read_network(store, version.model), tree, width, config.first_level), popularity.items_by_popularity
+    retriever = Retriever(read_network(store, version.model), read_tree(store, version.tree), width, config.first_level)
+    return retriever, read_popularity(version)
+
+
+def read_popularity(version: VersionRef) -> "Ints":
+    """Dense ids of a version's items, most popular first in the histories it was trained on: int64 (num_items,)."""
+    from jtm_core.baselines.popularity import Popularity
+    from jtm_core.behaviours import training_histories
+
+    behaviours, split = read_data(open_store(), version.data)
+    return Popularity.fit(training_histories(behaviours, split), behaviours.num_items).items_by_popularity

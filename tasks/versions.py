@@ -115,6 +115,12 @@ def require_whole(version: VersionRef, *references: ArtefactRef) -> None:
         open_store().path(reference, f"version {version.version} cannot be used without it: take another version, or make it again")
 
 
+def require_servable(version: VersionRef, *also: ArtefactRef) -> None:
+    """Make sure of all that recommending by a version needs, and of what is named besides; see :func:`require_whole`."""
+    data = version.data
+    require_whole(version, version.tree, version.model, data.items, data.behaviours, data.split, *also)
+
+
 def release(version: VersionRef) -> None:
     """Name the version that a finished run ended with: what the next retraining of this data set starts from."""
     write_text_durably(_release_path(version.data.name), canonical_json(as_json(version), indent=1) + "\n")

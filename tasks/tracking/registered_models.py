@@ -10,7 +10,6 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from tasks.tracking import tags as names
 from tasks.tracking.client import page, tracking_client
 
 RELEASED = "released"
@@ -102,16 +101,15 @@ def log_model(run_id: str, name: str, folder: Path, interface: tuple[ModelSignat
 
 def find_number(name: str, tags: Mapping[str, str]) -> str | None:
     """The latest number of a registered model that has these tags, None if there is none."""
-    found: list[ModelVersion] = tracking_client().search_model_versions(f"name = '{name}' and {names.tag_filter(tags)}")
-    return max((str(one.version) for one in found if one.status == "READY"), key=int, default=None)
+    found: list[ModelVersion] = tracking_client().search_model_versions(f"name = '{name}'")
+    alike = (str(one.version) for one in found if one.status == "READY" and tags.items() <= one.tags.items())
+    return max(alike, key=int, default=None)
 
 
-def describe_model(name: str, description: str, tags: Mapping[str, str]) -> None:
-    """Say what a registered model is, and how its numbers are made."""
-    client = tracking_client()
-    client.update_registered_model(name, description=description)
+def tag_model(name: str, tags: Mapping[str, str]) -> None:
+    """Say of a registered model what it is of, and how its numbers are made."""
     for tag, value in tags.items():
-        client.set_registered_model_tag(name, tag, value)
+        tracking_client().set_registered_model_tag(name, tag, value)
 
 
 def point_released(name: str, number: str) -> None:

@@ -152,7 +152,7 @@ def test_what_is_released_later_is_registered_by_itself_and_once(
         register(second, ListsConfig(count=5))
         release(first)
         mark_released.fn("small")
-        tracking_client().set_registered_model_tag("jtm-small", "jtm.served.count", "50")
+        tracking_client().set_registered_model_tag("jtm-small", "jtm.lists", '{"count": 50}')
         with pytest.raises(
             ValueError, match=rf"{first.version} is released, but the registered model of small .* count is 50; .*register-model"
         ):
