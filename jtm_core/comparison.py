@@ -1,26 +1,37 @@
-"""Systems compared fairly: mean and spread over seeds, and paired differences with confidence intervals over users.
+"""Systems compared fairly: mean and spread over seeds, and paired differences with confidence intervals.
 
-The seeds of a system are repetitions of its training; users are a sample of those it could serve. So a user's measure is
-averaged over the seeds first, then systems are paired user by user, and the interval is that of the mean over users: the
-percentile bootstrap [1]_, users drawn with replacement, the same draws for every column. Beside it stands the normal interval
-``mean +- z * s / sqrt(E)``; where the two part, there are too few users. Neither says how much another training would differ:
-that is the standard deviation over seeds.
+The seeds of a system are repetitions of its training; users are a sample of those it could serve. So what a system found is
+averaged over the seeds first, then systems are paired target by target and so user by user, and the first interval is that of
+the mean over users: the percentile bootstrap [1]_, users drawn with replacement, the same draws for every column. It takes each
+user for a judge of his own. They are not where all want the same: on an evening's news a single article can be a twentieth of what
+everybody is asked for, and another evening has another. So the second, two-way interval takes the items asked for as a sample
+too: ``mean +- z * sqrt(V)`` with the two-way clustered variance [2]_
 
-Shape letters: S seeds, E users, K columns (a measure, or a contrast of systems).
+    V = V_users + V_items - V_targets,
+
+each the sum of squares of the residuals' sums over one user, item or (user, item) pair, times ``G / (G - 1)`` of G such groups. It is
+never taken for less than ``V_users``. Neither says how much another training would differ: that is the standard deviation over seeds.
+
+Shape letters: S seeds, E users, N targets, K columns (a measure, or a contrast of systems).
 
 References
 ----------
 .. [1] B. Efron and R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. Pairing by user is as in
    M. Smucker, J. Allan and B. Carterette, A comparison of statistical significance tests for information retrieval
    evaluation, CIKM 2007.
+.. [2] C. Cameron, J. Gelbach and D. Miller, Robust inference with multiway clustering, Journal of Business and Economic
+   Statistics 29, 2011. That users and items are both samples: A. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jtm_core.behaviours import Ints
+from jtm_core.found_targets import Targets
 
 Floats = NDArray[np.float64]
 
@@ -55,16 +66,16 @@ class Interval:
     ----------
     mean : float
     low, high : float
-        Ends of the bootstrap interval.
-    normal_low, normal_high : float
-        Ends of the normal interval; equal to the mean with one user.
+        Ends of the interval over users, by the bootstrap.
+    two_way_low, two_way_high : float
+        Ends of the interval over users and items.
     """
 
     mean: float
     low: float
     high: float
-    normal_low: float
-    normal_high: float
+    two_way_low: float
+    two_way_high: float
 
 
 def spread_over_seeds(values_SE: Floats) -> Spread:
@@ -92,73 +103,116 @@ def spread_over_seeds(values_SE: Floats) -> Spread:
 
 
 def contrast(values: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
-    """Weighted sum of systems, user by user, each averaged over its seeds first.
+    """Weighted sum of systems, target by target, each averaged over its seeds first.
 
     Parameters
     ----------
-    values : mapping of str to float64 array (S, E)
-        A measure of every user by system; systems may have different numbers of seeds, but the same users in the same order.
+    values : mapping of str to float64 array (S, N)
+        A measure of every target by system, such as whether it was found; systems may have different numbers of seeds, but the same
+        targets in the same order.
     weights : mapping of str to float
         Systems that count: ``{"jtm": 1, "tdm": -1}`` is the paired difference of two.
 
     Returns
     -------
-    float64 array (E,)
+    float64 array (N,)
 
     Raises
     ------
     ValueError
-        If systems have different numbers of users, or there is none.
+        If systems have different numbers of targets, or there is none.
 
     Examples
     --------
-    >>> contrast({"jtm": np.array([[0.5, 0.25]]), "tdm": np.array([[0.5, 0.0]])}, {"jtm": 1, "tdm": -1})
-    array([0.  , 0.25])
+    >>> contrast({"jtm": np.array([[1.0, 0.5]]), "tdm": np.array([[1.0, 0.0]])}, {"jtm": 1, "tdm": -1})
+    array([0. , 0.5])
     """
     for name in weights:
         _check(values[name])
     sizes = {name: values[name].shape[1] for name in weights}
     if len(set(sizes.values())) != 1:
-        raise ValueError(f"systems were measured on {sizes} users; a contrast needs the same users for all")
+        raise ValueError(f"systems were asked for {sizes} targets; a contrast needs the same for all")
     total: Floats = np.sum([weight * values[name].mean(axis=0) for name, weight in weights.items()], axis=0)
     return total
 
 
-def intervals_over_users(
-    values_EK: Floats, rng: np.random.Generator, confidence: float = 0.95, resamples: int = RESAMPLES
+def recall_intervals(
+    targets: Targets, found: Iterable[Floats], rng: np.random.Generator, confidence: float = 0.95, resamples: int = RESAMPLES
 ) -> list[Interval]:
-    """Confidence interval of every column's mean over users.
+    """Confidence intervals of recalls, or of contrasts of recalls.
 
     Parameters
     ----------
-    values_EK : float64 array (E, K)
-        One value a user and column, e.g. from :func:`contrast`.
+    targets : Targets
+    found : iterable of K float64 arrays (N,)
+        How much of each target was found, e.g. a :func:`contrast` of 0 and 1. They are asked for one after the other.
     rng : Generator
         Draws the users; one draw serves all columns.
     confidence : float
         Share of intervals that hold the true mean, above 0 and below 1.
     resamples : int
-        Samples drawn, at least 1.
+        Samples of users drawn, at least 1.
 
     Returns
     -------
     list of Interval
-        One a column.
+        One a column, none without columns.
 
     Raises
     ------
     ValueError
-        If there is no user, or ``confidence`` or ``resamples`` is out of range.
+        If ``confidence`` or ``resamples`` is out of range, or a column has not N values.
     """
-    _check(values_EK.T)
     if not 0 < confidence < 1 or resamples < 1:
         raise ValueError(f"confidence is {confidence}, resamples {resamples}; allowed are 0 < confidence < 1, and 1 and more")
-    tail = (1 - confidence) / 2
-    lows, highs = np.quantile(bootstrap_means(values_EK, rng, resamples), [tail, 1 - tail], axis=0)
-    means = values_EK.mean(axis=0)
-    reach = NormalDist().inv_cdf(1 - tail) * _standard_errors(values_EK)
-    columns = zip(means, lows, highs, means - reach, means + reach, strict=True)
-    return [Interval(*(float(value) for value in column)) for column in columns]
+    columns, errors = [], []
+    for found_N in found:
+        if found_N.shape != targets.users.shape:
+            raise ValueError(f"a column has shape {found_N.shape}; allowed is {targets.users.shape}, a value a target")
+        columns.append(_sums(targets.users, targets.shares * found_N))
+        errors.append(two_way_error(targets, found_N))
+    if not columns:
+        return []
+    recalls_EK, tail = np.stack(columns, axis=1), (1 - confidence) / 2
+    lows, highs = np.quantile(bootstrap_means(recalls_EK, rng, resamples), [tail, 1 - tail], axis=0)
+    means, reaches = recalls_EK.mean(axis=0), NormalDist().inv_cdf(1 - tail) * np.array(errors)
+    bounds = zip(means, lows, highs, means - reaches, means + reaches, strict=True)
+    return [Interval(*(float(bound) for bound in one)) for one in bounds]
+
+
+def two_way_error(targets: Targets, found_N: Floats) -> float:
+    """Standard error of the mean recall where users and items are both samples: the root of V above.
+
+    Parameters
+    ----------
+    targets : Targets
+    found_N : float64 array (N,)
+
+    Examples
+    --------
+    Four users asked for an item each are four judges where these are four items, and two where they are two:
+
+    >>> users, found = np.arange(4), np.array([1.0, 1.0, 0.0, 0.0])
+    >>> four, two = (Targets(users, np.array(items), np.ones(4), 4) for items in ([0, 1, 2, 3], [0, 0, 1, 1]))
+    >>> round(two_way_error(four, found), 3), round(two_way_error(two, found), 3)
+    (0.289, 0.5)
+    """
+    residuals = targets.shares * (found_N - targets.shares @ found_N / targets.num_users)
+    users = _clustered(_sums(targets.users, residuals))
+    items = _clustered(_sums(np.unique(targets.items, return_inverse=True)[1], residuals))
+    return float(np.sqrt(max(users, users + items - _clustered(residuals))) / targets.num_users)
+
+
+def _clustered(sums: Floats) -> float:
+    """Sum of squares over G groups with its correction; a single group tells nothing."""
+    count = len(sums)
+    return float(sums @ sums) * count / (count - 1) if count > 1 else 0.0
+
+
+def _sums(groups_N: Ints, values_N: Floats) -> Floats:
+    """Sum over every group; their numbers begin with 0 and leave none out."""
+    sums: Floats = np.bincount(groups_N, values_N).astype(np.float64)
+    return sums
 
 
 def bootstrap_means(values_EK: Floats, rng: np.random.Generator, resamples: int) -> Floats:
@@ -171,12 +225,6 @@ def bootstrap_means(values_EK: Floats, rng: np.random.Generator, resamples: int)
         times_drawn = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         means[first : first + size] = times_drawn @ values_EK / count
     return means
-
-
-def _standard_errors(values_EK: Floats) -> Floats:
-    count = len(values_EK)
-    errors: Floats = values_EK.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros(values_EK.shape[1])
-    return errors
 
 
 def _check(values_SE: Floats) -> None:

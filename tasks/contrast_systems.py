@@ -1,7 +1,7 @@
-"""Hold the systems of a comparison against each other, user by user; see :mod:`jtm_core.comparison`."""
+"""Hold the systems of a comparison against each other, target by target; see :mod:`jtm_core.comparison`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from jtm_core.comparison_config import SEEDLESS
@@ -12,8 +12,11 @@ from tasks.references import DataReferences, FittedRun, ReportRef
 from tasks.store import Store, open_store
 
 if TYPE_CHECKING:
-    from jtm_core.behaviours import Behaviours, EvaluationUsers
+    import numpy as np
+    from numpy.typing import NDArray
+
     from jtm_core.comparison import Floats
+    from jtm_core.found_targets import Targets
 
 REFERENCE = "jtm"
 """The system that the others are held against, if it is among them; else the first is."""
@@ -27,13 +30,23 @@ ABLATION: Mapping[str, Mapping[str, float]] = {
 """The four cells of the paper's ablation: what is shown -> weights of the systems."""
 SEEN = {"": "test", "filtered/": "test_filtered"}
 
-Recalls = dict[int, dict[str, "Floats"]]
-"""Seed -> measure -> recall of every test user: float64 (E,)."""
+Ranks = dict[int, dict[str, "NDArray[np.int32]"]]
+"""Seed -> prefix of :data:`SEEN` -> rank of every target of the test users in these lists: int32 (N,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What test users are asked for, and the cut-offs at which it counts."""
+
+    targets: "Targets"
+    cutoffs: tuple[int, ...]
 
 
 @step(run_name="contrast-systems-{data.name}", uses=("evaluation", "seed"))
 def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig) -> ReportRef:
-    """Differences of recall with 95 % intervals over test users; a user's recall is averaged over a system's seeds first.
+    """Differences of recall with 95 % intervals over test users, and over these and the items they are asked for.
+
+    A user's recall is averaged over a system's seeds first.
 
     Where some runs failed, each contrast takes the seeds that all its systems have, and is left out where there is none.
 
@@ -52,88 +65,106 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
         ...}]}``.
     """
     store = open_store()
-    beside = beside_variations(runs)
+    asked = asked_of(store, data, config.evaluation)
+    ranks: dict[tuple[str, str], Ranks] = {}
+    for run in runs:
+        ranks.setdefault((run.system, run.variation), {})[run.seed] = ranks_of(read_lists(store, run.lists), asked.targets)
+    return save_report(store, "contrasts", contrasts_between(asked, ranks, config.seed))
+
+
+def asked_of(store: Store, data: DataReferences, evaluation: EvaluationConfig) -> Asked:
+    """What the test users of a data set are asked for."""
+    from jtm_core.behaviours import evaluation_truths
+    from jtm_core.found_targets import targets_of
+
     behaviours, split = read_data(store, data)
-    recalls = {
-        key: recalls_of(store, [run for run in runs if (run.system, run.variation) == key], behaviours, split.test, config.evaluation)
-        for key in dict.fromkeys((run.system, run.variation) for run in runs)
-    }
-    systems = {system: values for (system, variation), values in recalls.items() if not variation}
-    reference = REFERENCE if REFERENCE in systems else next(iter(systems), "")
+    return Asked(targets_of(evaluation_truths(behaviours, split.test), evaluation.truth), evaluation.cutoffs)
+
+
+def ranks_of(lists: Mapping[str, "NDArray[np.int32]"], targets: "Targets") -> "dict[str, NDArray[np.int32]]":
+    """Where a run's lists have what test users are asked for: prefix of :data:`SEEN` -> int32 (N,)."""
+    from jtm_core.found_targets import target_ranks
+
+    return {prefix: target_ranks(lists[name], targets) for prefix, name in SEEN.items()}
+
+
+def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed: int, reference: str = "") -> dict[str, Any]:
+    """What :func:`contrast_systems` writes, from where the lists of every (system, variation) have the targets.
+
+    Parameters
+    ----------
+    asked : Asked
+    ranks : mapping of (system, variation) to Ranks
+    seed : int
+        Draws users.
+    reference : str
+        The system that others are held against; empty for :data:`REFERENCE`, or the first where that is not among them.
+
+    Raises
+    ------
+    ValueError
+        If ``reference`` is not among the systems.
+    """
+    systems = {system: found for (system, variation), found in ranks.items() if not variation}
+    if reference and reference not in systems:
+        raise ValueError(f"reference is {reference!r}; allowed are {', '.join(systems)}")
+    reference = reference or (REFERENCE if REFERENCE in systems else next(iter(systems), ""))
     differences = {system: {system: 1.0, reference: -1.0} for system in systems if system != reference}
-    contrasts = _contrasts("difference", systems, differences, config.seed)
+    contrasts = _contrasts("difference", asked, systems, differences, seed)
     if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):
         cells = {system: systems[system] for system in ABLATION["both - (J + H)"]}
         shared = {system: {seed: cells[system][seed] for seed in common_seeds(cells)} for system in cells}
-        contrasts += _contrasts("ablation", shared, ABLATION, config.seed)
-    varied = {variation: values for (_, variation), values in recalls.items() if variation}
-    if beside is not None:
-        first = recalls_of(store, [beside], behaviours, split.test, config.evaluation)
+        contrasts += _contrasts("ablation", asked, shared, ABLATION, seed)
+    varied = {variation: found for (_, variation), found in ranks.items() if variation}
+    beside = beside_variations(systems.get(REFERENCE, {}), varied)
+    if beside:
         against = {variation: {variation: 1.0, REFERENCE: -1.0} for variation in varied}
-        contrasts += _contrasts("sensitivity", {**varied, REFERENCE: first}, against, config.seed)
-    return save_report(store, "contrasts", {"reference": reference, "contrasts": contrasts})
+        contrasts += _contrasts("sensitivity", asked, {**varied, REFERENCE: beside}, against, seed)
+    return {"reference": reference, "contrasts": contrasts}
 
 
-def beside_variations(runs: Sequence[FittedRun]) -> FittedRun | None:
-    """The reference's run under the seed of the variations, None if it failed or there are none."""
-    seeds = {run.seed for run in runs if run.variation}
-    return next((run for run in runs if run.system == REFERENCE and not run.variation and run.seed in seeds), None)
+def beside_variations(reference: Ranks, varied: Mapping[str, Ranks]) -> Ranks:
+    """The reference under the seeds of the variations; nothing if it failed there or there are none."""
+    seeds = {seed for found in varied.values() for seed in found}
+    return {seed: found for seed, found in reference.items() if seed in seeds}
 
 
-def common_seeds(recalls: Mapping[str, Mapping[int, object]]) -> list[int]:
+def common_seeds(ranks: Mapping[str, Mapping[int, object]]) -> list[int]:
     """Seeds that all of these have that draw random numbers, ascending, so that like is held against like where some failed."""
-    seeds = [set(values) for system, values in recalls.items() if system not in SEEDLESS]
+    seeds = [set(values) for system, values in ranks.items() if system not in SEEDLESS]
     return sorted(set.intersection(*seeds)) if seeds else []
 
 
-def recalls_of(
-    store: Store, runs: Sequence[FittedRun], behaviours: "Behaviours", users: "EvaluationUsers", evaluation: EvaluationConfig
-) -> Recalls:
-    """Recall of every test user by seed and measure."""
-    from jtm_core.behaviours import evaluation_histories, evaluation_truths
-    from jtm_core.metrics import metrics_at
-
-    known, truths = (evaluation_histories(behaviours, users), evaluation_truths(behaviours, users))
-    found: Recalls = {}
-    for run in runs:
-        lists = read_lists(store, run.lists)
-        for prefix, name in SEEN.items():
-            metrics = metrics_at(lists[name].astype(int), truths, known, evaluation.cutoffs, evaluation.truth)
-            measures = {f"test/{prefix}recall_at_{cutoff}": metrics[f"recall_at_{cutoff}"] for cutoff in evaluation.cutoffs}
-            found.setdefault(run.seed, {}).update(measures)
-    return found
-
-
-def _contrasts(kind: str, recalls: Mapping[str, Recalls], wanted: Mapping[str, Mapping[str, float]], seed: int) -> list[dict[str, Any]]:
+def _contrasts(
+    kind: str, asked: Asked, ranks: Mapping[str, Ranks], wanted: Mapping[str, Mapping[str, float]], seed: int
+) -> list[dict[str, Any]]:
     """One record a contrast and measure; the same users are drawn for all."""
-    import numpy as np
-
-    from jtm_core.comparison import intervals_over_users
+    from jtm_core.comparison import recall_intervals
     from jtm_core.seeding import generator
 
-    columns: dict[tuple[str, str], Any] = {}
-    seeds = {name: common_seeds({system: recalls[system] for system in weights}) for name, weights in wanted.items()}
-    for name, weights in wanted.items():
-        columns |= {(name, measure): column for measure, column in _columns(recalls, weights, seeds[name]).items()}
-    if not columns:
-        return []
-    intervals = intervals_over_users(np.stack(list(columns.values()), axis=1), generator(seed, "bootstrap"))
+    seeds = {name: common_seeds({system: ranks[system] for system in weights}) for name, weights in wanted.items()}
+    chosen = {name: _of_seeds(ranks, weights, seeds[name]) for name, weights in wanted.items()}
+    measures = [(prefix, cutoff) for prefix in SEEN for cutoff in asked.cutoffs]
+    named = [(name, measure) for name, systems in chosen.items() if all(systems.values()) for measure in measures]
+    columns = (_found(chosen[name], wanted[name], *measure) for name, measure in named)
+    intervals = recall_intervals(asked.targets, columns, generator(seed, "bootstrap"))
     return [
-        {"kind": kind, "name": name, "seeds": seeds[name], "measure": measure, **asdict(interval)}
-        for (name, measure), interval in zip(columns, intervals, strict=True)
+        {"kind": kind, "name": name, "seeds": seeds[name], "measure": f"test/{prefix}recall_at_{cutoff}", **asdict(interval)}
+        for (name, (prefix, cutoff)), interval in zip(named, intervals, strict=True)
     ]
 
 
-def _columns(recalls: Mapping[str, Recalls], weights: Mapping[str, float], seeds: Sequence[int]) -> "dict[str, Floats]":
-    """A contrast of every user by measure; none if a system that draws random numbers has no seed of these."""
+def _of_seeds(ranks: Mapping[str, Ranks], systems: Iterable[str], seeds: Sequence[int]) -> dict[str, list[dict[str, "NDArray[np.int32]"]]]:
+    """The runs that a contrast takes; those without randomness stand for all seeds."""
+    return {system: [found for seed, found in ranks[system].items() if system in SEEDLESS or seed in seeds] for system in systems}
+
+
+def _found(
+    systems: Mapping[str, Sequence[Mapping[str, "NDArray[np.int32]"]]], weights: Mapping[str, float], prefix: str, cutoff: int
+) -> "Floats":
+    """A contrast of what was found of every target."""
     import numpy as np
 
     from jtm_core.comparison import contrast
 
-    taken = {system: [recall for seed, recall in recalls[system].items() if system in SEEDLESS or seed in seeds] for system in weights}
-    if not all(taken.values()):
-        return {}
-    return {
-        measure: contrast({system: np.stack([recall[measure] for recall in ones]) for system, ones in taken.items()}, weights)
-        for measure in next(iter(taken.values()))[0]
-    }
+    return contrast({system: np.stack([run[prefix] < cutoff for run in runs]).astype(float) for system, runs in systems.items()}, weights)

@@ -1,6 +1,6 @@
 """Figures of a comparison of systems: pure functions from records to matplotlib figures; left out where there is nothing to draw.
 
-A system has the same colour and marker in every figure. Error bars are 95 % intervals over users where differences are drawn,
+A system has the same colour and marker in every figure. Error bars are 95 % intervals where differences are drawn,
 standard deviations over seeds elsewhere.
 """
 
@@ -15,8 +15,10 @@ from jtm_core.comparison import Spread
 from tasks.tracking.comparison_records import Contrast, ContrastKind, Judgement
 from tasks.tracking.comparison_series import (
     LIST_MEASURES,
+    Drawn,
     beam_widths,
     contrasts_of,
+    ends_of,
     layer_points,
     measure_title,
     rounds_by_iteration,
@@ -31,6 +33,12 @@ from tasks.tracking.drawing import INK, LEGEND, PANEL_TITLE, make_panels, put_ti
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a8d91", "#b07d00", "#2b93cf", "#9467bd", "#9a6355")
 _MARKERS = "os^Dv<>PX*hpd8"
 _BAR: dict[str, Any] = {"capsize": 2.5, "elinewidth": 1.0, "markersize": 5}
+_BARS: Mapping[Drawn, dict[str, Any]] = {
+    "users and items": {**_BAR, "color": _COLOURS[4], "capsize": 0},
+    "users": {**_BAR, "color": _COLOURS[0], "elinewidth": 2.2},
+}
+"""Wide and grey below narrow and blue."""
+_INTERVALS = "95 % intervals over users, grey: and items"
 _ROW_HEIGHT = 0.3
 
 Draw = Callable[[str, Judgement], Figure | None]
@@ -53,14 +61,14 @@ def make_comparison_figures(data_name: str, judgement: Judgement) -> dict[str, F
 
 
 def differences_figure(data_name: str, judgement: Judgement) -> Figure | None:
-    """Recall of every system less the reference's, with 95 % intervals over users, a panel a cut-off."""
-    title = f"Recall less {judgement.reference}'s, test users, 95 % intervals, {data_name}"
+    """Recall of every system less the reference's, with 95 % intervals, a panel a cut-off."""
+    title = f"Recall less {judgement.reference}'s, test users, {_INTERVALS}, {data_name}"
     return _contrast_figure(judgement, "difference", title)
 
 
 def ablation_figure(data_name: str, judgement: Judgement) -> Figure | None:
     """Gains over TDM of joint tree learning, of hierarchical features, their sum, and of both together."""
-    return _contrast_figure(judgement, "ablation", f"Gain over TDM in recall, test users, 95 % intervals, {data_name}")
+    return _contrast_figure(judgement, "ablation", f"Gain over TDM in recall, test users, {_INTERVALS}, {data_name}")
 
 
 def _contrast_figure(judgement: Judgement, kind: ContrastKind, title: str) -> Figure | None:
@@ -71,7 +79,8 @@ def _contrast_figure(judgement: Judgement, kind: ContrastKind, title: str) -> Fi
     for panel, contrasts in zip(panels, columns, strict=True):
         names = [one.name for one in contrasts]
         places = list(range(len(names)))[::-1]
-        panel.errorbar(*_horizontal(contrasts, places), fmt="o", color=_COLOURS[0], **_BAR)
+        for drawn, bar in _BARS.items():
+            panel.errorbar([100 * one.mean for one in contrasts], places, None, _reaches(contrasts, drawn), fmt="o", **bar)
         panel.axvline(0, color=INK, linewidth=0.8)
         panel.set_yticks(places, names if panel is panels[0] else [""] * len(names))
         panel.set_ylim(-0.6, len(names) - 0.4)
@@ -81,14 +90,11 @@ def _contrast_figure(judgement: Judgement, kind: ContrastKind, title: str) -> Fi
     return figure
 
 
-def _horizontal(contrasts: Sequence[Contrast], places: list[int]) -> tuple[list[float], list[int], None, list[list[float]]]:
-    """Means, places and reaches to the left and right, in percentage points."""
-    return [100 * one.mean for one in contrasts], places, None, _reaches(contrasts)
-
-
-def _reaches(contrasts: Sequence[Contrast]) -> list[list[float]]:
+def _reaches(contrasts: Sequence[Contrast], drawn: Drawn) -> list[list[float]]:
+    """How far an interval reaches down and up from the mean, in percentage points."""
     # Where all users differ alike, mean and ends are equal but for rounding, and a reach below 0 is refused.
-    return [[100 * max(0.0, one.mean - one.low) for one in contrasts], [100 * max(0.0, one.high - one.mean) for one in contrasts]]
+    ends = [(one.mean, *ends_of(one, drawn)) for one in contrasts]
+    return [[100 * max(0.0, mean - low) for mean, low, _ in ends], [100 * max(0.0, high - mean) for mean, _, high in ends]]
 
 
 def iterations_figure(data_name: str, judgement: Judgement) -> Figure | None:
@@ -166,7 +172,7 @@ def _draw_latency(panel: Axes, judgement: Judgement, system: str, cutoff: int) -
 
 
 def sensitivity_figure(data_name: str, judgement: Judgement) -> Figure | None:
-    """Recall of each variation less that of the reference as it is, with 95 % intervals over users, a panel a dial."""
+    """Recall of each variation less that of the reference as it is, with 95 % intervals, a panel a dial."""
     contrasts = contrasts_of(judgement, "sensitivity", f"test/recall_at_{judgement.cutoffs[-1]}")
     if not contrasts:
         return None
@@ -175,13 +181,14 @@ def sensitivity_figure(data_name: str, judgement: Judgement) -> Figure | None:
     for panel, dial in zip(panels, dials, strict=True):
         chosen = [one for one in contrasts if one.name.startswith(f"{dial}=")]
         places = list(range(len(chosen)))
-        panel.errorbar(places, [100 * one.mean for one in chosen], _reaches(chosen), fmt="o", color=_COLOURS[0], **_BAR)
+        for drawn, bar in _BARS.items():
+            panel.errorbar(places, [100 * one.mean for one in chosen], _reaches(chosen, drawn), fmt="o", **bar)
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.set_xticks(places, [one.name.partition("=")[2] for one in chosen])
         panel.set_xlim(-0.5, len(chosen) - 0.5)
         panel.set_xlabel(dial)
     panels[0].set_ylabel(f"R@{judgement.cutoffs[-1]} less {judgement.reference}'s (percentage points)")
-    put_title(figure, f"Sensitivity of {judgement.reference}, one dial at a time, 95 % intervals, {data_name}")
+    put_title(figure, f"Sensitivity of {judgement.reference}, one dial at a time, {_INTERVALS}, {data_name}")
     return figure
 
 

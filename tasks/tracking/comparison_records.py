@@ -82,7 +82,7 @@ class SystemRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """A difference between systems, user by user, and its 95 % interval over users.
+    """A difference between systems, and its 95 % intervals over users and over users and items.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Contrast:
         Those averaged over; none where no system of it draws random numbers.
     measure : str
         Flat name, e.g. ``test/recall_at_10``.
-    mean, low, high, normal_low, normal_high : float
+    mean, low, high, two_way_low, two_way_high : float
         See :class:`jtm_core.comparison.Interval`.
     """
 
@@ -105,8 +105,8 @@ class Contrast:
     mean: float
     low: float
     high: float
-    normal_low: float
-    normal_high: float
+    two_way_low: float
+    two_way_high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,11 @@ class _Section:
 
 
 _SPREAD = "Test users, in percent: mean over seeds ± standard deviation over seeds. P precision, R recall, F F-measure."
-_POINTS = "Percentage points with 95 % bootstrap intervals over test users; a user's recall is averaged over the seeds named, then paired."
+_POINTS = (
+    "Percentage points with 95 % intervals; a user's recall is averaged over the seeds named, then paired. First over test users, each a "
+    "judge of his own (bootstrap), then over users and the items they are asked for (two-way clustered variance): where the second is much "
+    "wider, few items decide, and other days would ask for others."
+)
 _SECTIONS = (
     _Section("Precision, recall and F-measure", f"{_SPREAD} Items already seen may be listed.", lambda found: table_rows(found, "")),
     _Section(
@@ -53,7 +57,7 @@ _SECTIONS = (
     _Section(
         "Differences to {reference}",
         f"Recall of a system less that of {{reference}}: below 0 {{reference}} is better. {_POINTS}",
-        lambda found: contrast_rows(found, "difference", "system"),
+        lambda found: contrast_rows(found.contrasts, "difference", "system"),
         "differences",
     ),
     _Section(
@@ -66,7 +70,7 @@ _SECTIONS = (
     _Section(
         "Ablation in four cells",
         f"Gains over tdm of joint tree learning (J), hierarchical features (H), and both. {_POINTS}",
-        lambda found: contrast_rows(found, "ablation", "gain"),
+        lambda found: contrast_rows(found.contrasts, "ablation", "gain"),
         "ablation",
     ),
     _Section("Layer-wise recall", "Share of the truth whose ancestor on a level the beam kept, test users.", figure="layer_recall"),
@@ -85,7 +89,7 @@ _SECTIONS = (
     _Section(
         "Sensitivity",
         f"{{reference}} with one dial set otherwise, less {{reference}} as it is, first seed. {_POINTS}",
-        lambda found: contrast_rows(found, "sensitivity", "setting"),
+        lambda found: contrast_rows(found.contrasts, "sensitivity", "setting"),
         "sensitivity",
     ),
     _Section(

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from tasks.tracking.records import Row
 MEASURES = {"precision": "P", "recall": "R", "f_measure": "F"}
 """Columns of the paper's table 1: part of a metric's name -> short title."""
 LIST_MEASURES = {"novelty": "novelty", "coverage": "coverage", "gini": "Gini", "popularity_percentile": "popularity percentile"}
+Drawn = Literal["users", "users and items"]
+DRAWN: tuple[Drawn, ...] = get_args(Drawn)
+"""What the intervals of contrasts take for a sample."""
 _BEAM = re.compile(r"test/beam_(\d+)/recall_at_(\d+)")
 
 
@@ -82,21 +86,31 @@ def table_rows(judgement: Judgement, seen: str) -> list[Row]:
     return rows
 
 
-def contrast_rows(judgement: Judgement, kind: ContrastKind, title: str) -> list[Row]:
-    """Contrasts of recall in percentage points: a row a name, its seeds, per measure mean and 95 % bootstrap interval."""
-    chosen = [one for one in judgement.contrasts if one.kind == kind]
+def contrast_rows(contrasts: Sequence[Contrast], kind: ContrastKind, title: str) -> list[Row]:
+    """Contrasts of recall in percentage points: two rows a name, with the 95 % intervals over users and over users and items."""
+    chosen = [one for one in contrasts if one.kind == kind]
     names, measures = (list(dict.fromkeys(getattr(one, field) for one in chosen)) for field in ("name", "measure"))
     found = {(one.name, one.measure): one for one in chosen}
     seeds = {one.name: ", ".join(map(str, one.seeds)) for one in chosen}
-    cells = {name: {measure_title(measure): contrast_text(found.get((name, measure))) for measure in measures} for name in names}
-    return [{title: name, "seeds": seeds[name], **cells[name]} for name in names]
+    rows: list[Row] = []
+    for name in names:
+        for drawn in DRAWN:
+            cells = {measure_title(measure): contrast_text(found.get((name, measure)), drawn) for measure in measures}
+            rows.append({title: name, "seeds": seeds[name], "drawn": drawn, **cells})
+    return rows
 
 
-def contrast_text(contrast: Contrast | None) -> str:
-    """Write a contrast in percentage points, with its interval; empty for None."""
+def contrast_text(contrast: Contrast | None, drawn: Drawn) -> str:
+    """Write a contrast in percentage points, with one of its intervals; empty for None."""
     if contrast is None:
         return ""
-    return f"{100 * contrast.mean:+.2f} [{100 * contrast.low:+.2f}, {100 * contrast.high:+.2f}]"
+    low, high = ends_of(contrast, drawn)
+    return f"{100 * contrast.mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+
+
+def ends_of(contrast: Contrast, drawn: Drawn) -> tuple[float, float]:
+    """Ends of the interval over what is taken for a sample."""
+    return (contrast.low, contrast.high) if drawn == "users" else (contrast.two_way_low, contrast.two_way_high)
 
 
 def measure_title(measure: str) -> str:

@@ -78,9 +78,9 @@ def log_comparison(run_id: str, comparison: Comparison) -> None:
     tables = {
         "results": table_rows(judgement, ""),
         "results_unseen": table_rows(judgement, "filtered/"),
-        "differences": contrast_rows(judgement, "difference", "system"),
-        "ablation": contrast_rows(judgement, "ablation", "gain"),
-        "sensitivity": contrast_rows(judgement, "sensitivity", "setting"),
+        "differences": contrast_rows(judgement.contrasts, "difference", "system"),
+        "ablation": contrast_rows(judgement.contrasts, "ablation", "gain"),
+        "sensitivity": contrast_rows(judgement.contrasts, "sensitivity", "setting"),
         "rounds": round_rows(judgement),
         "search_loss": search_loss_rows(judgement),
         "beams": beam_rows(judgement),

@@ -1,5 +1,6 @@
 """A comparison and a search for settings from end to end on a small log: what they leave, that they resume, that failures do not spread."""
 
+import csv
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from prefect.states import State
 
+from benchmarks.collect_comparison import finished_comparison
+from benchmarks.recorded_intervals import recorded_contrasts
 from flows.compare_systems import compare_systems
 from flows.release_version import release_version
 from flows.retrain_jtm import retrain_jtm
@@ -23,6 +26,7 @@ from tasks.artefacts import read_data, read_vocabulary
 from tasks.failures import RunsFailedError
 from tasks.open_retriever import open_retriever
 from tasks.store import open_store
+from tasks.tracking.comparison_series import contrast_rows
 from tasks.versions import all_versions, find_version, released
 
 DATA_NAME = "compared"
@@ -75,6 +79,25 @@ def test_mlflow_has_a_nested_run_per_system_and_seed(compared: State[Any], mlflo
     page = Path(MlflowClient(tracking_uri=mlflow_uri).download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_text()
     shown = {row["system"]: row["R@10"] for row in json.loads(artifacts_of(compared)["results"].data)}
     assert all(f"<td>{text}</td>" in page for text in shown.values())
+
+
+def test_recorded_lists_say_the_same_differences_again(compared: State[Any], mlflow_uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    (parent,) = runs_of(compared, mlflow_uri, "jtm-comparisons", "experiment")
+    _, systems = finished_comparison(client, DATA_NAME, parent.info.run_id)
+    reference, contrasts = recorded_contrasts(client, parent, systems)
+    table = Path(client.download_artifacts(parent.info.run_id, "tables/differences.csv", str(tmp_path))).read_text()
+    assert reference == "jtm"
+    assert list(csv.DictReader(table.splitlines())) == contrast_rows(contrasts, "difference", "system")
+    other, contrasts = recorded_contrasts(client, parent, systems, "tdm")
+    (gain,) = (one.mean for one in contrasts if (one.name, one.measure) == ("jtm", "test/recall_at_10"))
+    recalls = {name: [run.data.metrics["test/recall_at_10"] for run in systems if run.data.tags["jtm.system"] == name] for name in SYSTEMS}
+    assert (other, gain) == ("tdm", pytest.approx(sum(recalls["jtm"]) / 2 - sum(recalls["tdm"]) / 2))
+    with pytest.raises(ValueError, match="reference is 'als'; allowed are popularity, item-cf, tdm, jtm"):
+        recorded_contrasts(client, parent, systems, "als")
+    seedless = [run for run in systems if run.data.tags["jtm.system"] == "popularity"]
+    with pytest.raises(LookupError, match="none of the 1 runs"):
+        recorded_contrasts(client, parent, seedless)
 
 
 @pytest.fixture(scope="module")

@@ -113,8 +113,8 @@ def _contrasts(kind, names):
             mean=0.01 * place,
             low=-0.02,
             high=0.05,
-            normal_low=0,
-            normal_high=0,
+            two_way_low=-0.04,
+            two_way_high=0.07,
         )
         for place, name in enumerate(names)
         for seen in ("", "filtered/")
@@ -202,7 +202,7 @@ def test_every_number_of_every_table_is_in_the_records(comparison, report):
     page = _read(report)
     tables = [table_rows(judgement, ""), table_rows(judgement, "filtered/"), list_rows(judgement), beam_rows(judgement)]
     tables += [search_loss_rows(judgement), cost_rows(judgement), round_rows(judgement), version_rows(judgement)]
-    tables += [contrast_rows(judgement, kind, "name") for kind in ("difference", "ablation", "sensitivity")]
+    tables += [contrast_rows(judgement.contrasts, kind, "name") for kind in ("difference", "ablation", "sensitivity")]
     assert all(str(cell) in page.cells for rows in tables for row in rows for cell in row.values())
     for row in table_rows(judgement, "filtered/")[1:]:
         level = 0.1 * SYSTEMS.index(row["system"]) + 0.03  # mean of the seeds 1 and 2
@@ -257,13 +257,12 @@ def test_versions_begin_with_the_best_by_validation_users(comparison):
     }
 
 
-def test_contrasts_are_written_with_sign_and_interval(comparison):
-    rows = contrast_rows(comparison.judgement, "difference", "system")
-    assert rows[1] == {
-        "system": "tdm",
-        "seeds": "1, 2",
-        **dict.fromkeys(["R@10", "R@50", "R@10 unseen", "R@50 unseen"], "+1.00 [-2.00, +5.00]"),
-    }
+def test_contrasts_are_written_with_sign_and_both_intervals(comparison):
+    rows = contrast_rows(comparison.judgement.contrasts, "difference", "system")
+    ends = {"users": "[-2.00, +5.00]", "users and items": "[-4.00, +7.00]"}
+    measures = ["R@10", "R@50", "R@10 unseen", "R@50 unseen"]
+    both = [{"system": "tdm", "seeds": "1, 2", "drawn": drawn, **dict.fromkeys(measures, f"+1.00 {end}")} for drawn, end in ends.items()]
+    assert rows[2:4] == both
 
 
 def test_variations_are_in_no_table_of_systems(comparison):
@@ -312,13 +311,13 @@ def _bars(panel):
     return [(list(bar.lines[0].get_xdata()), list(bar.lines[0].get_ydata())) for bar in panel.containers]
 
 
-def test_differences_are_drawn_in_percentage_points_with_their_intervals(comparison):
+def test_differences_are_drawn_in_percentage_points_with_both_intervals(comparison):
     first, _ = differences_figure("books", comparison.judgement).axes
-    ((means, places),) = _bars(first)
-    assert means == pytest.approx([0.0, 1.0, 2.0, 3.0])
-    assert places == [3, 2, 1, 0]  # the first system on top
-    (segments,) = first.containers[0].lines[2]
-    assert segments.get_segments()[1][:, 0] == pytest.approx([-2.0, 5.0])
+    for bar, (means, places), ends in zip(first.containers, _bars(first), ([-4.0, 7.0], [-2.0, 5.0]), strict=True):
+        assert means == pytest.approx([0.0, 1.0, 2.0, 3.0])
+        assert places == [3, 2, 1, 0]  # the first system on top
+        (segments,) = bar.lines[2]
+        assert segments.get_segments()[1][:, 0] == pytest.approx(ends)
 
 
 def test_each_figure_draws_what_its_table_says(comparison):
@@ -359,4 +358,4 @@ def test_a_round_is_logged_without_what_it_has_not():
 def test_ends_that_miss_the_mean_by_rounding_alone_reach_nowhere():
     (same,) = _contrasts("difference", ["tdm"])[:1]
     rounded = replace(same, mean=1 / 3, low=np.nextafter(1 / 3, 1), high=np.nextafter(1 / 3, 0))
-    assert _reaches([rounded]) == [[0.0], [0.0]]
+    assert _reaches([rounded], "users") == [[0.0], [0.0]]

@@ -221,6 +221,27 @@ def test_a_system_without_a_tree_has_nothing_to_search(data: DataReferences, con
     assert open_store().read_json(searched.metrics) == {"test": {}}
 
 
+def two_way_variance(data: DataReferences, runs: list[FittedRun]) -> float:
+    """Of recall at 10 of the first run less the mean of the others', by users, items and both, each target by itself."""
+    behaviours, split = read_data(open_store(), data)
+    truths = evaluation_truths(behaviours, split.test)
+    lists = [read_lists(open_store(), run.lists)["test"][:, :10] for run in runs]
+    parts = {}
+    for user in range(len(truths)):
+        wanted = truths.row(user).tolist()
+        for item in set(wanted):
+            first, *others = [float(item in each[user]) for each in lists]
+            parts[user, item] = wanted.count(item) / len(wanted), first - sum(others) / len(others)
+    mean = sum(share * found for share, found in parts.values()) / len(truths)
+    sums: tuple[dict[Any, float], ...] = ({}, {}, {})
+    for (user, item), (share, found) in parts.items():
+        for groups, group in zip(sums, (user, item, (user, item)), strict=True):
+            groups[group] = groups.get(group, 0.0) + share * (found - mean)
+    users, items, both = (sum(value**2 for value in groups.values()) * len(groups) / (len(groups) - 1) for groups in sums)
+    assert items > both, "or this log could not tell the two intervals apart"
+    return (users + items - both) / len(truths) ** 2
+
+
 def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config: JtmConfig) -> None:
     runs = [fitted(data, config, system, seed) for system, seed in (("popularity", 1), ("jtm", 1), ("jtm", 2))]
     varied = replace(fitted(data, config, "jtm-h"), system="jtm", variation="tree_learning.method=fixed")
@@ -231,6 +252,7 @@ def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config
     difference = found["difference", "popularity", "test/recall_at_10"]
     assert difference["mean"] == pytest.approx(recall[0] - (recall[1] + recall[2]) / 2)
     assert difference["low"] <= difference["mean"] <= difference["high"]
+    assert difference["two_way_high"] - difference["mean"] == pytest.approx(1.959964 * two_way_variance(data, runs) ** 0.5, rel=1e-6)
     sensitivity = found["sensitivity", "tree_learning.method=fixed", "test/recall_at_10"]
     assert sensitivity["mean"] == pytest.approx(recall[3] - recall[1])  # against the reference under the same, first seed
     assert {kind for kind, _, _ in found} == {"difference", "sensitivity"}
@@ -340,11 +362,6 @@ def test_an_interrupt_is_not_held_back() -> None:
     assert failures == []
 
 
-def run_of(system: str, seed: int, variation: str = "") -> FittedRun:
-    """A run of which nothing but its name counts."""
-    return FittedRun(system, seed, variation, None, None, None, None, None, None)  # type: ignore[arg-type]
-
-
 def test_where_runs_failed_each_contrast_takes_the_seeds_its_systems_have(data: DataReferences, config: JtmConfig) -> None:
     """ALS lacks a seed, which is no matter to TDM; DNN has none in common with JTM."""
     made = (("popularity", 1), ("tdm", 1), ("tdm", 2), ("jtm", 1), ("jtm", 2), ("als", 1), ("dnn", 3))
@@ -369,7 +386,7 @@ def test_the_four_cells_share_their_seeds(data: DataReferences, config: JtmConfi
 
 
 def test_variations_are_held_against_the_reference_under_their_own_seed() -> None:
-    first, second, varied = run_of("jtm", 1), run_of("jtm", 2), run_of("jtm", 1, "tree_learning.gap=1")
-    assert beside_variations([run_of("tdm", 2), second, first, varied]) == first
-    assert beside_variations([second, varied]) is None
-    assert beside_variations([first, second]) is None
+    first, second, varied = ({"": np.array([rank], dtype=np.int32)} for rank in range(3))
+    assert beside_variations({2: second, 1: first}, {"tree_learning.gap=1": {1: varied}}) == {1: first}
+    assert beside_variations({2: second}, {"tree_learning.gap=1": {1: varied}}) == {}
+    assert beside_variations({2: second, 1: first}, {}) == {}
