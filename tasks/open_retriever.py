@@ -1,4 +1,4 @@
-"""Open a recorded version for serving, in a process that knows neither Prefect nor MLflow; see README, "Serving"."""
+"""Open a recorded version for serving, in a process that knows neither Prefect nor MLflow; see docs/serving.md."""
 
 from typing import TYPE_CHECKING
 

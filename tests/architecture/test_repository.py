@@ -1,6 +1,7 @@
 """What a stranger finds: commands that exist, deployments that point somewhere, nothing of the place it was written at."""
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -64,6 +65,26 @@ def test_documented_commands_exist(document: Path) -> None:
 def test_documented_files_exist(document: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_documented_headings_exist(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    assert [(page, anchor) for page, anchor in links if anchor not in headings(document.parent / page if page else document)] == []
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_documented_settings_are_allowed(document: Path) -> None:
+    """Examples in JSON are parameters of a flow: settings of a run, of a comparison, or lists and names beside them."""
+    for block in re.findall(r"```json\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL):
+        config = json.loads(block)["config"]
+        TypeAdapter(ComparisonConfig if "shared" in config else JtmConfig).validate_python(config)
 
 
 def test_every_module_of_the_core_has_its_place_in_the_list() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import collect_comparison, result_tables
-from benchmarks.result_tables import Column, between, comparison_table, made_anew, overview_table
+from benchmarks.result_tables import SHORT_LOGS, Column, between, comparison_table, made_anew, overview_table, short_table
 from jtm_core.comparison_config import SEEDLESS
 
 
@@ -39,6 +39,14 @@ def test_the_overview_takes_a_system_from_the_first_source_that_has_it(monkeypat
     head, _, hsm, jtm = overview_table([Column("A", ("new", "old"), (10,)), Column("B", ("other",), (10,), "filtered/")])
     assert head == "| system | A, 10 | B, 10 |"
     assert (hsm, jtm) == ("| hsm | 10.0 | **40.0** |", "| jtm | **25.0** | - |")
+
+
+def test_what_is_shown_in_short_has_the_best_of_every_log_and_cutoff() -> None:
+    head, _, *rows = short_table()
+    assert len(head.split(" | ")) == 1 + len(SHORT_LOGS)
+    for cells in list(zip(*(row.strip("| ").split(" | ") for row in rows), strict=True))[1:]:
+        shown = [cell.split(" / ") for cell in cells if cell != "-"]
+        assert all(any(part.startswith("**") for part in cutoff) for cutoff in zip(*shown, strict=True))
 
 
 def test_only_what_lies_between_the_marks_changes() -> None:
