@@ -96,7 +96,7 @@ def contrast_rows(contrasts: Sequence[Contrast], kind: ContrastKind, title: str)
     for name in names:
         for drawn in DRAWN:
             cells = {measure_title(measure): contrast_text(found.get((name, measure)), drawn) for measure in measures}
-            rows.append({title: name, "seeds": seeds[name], "drawn": drawn, **cells})
+            rows.append({title: name, "seeds": seeds[name], "interval over": drawn, **cells})
     return rows
 
 
