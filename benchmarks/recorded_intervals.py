@@ -39,7 +39,7 @@ def recorded_contrasts(client: MlflowClient, parent: Run, systems: Sequence[Run]
     Raises
     ------
     LookupError
-        If no system recorded a version.
+        If no system recorded a version, or ``reference`` is not among them.
     """
     settings = parent.data.params
     evaluation = EvaluationConfig(
@@ -54,6 +54,10 @@ def recorded_contrasts(client: MlflowClient, parent: Run, systems: Sequence[Run]
         with tempfile.TemporaryDirectory() as folder:
             lists, _ = read_arrays(Path(client.download_artifacts(run.info.run_id, "lists.safetensors", folder)))
         ranks.setdefault((run.data.tags["jtm.system"], ""), {})[int(run.data.tags["jtm.seed"])] = ranks_of(lists, asked.targets)
+    names = list(dict.fromkeys(system for system, _ in ranks))
+    if reference not in ("", *names):
+        raise LookupError(f"reference is {reference!r}; comparison {parent.info.run_id} has {', '.join(names)}")
+    reference = reference or settings.get("reference", "")  # "none" where the comparison names none, as no system is called
     held = contrasts_between(asked, ranks, int(settings["shared.seed"]), reference)
     return held["reference"], [Contrast(**one) for one in held["contrasts"]]
 

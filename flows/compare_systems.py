@@ -27,7 +27,7 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
     """Fit, search and judge every system under every seed, then hold them against each other.
 
     Args:
-        config: Data and settings in common, systems, seeds, beam widths, what is varied.
+        config: Data and settings in common, systems, which of them the others are held against, seeds, beam widths, what is varied.
     """
     shared = config.shared
     source = fetch_log(shared)
@@ -45,6 +45,6 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
                 log_system(run, recorded)
                 finished.append(recorded)
 
-        contrasts = contrast_systems(tuple(one.fitted for one in finished), data, shared)
+        contrasts = contrast_systems(tuple(one.fitted for one in finished), data, shared, config.reference or "")
         report_comparison(run, data, finished, contrasts, failures, config)
         raise_held_back(failures)

@@ -165,12 +165,12 @@ def recall_intervals(
     """
     if not 0 < confidence < 1 or resamples < 1:
         raise ValueError(f"confidence is {confidence}, resamples {resamples}; allowed are 0 < confidence < 1, and 1 and more")
-    columns, errors = [], []
+    columns, errors, places_N = [], [], _places(targets.items)
     for found_N in found:
         if found_N.shape != targets.users.shape:
             raise ValueError(f"a column has shape {found_N.shape}; allowed is {targets.users.shape}, a value a target")
         columns.append(_sums(targets.users, targets.shares * found_N))
-        errors.append(two_way_error(targets, found_N))
+        errors.append(_two_way_error(targets, places_N, found_N))
     if not columns:
         return []
     recalls_EK, tail = np.stack(columns, axis=1), (1 - confidence) / 2
@@ -197,10 +197,19 @@ def two_way_error(targets: Targets, found_N: Floats) -> float:
     >>> round(two_way_error(four, found), 3), round(two_way_error(two, found), 3)
     (0.289, 0.5)
     """
+    return _two_way_error(targets, _places(targets.items), found_N)
+
+
+def _two_way_error(targets: Targets, places_N: Ints, found_N: Floats) -> float:
     residuals = targets.shares * (found_N - targets.shares @ found_N / targets.num_users)
-    users = _clustered(_sums(targets.users, residuals))
-    items = _clustered(_sums(np.unique(targets.items, return_inverse=True)[1], residuals))
+    users, items = (_clustered(_sums(groups, residuals)) for groups in (targets.users, places_N))
     return float(np.sqrt(max(users, users + items - _clustered(residuals))) / targets.num_users)
+
+
+def _places(items_N: Ints) -> Ints:
+    """Items numbered anew, so that every number occurs."""
+    places: Ints = np.unique(items_N, return_inverse=True)[1]
+    return places
 
 
 def _clustered(sums: Floats) -> float:

@@ -96,6 +96,8 @@ class ComparisonConfig:
     """Dials of the systems that count and factorise."""
     systems: Annotated[tuple[SystemName, ...], MinLen(1)] = SYSTEMS
     """Systems compared, in the order of the tables."""
+    reference: SystemName | None = None
+    """The system that the others are held against, one of ``systems``; None takes ``jtm`` if it is among them, else the first."""
     seeds: Annotated[tuple[int, ...], MinLen(1)] = (1, 2, 3)
     """Seeds of first tree, training and tree learning, one run each."""
     beams: tuple[PositiveInt, ...] = (25, 50, 100, 200, 400, 800)
@@ -112,6 +114,8 @@ class ComparisonConfig:
                 raise ValueError(f"{name} is {values}; each may come once")
         if not self.systems or not self.seeds:
             raise ValueError(f"systems is {self.systems}, seeds {self.seeds}; give at least 1 of each")
+        if self.reference is not None and self.reference not in self.systems:
+            raise ValueError(f"reference is {self.reference}, which is not among the systems {self.systems}")
         if self.beams and min(self.beams) < 1:
             raise ValueError(f"beams is {self.beams}; allowed are 1 and more")
         if self.sensitivity.dials() and "jtm" not in self.systems:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jtm_core.found_targets import Targets
 
 REFERENCE = "jtm"
-"""The system that the others are held against, if it is among them; else the first is."""
+"""The system that the others are held against where none is named, if it is among them; else the first is. Variations are always its."""
 ABLATION: Mapping[str, Mapping[str, float]] = {
     "J: jtm-j - tdm": {"jtm-j": 1, "tdm": -1},
     "H: jtm-h - tdm": {"jtm-h": 1, "tdm": -1},
@@ -43,7 +43,7 @@ class Asked:
 
 
 @step(run_name="contrast-systems-{data.name}", uses=("evaluation", "seed"))
-def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig) -> ReportRef:
+def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig, reference: str) -> ReportRef:
     """Differences of recall with 95 % intervals over test users, and over these and the items they are asked for.
 
     A user's recall is averaged over a system's seeds first.
@@ -57,6 +57,8 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     data : DataReferences
     config : JtmConfig
         What the systems have in common.
+    reference : str
+        The system that the others are held against. Where it is empty, or all its runs failed, :data:`REFERENCE` is, or the first.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     ranks: dict[tuple[str, str], Ranks] = {}
     for run in runs:
         ranks.setdefault((run.system, run.variation), {})[run.seed] = ranks_of(read_lists(store, run.lists), asked.targets)
-    return save_report(store, "contrasts", contrasts_between(asked, ranks, config.seed))
+    return save_report(store, "contrasts", contrasts_between(asked, ranks, config.seed, reference))
 
 
 def asked_of(store: Store, data: DataReferences, evaluation: EvaluationConfig) -> Asked:
@@ -98,17 +100,10 @@ def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed
     seed : int
         Draws users.
     reference : str
-        The system that others are held against; empty for :data:`REFERENCE`, or the first where that is not among them.
-
-    Raises
-    ------
-    ValueError
-        If ``reference`` is not among the systems.
+        As in :func:`contrast_systems`.
     """
     systems = {system: found for (system, variation), found in ranks.items() if not variation}
-    if reference and reference not in systems:
-        raise ValueError(f"reference is {reference!r}; allowed are {', '.join(systems)}")
-    reference = reference or (REFERENCE if REFERENCE in systems else next(iter(systems), ""))
+    reference = next((name for name in (reference, REFERENCE, *systems) if name in systems), "")
     differences = {system: {system: 1.0, reference: -1.0} for system in systems if system != reference}
     contrasts = _contrasts("difference", asked, systems, differences, seed)
     if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):

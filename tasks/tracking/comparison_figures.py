@@ -172,7 +172,7 @@ def _draw_latency(panel: Axes, judgement: Judgement, system: str, cutoff: int) -
 
 
 def sensitivity_figure(data_name: str, judgement: Judgement) -> Figure | None:
-    """Recall of each variation less that of the reference as it is, with 95 % intervals, a panel a dial."""
+    """Recall of each variation of JTM less that of JTM as it is, with 95 % intervals, a panel a dial."""
     contrasts = contrasts_of(judgement, "sensitivity", f"test/recall_at_{judgement.cutoffs[-1]}")
     if not contrasts:
         return None
@@ -187,8 +187,8 @@ def sensitivity_figure(data_name: str, judgement: Judgement) -> Figure | None:
         panel.set_xticks(places, [one.name.partition("=")[2] for one in chosen])
         panel.set_xlim(-0.5, len(chosen) - 0.5)
         panel.set_xlabel(dial)
-    panels[0].set_ylabel(f"R@{judgement.cutoffs[-1]} less {judgement.reference}'s (percentage points)")
-    put_title(figure, f"Sensitivity of {judgement.reference}, one dial at a time, {_INTERVALS}, {data_name}")
+    panels[0].set_ylabel(f"R@{judgement.cutoffs[-1]} less jtm's (percentage points)")
+    put_title(figure, f"Sensitivity of jtm, one dial at a time, {_INTERVALS}, {data_name}")
     return figure
 
 

@@ -87,7 +87,7 @@ class Contrast:
     Parameters
     ----------
     kind : "difference", "ablation" or "sensitivity"
-        Of a system to the reference; of the four cells; of a variation to the reference as it is.
+        Of a system to the reference; of the four cells; of a variation of ``jtm`` to ``jtm`` as it is.
     name : str
         The system, the part of the ablation, the variation.
     seeds : tuple of int
@@ -126,7 +126,7 @@ class Judgement:
     Parameters
     ----------
     reference : str
-        The system that the others are held against: ``jtm`` if it is among them, else the first.
+        The system that the others are held against.
     cutoffs : tuple of int
     deciding : str
         Flat name of the metric of validation users that decides between rounds, e.g. ``validation/recall_at_200``.

@@ -88,7 +88,7 @@ _SECTIONS = (
     ),
     _Section(
         "Sensitivity",
-        f"{{reference}} with one dial set otherwise, less {{reference}} as it is, first seed. {_POINTS}",
+        f"jtm with one dial set otherwise, less jtm as it is, first seed. {_POINTS}",
         lambda found: contrast_rows(found.contrasts, "sensitivity", "setting"),
         "sensitivity",
     ),

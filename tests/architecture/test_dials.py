@@ -75,7 +75,7 @@ DIALS = {
     "SystemSettings": ["jtm", "counting"],
     "SensitivityConfig": ["gaps", "assignments", "beam_widths", "negatives"],
     "OwnSettings": ["system", "dials"],
-    "ComparisonConfig": ["shared", "counting", "systems", "seeds", "beams", "sensitivity", "tuned"],
+    "ComparisonConfig": ["shared", "counting", "systems", "reference", "seeds", "beams", "sensitivity", "tuned"],
     "TuningConfig": ["shared", "counting", "systems", "trials", "seed"],
     "ListsConfig": ["count", "without_seen", "beam_width"],
 }

@@ -119,6 +119,7 @@ def test_dials_of_every_kind_are_set():
         ({"systems": ()}, "give at least 1 of each"),
         ({"seeds": (1, 1)}, "each may come once"),
         ({"beams": (0,)}, "allowed are 1 and more"),
+        ({"systems": ("tdm",), "reference": "jtm"}, "reference is jtm, which is not among the systems"),
         ({"systems": ("tdm",), "sensitivity": SensitivityConfig(gaps=(2,))}, "not among the systems"),
         ({"sensitivity": SensitivityConfig(beam_widths=(10,))}, "at least the largest cut-off"),
         ({"tuned": (OwnSettings(system="jtm"), OwnSettings(system="jtm"))}, "each may come once"),

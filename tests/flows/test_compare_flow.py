@@ -46,7 +46,16 @@ def runs_of(state: State[Any], uri: str, experiment: str, kind: str) -> list[Run
 def comparison(parameters: Parameters) -> Parameters:
     """Flow parameters: four systems, two seeds, one varied dial."""
     shared = {**parameters["config"], "training": {**parameters["config"]["training"], "epochs": 1}}
-    return {"config": {"shared": shared, "systems": SYSTEMS, "seeds": [1, 2], "beams": [5, 20], "sensitivity": {"gaps": [2, 7]}}}
+    return {
+        "config": {
+            "shared": shared,
+            "systems": SYSTEMS,
+            "reference": "tdm",
+            "seeds": [1, 2],
+            "beams": [5, 20],
+            "sensitivity": {"gaps": [2, 7]},
+        }
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +96,13 @@ def test_recorded_lists_say_the_same_differences_again(compared: State[Any], mlf
     _, systems = finished_comparison(client, DATA_NAME, parent.info.run_id)
     reference, contrasts = recorded_contrasts(client, parent, systems)
     table = Path(client.download_artifacts(parent.info.run_id, "tables/differences.csv", str(tmp_path))).read_text()
-    assert reference == "jtm"
+    assert reference == "tdm"
     assert list(csv.DictReader(table.splitlines())) == contrast_rows(contrasts, "difference", "system")
-    other, contrasts = recorded_contrasts(client, parent, systems, "tdm")
-    (gain,) = (one.mean for one in contrasts if (one.name, one.measure) == ("jtm", "test/recall_at_10"))
+    other, contrasts = recorded_contrasts(client, parent, systems, "jtm")
+    (gain,) = (one.mean for one in contrasts if (one.name, one.measure) == ("tdm", "test/recall_at_10"))
     recalls = {name: [run.data.metrics["test/recall_at_10"] for run in systems if run.data.tags["jtm.system"] == name] for name in SYSTEMS}
-    assert (other, gain) == ("tdm", pytest.approx(sum(recalls["jtm"]) / 2 - sum(recalls["tdm"]) / 2))
-    with pytest.raises(ValueError, match="reference is 'als'; allowed are popularity, item-cf, tdm, jtm"):
+    assert (other, gain) == ("jtm", pytest.approx(sum(recalls["tdm"]) / 2 - sum(recalls["jtm"]) / 2))
+    with pytest.raises(LookupError, match=r"reference is 'als'; comparison .* has popularity, item-cf, tdm, jtm"):
         recorded_contrasts(client, parent, systems, "als")
     seedless = [run for run in systems if run.data.tags["jtm.system"] == "popularity"]
     with pytest.raises(LookupError, match="none of the 1 runs"):
