@@ -45,11 +45,14 @@ class Evaluation:
         corpora evenly spaced ones among them; ``search_loss/recall_at_200`` is full scan minus beam for just these users;
         ``layer_recall/level_07`` the share of targets whose ancestor on that level the beam kept.
     recalls : dict of str to float64 array (E,)
-        Recall of each user at each cut-off of the beam's lists, in the order of the users; for paired comparisons.
+        Recall of each user at each cut-off of the beam's lists, in the order of the users.
+    lists : dict of str to int64 array (E, M)
+        The beam's lists down to the last cut-off, best first, and under ``filtered/`` those without seen items; for paired comparisons.
     """
 
     metrics: dict[str, float]
     recalls: dict[str, NDArray[np.float64]]
+    lists: dict[str, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ def evaluate(
         metrics[f"search_loss/{name}"] = metrics[f"full_scan/{name}"] - float(measured[""][name][scanned].mean())
     metrics |= {f"layer_recall/level_{level:02d}": value for level, value in layers.items()}
     metrics["full_scan/num_users"] = float(len(scanned))
-    return Evaluation(metrics, {name: values for name, values in measured[""].items() if name.startswith("recall")})
+    recalls = {name: values for name, values in measured[""].items() if name.startswith("recall")}
+    return Evaluation(metrics, recalls, dict(zip(("", "filtered/"), beam, strict=True)))
 
 
 def _counted(asked: Questions, config: EvaluationConfig) -> Questions:

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from jtm_core.behaviours import Ints, Ragged
 
+NOT_LISTED = int(np.iinfo(np.int32).max)
+"""Rank of a target that a list does not hold: behind every cut-off, also one beyond the list."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -81,7 +84,7 @@ def target_ranks(recommended: NDArray[np.signedinteger], targets: Targets) -> ND
     Returns
     -------
     int32 array (N,)
-        0 for the first place; M for a target that the list does not hold.
+        0 for the first place; :data:`NOT_LISTED` for a target that the list does not hold.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def target_ranks(recommended: NDArray[np.signedinteger], targets: Targets) -> ND
     Examples
     --------
     >>> target_ranks(np.array([[4, 9], [9, -1]]), Targets(np.array([0, 0, 1]), np.array([4, 7, 9]), np.array([0.5, 0.5, 1.0]), 2))
-    array([0, 2, 0], dtype=int32)
+    array([         0, 2147483647,          0], dtype=int32)
     """
     if recommended.ndim != 2 or len(recommended) != targets.num_users or not recommended.shape[1]:
         raise ValueError(f"recommended has shape {recommended.shape}; allowed are {targets.num_users} rows, one a user, of 1 place or more")
@@ -100,5 +103,5 @@ def target_ranks(recommended: NDArray[np.signedinteger], targets: Targets) -> ND
     order = np.argsort(listed)
     wanted = targets.users * span + targets.items
     nearest = order[np.minimum(np.searchsorted(listed, wanted, sorter=order), len(listed) - 1)]
-    ranks: NDArray[np.int32] = np.where(listed[nearest] == wanted, nearest % places, places).astype(np.int32)
+    ranks: NDArray[np.int32] = np.where(listed[nearest] == wanted, nearest % places, NOT_LISTED).astype(np.int32)
     return ranks

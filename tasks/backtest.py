@@ -1,6 +1,8 @@
 """Ask a version for what users did after its log ended, beside the baselines, by a newer log."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_table_artifact
@@ -18,7 +20,7 @@ from tasks.store import open_store
 from tasks.versions import recorded_config
 
 if TYPE_CHECKING:
-    from jtm_core.behaviours import Behaviours, Split
+    from jtm_core.behaviours import Behaviours, Ints, Split
     from jtm_core.later import Later
 
 USERS = "later"
@@ -42,8 +44,9 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     -------
     ReportRef
         JSON ``{"counts": {"since": 1512316799, "users": 10000, ...}, "metrics": {"recall_at_10": 0.1, ...}, "baselines": [{"name":
-        "popularity", "metrics": {...}}, ...]}``; beside ``since`` and ``known_behaviours_share`` counts are as in
-        :class:`jtm_core.later.Later`.
+        "popularity", "metrics": {...}}, ...], "differences": [{"name": "popularity", "measure": "later/recall_at_10", "mean": 0.05, ...},
+        ...]}``. Counts beside ``since`` and ``known_behaviours_share`` are as in :class:`jtm_core.later.Later`; a difference is the
+        version's recall less a baseline's, with the ends of :class:`jtm_core.comparison.Interval`.
 
     Raises
     ------
@@ -77,23 +80,52 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     metrics |= found.of_all(measured.recalls)
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
-    lines = _lines((own, split), found, request.evaluation)
-    return save_report(store, "backtest", {"counts": counts, "metrics": metrics, "baselines": lines})
+    lists = _lists_of_lines((own, split), found, request.evaluation)
+    lines = [{"name": name, "metrics": _judged(listed, found, request.evaluation)} for name, listed in lists.items()]
+    return save_report(
+        store,
+        "backtest",
+        {"counts": counts, "metrics": metrics, "baselines": lines, "differences": _differences(measured.lists, lists, found, request)},
+    )
 
 
-def _lines(taught: "tuple[Behaviours, Split]", found: "Later", evaluation: EvaluationConfig) -> list[dict[str, Any]]:
-    """What the baselines, fitted on what taught the version, are worth to the same judges."""
-    from jtm_core.baselines.lines import line_makers, measure_line
+def _lists_of_lines(taught: "tuple[Behaviours, Split]", found: "Later", evaluation: EvaluationConfig) -> "dict[str, dict[str, Ints]]":
+    """What the baselines, fitted on what taught the version, list for the same judges."""
+    from jtm_core.baselines.lines import line_lists, line_makers
     from jtm_core.behaviours import evaluation_histories
-    from jtm_core.metrics import mean_metrics
 
     asked = evaluation_histories(found.behaviours, found.users).values
-    lines = []
-    for name, make in line_makers(*taught, asked).items():
-        values = measure_line(make(), found.behaviours, found.users, evaluation)
-        recalls = {metric: of_users for metric, of_users in values.items() if metric.startswith("recall_at_")}
-        lines.append({"name": name, "metrics": mean_metrics(values) | found.of_all(recalls)})
-    return lines
+    makers = line_makers(*taught, asked)
+    return {name: line_lists(make(), found.behaviours, found.users, evaluation) for name, make in makers.items()}
+
+
+def _judged(lists: "Mapping[str, Ints]", found: "Later", evaluation: EvaluationConfig) -> dict[str, float]:
+    from jtm_core.baselines.lines import measure_lists
+    from jtm_core.metrics import mean_metrics
+
+    values = measure_lists(lists, found.behaviours, found.users, evaluation)
+    return mean_metrics(values) | found.of_all({name: recalls for name, recalls in values.items() if name.startswith("recall_at_")})
+
+
+def _differences(
+    own: "Mapping[str, Ints]", lines: "Mapping[str, Mapping[str, Ints]]", found: "Later", request: BacktestRequest
+) -> list[dict[str, Any]]:
+    """Recall of the version's lists less that of every baseline's, a record a baseline and measure."""
+    from jtm_core.behaviours import evaluation_truths
+    from jtm_core.comparison import recall_intervals
+    from jtm_core.found_targets import target_ranks, targets_of
+    from jtm_core.seeding import generator
+
+    targets = targets_of(evaluation_truths(found.behaviours, found.users), request.evaluation.truth)
+    names = [(line, prefix, cutoff) for line in lines for prefix in own for cutoff in request.evaluation.cutoffs]
+    ranks = {prefix: target_ranks(items, targets) for prefix, items in own.items()}
+    others = {line: {prefix: target_ranks(items, targets) for prefix, items in lists.items()} for line, lists in lines.items()}
+    columns = ((ranks[prefix] < cutoff).astype(float) - (others[line][prefix] < cutoff) for line, prefix, cutoff in names)
+    intervals = recall_intervals(targets, columns, generator(request.seed, "bootstrap"))
+    return [
+        {"name": line, "measure": f"{USERS}/{prefix}recall_at_{cutoff}", **asdict(interval)}
+        for (line, prefix, cutoff), interval in zip(names, intervals, strict=True)
+    ]
 
 
 def _moment(end: int, request: BacktestRequest) -> int:
@@ -107,7 +139,9 @@ def _moment(end: int, request: BacktestRequest) -> int:
 
 @outside_task("report-backtest-{request.version}")
 def report_backtest(run: RunRef, request: BacktestRequest, report: ReportRef) -> None:
-    """Leave the table artifact ``results`` in Prefect, and table and metrics in MLflow."""
+    """Leave the table artifacts ``results`` and ``differences`` in Prefect, and tables and metrics in MLflow."""
+    from tasks.tracking.comparison_records import Contrast
+    from tasks.tracking.comparison_series import contrast_rows
     from tasks.tracking.reports import log_table
     from tasks.tracking.runs import log_summary
 
@@ -124,6 +158,12 @@ def report_backtest(run: RunRef, request: BacktestRequest, report: ReportRef) ->
         f"{counts['known_truth_share']:.1%} is of items that it knows, and recall is of those unless it says otherwise."
     )
     create_table_artifact(table=[dict(row) for row in rows], key="results", description=title)
+    differences = contrast_rows(
+        [Contrast(kind="difference", seeds=(), **one) for one in content["differences"]], "difference", "version less"
+    )
+    note = f"Recall of version {request.version} less that of a baseline, in percentage points, with 95 % intervals."
+    create_table_artifact(table=[dict(row) for row in differences], key="differences", description=note)
     log_table(run.run_id, "results", rows)
+    log_table(run.run_id, "differences", differences)
     recalls = baseline_recalls({name: {USERS: values} for name, values in lines.items()})
     log_summary(run.run_id, {f"{USERS}/{name}": float(value) for name, value in (counts | metrics).items()} | recalls, prefix="")

@@ -1,6 +1,6 @@
 """The lines that any learned system has to lie above: which they are, and what they are worth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from jtm_core.baselines.item_cf import ItemCF
 from jtm_core.baselines.personal_popularity import PersonalPopularity
@@ -32,17 +32,19 @@ def line_makers(behaviours: Behaviours, split: Split, asked: Ints) -> dict[str, 
     }
 
 
-def measure_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, Floats]:
-    """Metrics of one line for each of E users, seen items left in and (``filtered/``) left out: float64 arrays (E,)."""
+def line_lists(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, Ints]:
+    """Lists of one line for each of E users, seen items left in and (``filtered/``) left out: int64 arrays (E, last cut-off)."""
+    known, last = evaluation_histories(behaviours, users), config.cutoffs[-1]
+    return {prefix: recommender.recommend(known, last, excluded) for prefix, excluded in (("", None), ("filtered/", known))}
+
+
+def measure_lists(lists: Mapping[str, Ints], behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, Floats]:
+    """Metrics of lists for each of E users, by the lists' prefix: float64 arrays (E,)."""
     known, truths = evaluation_histories(behaviours, users), evaluation_truths(behaviours, users)
-    metrics: dict[str, Floats] = {}
-    for prefix, excluded in (("", None), ("filtered/", known)):
-        lists = recommender.recommend(known, config.cutoffs[-1], excluded)
-        values = metrics_at(lists, truths, known, config.cutoffs, config.truth)
-        metrics |= {f"{prefix}{name}": value for name, value in values.items()}
-    return metrics
+    measured = {prefix: metrics_at(items, truths, known, config.cutoffs, config.truth) for prefix, items in lists.items()}
+    return {f"{prefix}{name}": values for prefix, metrics in measured.items() for name, values in metrics.items()}
 
 
 def judge_line(recommender: Recommender, behaviours: Behaviours, users: EvaluationUsers, config: EvaluationConfig) -> dict[str, float]:
-    """Means of :func:`measure_line`."""
-    return mean_metrics(measure_line(recommender, behaviours, users, config))
+    """Mean metrics of one line over users, seen items left in and (``filtered/``) left out."""
+    return mean_metrics(measure_lists(line_lists(recommender, behaviours, users, config), behaviours, users, config))

@@ -87,16 +87,19 @@ def table_rows(judgement: Judgement, seen: str) -> list[Row]:
 
 
 def contrast_rows(contrasts: Sequence[Contrast], kind: ContrastKind, title: str) -> list[Row]:
-    """Contrasts of recall in percentage points: two rows a name, with the 95 % intervals over users and over users and items."""
+    """Contrasts of recall in percentage points: two rows a name, with the 95 % intervals over users and over users and items.
+
+    Seeds are told where any contrast has some.
+    """
     chosen = [one for one in contrasts if one.kind == kind]
     names, measures = (list(dict.fromkeys(getattr(one, field) for one in chosen)) for field in ("name", "measure"))
     found = {(one.name, one.measure): one for one in chosen}
-    seeds = {one.name: ", ".join(map(str, one.seeds)) for one in chosen}
+    seeds = {one.name: {"seeds": ", ".join(map(str, one.seeds))} if any(each.seeds for each in chosen) else {} for one in chosen}
     rows: list[Row] = []
     for name in names:
         for drawn in DRAWN:
             cells = {measure_title(measure): contrast_text(found.get((name, measure)), drawn) for measure in measures}
-            rows.append({title: name, "seeds": seeds[name], "interval over": drawn, **cells})
+            rows.append({title: name, **seeds[name], "interval over": drawn, **cells})
     return rows
 
 

@@ -43,6 +43,9 @@ def test_layer_recall_is_the_share_of_targets_below_the_beam(world: SmallWorld, 
     expected = metrics_at(lists, asked.truths, asked.histories, [2, 5], truth)
     assert metrics["ndcg_at_5"] == pytest.approx(expected["ndcg_at_5"].mean())
     assert np.array_equal(evaluated.recalls["recall_at_5"], expected["recall_at_5"])
+    assert np.array_equal(evaluated.lists[""], lists)
+    unseen = metrics_at(evaluated.lists["filtered/"], asked.truths, asked.histories, [2, 5], truth)
+    assert (unseen["novelty_at_5"].mean(), unseen["recall_at_2"].mean()) == (1.0, pytest.approx(metrics["filtered/recall_at_2"]))
     search = BeamSearch(make_scorer(world.network, world.tree), 6, 1)
     kept = search.walked(asked.windows)[1]
     for level in search.levels:

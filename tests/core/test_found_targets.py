@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jtm_core.behaviours import Ragged
-from jtm_core.found_targets import Targets, target_ranks, targets_of
+from jtm_core.found_targets import NOT_LISTED, Targets, target_ranks, targets_of
 from jtm_core.metrics import metrics_at
 from jtm_core.seeding import generator
 
@@ -36,9 +36,9 @@ def test_targets_are_pairs_each_once_and_shares_sum_to_one():
     assert targets_of(Ragged(np.array([5, 2, 5, 5]), np.array([0, 4])), "set").shares.tolist() == [0.5, 0.5]
 
 
-def test_what_is_on_no_list_has_the_rank_behind_it():
+def test_what_is_on_no_list_has_a_rank_behind_every_cut_off():
     targets = Targets(np.array([0, 0, 1]), np.array([3, 8, 3]), np.array([0.5, 0.5, 1.0]), 2)
-    assert target_ranks(np.array([[8, 1, -1], [-1, -1, -1]]), targets).tolist() == [3, 0, 3]
+    assert target_ranks(np.array([[8, 1, -1], [-1, -1, -1]]), targets).tolist() == [NOT_LISTED, 0, NOT_LISTED]
 
 
 @pytest.mark.parametrize("offsets", [[0], [0, 2, 2]])

@@ -75,6 +75,14 @@ def test_recall_is_that_of_the_lists_which_a_service_would_have_given(log: Path,
     rows = json.loads(artifacts_of(state)["results"].data)
     popularity = next(row for row in rows if row["search"] == "popularity")
     assert popularity["recall_at_10"] == pytest.approx(metrics["later/baselines/recall_at_10_popularity"], abs=1e-5)
+    differences = json.loads(artifacts_of(state)["differences"].data)
+    over_users, over_both = (row for row in differences if row["version less"] == "popularity")
+    ahead = 100 * (metrics["later/recall_at_10"] - metrics["later/baselines/recall_at_10_popularity"])
+    ahead_unseen = 100 * (metrics["later/filtered/recall_at_10"] - metrics["later/baselines_filtered/recall_at_10_popularity"])
+    for row in (over_users, over_both):
+        assert (row["R@10"].split()[0], row["R@10 unseen"].split()[0]) == (f"{ahead:+.2f}", f"{ahead_unseen:+.2f}")
+    assert (over_users["interval over"], over_both["interval over"]) == ("users", "users and items")
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} >= {"results.csv", "differences.csv"}
     assert [row["search"] for row in rows][:5] == [
         "beam", "small beam", "full scan", "beam, seen items left out", "beam, of all that they did",
     ]  # fmt: skip
