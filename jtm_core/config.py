@@ -36,7 +36,7 @@ class DataConfig:
     format: LogFormat = "auto"
     """``auto`` goes by the file's name; ``table`` is any CSV or Parquet file whose columns are named in ``columns``."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Our column (user, item, category, behaviour, rating, time) -> the file's, or its number from 1 if none has a name; "": left out."""
+    """Our column (user, item, category, behaviour, rating, time) -> the file's (or a folder's), or its number from 1; "": left out."""
     category_path: str = ""
     """Optional table of two columns, item and category, for logs that carry no category."""
     behaviour_types: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jtm_core.formats.atomic import remove
-from jtm_core.formats.log_files import names_within
+from jtm_core.formats.log_files import identifying_names
 from tasks.references import ArtefactRef
 from tasks.settings import jtm_home
 
@@ -154,10 +154,11 @@ def digest_of_file(path: Path) -> str:
 
 
 def digest_of_log(files: Sequence[Path]) -> str:
-    """Digest of the one file of a log, or of the names and digests of its files."""
-    if len(files) == 1:
+    """Digest of the one file of a log, or of the names and digests of its files; of names too where folders say what rows are."""
+    names = identifying_names(files)
+    if names == [files[0].name]:
         return digest_of_file(files[0])
-    return digest_of_text(canonical_json([(name, digest_of_file(file)) for name, file in zip(names_within(files), files, strict=True)]))
+    return digest_of_text(canonical_json([(name, digest_of_file(file)) for name, file in zip(names, files, strict=True)]))
 
 
 def digest_of_text(text: str) -> str:

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 _PASSED_OVER = (".", "_")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def log_files(path: Path) -> tuple[Path, ...]:
@@ -60,3 +62,31 @@ def names_within(files: Sequence[Path]) -> list[str]:
     """Names of files below the last folder that holds all of them."""
     root = os.path.commonpath([file.parent for file in files])
     return [file.relative_to(root).as_posix() for file in files]
+
+
+def folder_values(file: Path) -> dict[str, str | None]:
+    """What a file's folders say of all its rows, as Hive and Spark name them: ``event=buy/day=2026-12-01/part-0.parquet``.
+
+    Returns
+    -------
+    dict of str to str or None
+        Name -> value, percent signs taken for what they stand for; None is Hive's word for no value.
+
+    Examples
+    --------
+    >>> folder_values(Path("log/event=add%20to%20cart/day=__HIVE_DEFAULT_PARTITION__/part-0=.csv"))
+    {'event': 'add to cart', 'day': None}
+    """
+    named = (part.partition("=") for part in file.parts[:-1] if _is_named(part))
+    return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, _, value in named}
+
+
+def identifying_names(files: Sequence[Path]) -> list[str]:
+    """Names of files below their common folder, and all that folders above it say of them: what tells two logs of the same bytes apart."""
+    above = files[0].parts[: -len(Path(names_within(files)[0]).parts)]
+    said = "".join(f"{part}/" for part in above if _is_named(part))
+    return [said + name for name in names_within(files)]
+
+
+def _is_named(part: str) -> bool:
+    return not part.startswith("=") and "=" in part

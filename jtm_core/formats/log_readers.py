@@ -1,25 +1,43 @@
 """Reading the files of one log alike: each by a layout of its own, and all with the same columns and types of ids."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from jtm_core.config import DataConfig, LogFormat
-from jtm_core.formats.column_types import OUR_COLUMNS
+from jtm_core.formats.column_types import OUR_COLUMNS, id_type
+from jtm_core.formats.log_files import folder_values
 from jtm_core.formats.log_layouts import TextLayout, detect_format, text_layout
 from jtm_core.formats.parquet_blocks import ParquetLayout, parquet_blocks, parquet_layout
 from jtm_core.formats.sources import is_parquet
 from jtm_core.formats.text_blocks import Block, text_blocks
 
+FOLDER_COLUMNS = ("category", "behaviour")
+"""Our columns that the names of folders may say."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogReader:
-    """One file of a log and how it is read."""
+    """One file of a log and how it is read.
+
+    Parameters
+    ----------
+    path : Path
+    layout : TextLayout or ParquetLayout
+    said : mapping of str to pyarrow Scalar
+        Our columns that the file's folders say, the same in all its rows.
+    """
 
     path: Path
     layout: TextLayout | ParquetLayout
+    said: Mapping[str, pa.Scalar] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> set[str]:
+        """Those of ours that it has, from its folders or itself."""
+        return {*self.layout.sources, *self.said}
 
     def blocks(self) -> Iterator[Block]:
         """Its rows; see :func:`text_blocks` and :func:`parquet_blocks`, whose errors it raises."""
@@ -62,6 +80,8 @@ def log_readers(files: Sequence[Path], config: DataConfig) -> tuple[LogFormat, l
         our columns they have.
     """
     log_format = detect_format(files[0], config)
+    said = _said_by_folders(files, config.columns)
+    columns = {**config.columns, **dict.fromkeys(said[0], "")}  # what a file calls so is left out
     is_table = is_parquet(files[0])
     other = next((path for path in files if is_parquet(path) != is_table), None)
     if other is not None:
@@ -70,11 +90,30 @@ def log_readers(files: Sequence[Path], config: DataConfig) -> tuple[LogFormat, l
     if is_table and log_format != "table":
         raise ValueError(f"{files[0]} is a Parquet file; format must be table or auto, not {log_format}")
     if is_table:
-        return log_format, _agreed([LogReader(path, parquet_layout(path, config.columns)) for path in files])
-    layouts = [text_layout(path, log_format, config.columns) for path in files]
-    readers = [LogReader(path, layout) for path, layout in zip(files, layouts, strict=True)]
+        return log_format, _agreed([LogReader(path, parquet_layout(path, columns), own) for path, own in zip(files, said, strict=True)])
+    layouts = [text_layout(path, log_format, columns) for path in files]
+    readers = [LogReader(path, layout, own) for path, layout, own in zip(files, layouts, said, strict=True)]
     keeps_quotes = any(layout.separator == "\t" and not layout.is_quoted for layout in layouts)
     return log_format, _agreed([reader.unquoted() for reader in readers] if keeps_quotes else readers)
+
+
+def _said_by_folders(files: Sequence[Path], columns: Mapping[str, str]) -> list[dict[str, pa.Scalar]]:
+    """What the folders of each file say of those of our columns that are mapped to a name of theirs."""
+    values = [folder_values(file) for file in files]
+    said: list[dict[str, pa.Scalar]] = [{} for _ in files]
+    for our in FOLDER_COLUMNS:
+        name = columns.get(our, "")
+        lacking = [file for file, own in zip(files, values, strict=True) if name not in own]
+        if len(lacking) == len(files):
+            continue
+        if lacking:
+            other = next(file for file, own in zip(files, values, strict=True) if name in own)
+            raise ValueError(f"{lacking[0]} lies in no folder {name}=..., {other} does; the files of a log must be alike")
+        texts = pa.array([own[name] for own in values], pa.string())
+        typed = texts.cast(id_type(texts) if our == "category" else pa.string())
+        for one, value in zip(said, typed, strict=True):
+            one[our] = value
+    return said
 
 
 def _agreed(readers: list[LogReader]) -> list[LogReader]:

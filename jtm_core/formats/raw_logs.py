@@ -9,7 +9,7 @@ Nothing is judged here but the form: times out of range, duplicates and the like
 read the canonical log.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -86,7 +86,7 @@ def write_canonical_log(source: Path, destination: Path, config: DataConfig) -> 
     """
     files = log_files(source)
     log_format, readers = log_readers(files, config)
-    _check_filters(source, readers[0].layout.sources, config)
+    _check_filters(source, readers[0].columns, config)
     table = read_category_table(Path(config.category_path), config.columns.get("item", "")) if config.category_path else None
     while True:
         lines = LineNumbers()
@@ -119,7 +119,7 @@ def write_world_log(destination: Path, behaviours: Behaviours, categories: Ints)
         "category": pa.array(own, mask=own < 0),
         "time": pa.array(behaviours.times),
     }
-    _write(iter([_rows(destination, Block(1, columns), None, has_empty_lines=False)]), destination, destination, LineNumbers())
+    _write(iter([_rows(destination, Block(1, columns), None, {}, has_empty_lines=False)]), destination, destination, LineNumbers())
     return _summary(destination, "generated", 0)
 
 
@@ -143,23 +143,25 @@ def _canonical(source: Path, readers: Sequence[LogReader], table: CategoryTable 
             _check_times_alike(first_with, reader.path, block)
             if table is not None:
                 lookup = lookup or CategoryLookup(table, block.columns["item"].type)
-            yield _rows(reader.path, block, lookup, has_empty_lines=reader.has_empty_lines, lines_before=lines_before)
+            yield _rows(reader.path, block, lookup, reader.said, has_empty_lines=reader.has_empty_lines, lines_before=lines_before)
             lines.add(block.first_line + len(block.columns["user"]) - 1)
     if lookup is not None:
         lookup.check_found(source)
 
 
-def _rows(path: Path, block: Block, lookup: CategoryLookup | None, *, has_empty_lines: bool, lines_before: int = 0) -> pa.RecordBatch:
-    """Canonical rows of a block, without those of empty lines."""
-    columns = dict(block.columns)
-    is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, len(columns["user"]))
+def _rows(
+    path: Path, block: Block, lookup: CategoryLookup | None, said: Mapping[str, pa.Scalar], *, has_empty_lines: bool, lines_before: int = 0
+) -> pa.RecordBatch:
+    """Canonical rows of a block, without those of empty lines, and with what folders say of all of them."""
+    columns, num_rows = dict(block.columns), len(block.columns["user"])
+    is_empty = reduce(pc.and_, map(pc.is_null, columns.values())) if has_empty_lines else pa.repeat(False, num_rows)
     _check_present(path, block, is_empty)
     columns["time"] = _whole_times(path, block)
+    columns |= {name: pa.repeat(value, num_rows) for name, value in said.items()}
     if lookup is not None:
         columns["category"] = lookup.categories_of(columns["item"])
     if "category" in columns and pa.types.is_string(columns["category"].type):
         columns["category"] = _blanks_as_null(columns["category"])
-    num_rows = len(columns["user"])
     columns |= {name: pa.nulls(num_rows, kind) for name, kind in _ABSENT.items() if name not in columns}
     columns["line"] = pa.array(np.arange(num_rows) + (lines_before + block.first_line))
     batch = pa.RecordBatch.from_arrays([columns[name] for name in CANONICAL_COLUMNS], CANONICAL_COLUMNS)

@@ -203,6 +203,47 @@ def test_files_that_are_not_alike_are_refused_by_name(folder, files, message):
     assert re.search(message, found), found
 
 
+ROWS = "user,item,time\n1,7,1\n\n2,8,2\n"
+
+
+def test_folders_say_behaviour_and_category_of_their_files(folder):
+    """As Spark writes what it partitions by; lines of nothing stay nothing, and signs are written as percent signs."""
+    put(folder, {"event=buy/shelf=3/a.csv": ROWS, "event=add%20to%20cart/shelf=__HIVE_DEFAULT_PARTITION__/a.csv": ROWS})
+    table, lines = canonical(folder, format="table", columns={"behaviour": "event", "category": "shelf"})
+    assert values(table, "behaviour", "category") == [["add to cart", "add to cart", "buy", "buy"], [None, None, 3, 3]]
+    assert lines.place(table.column("line")[3].as_py()) == ("event=buy/shelf=3/a.csv", 4)
+
+
+def test_categories_of_folders_are_text_in_all_where_one_is(folder):
+    put(folder, {"shelf=3/a.parquet": parquet([1], [7]), "shelf=b/a.parquet": parquet([1], [8])})
+    assert values(canonical(folder, columns={"category": "shelf"})[0], "category") == [["3", "b"]]
+
+
+def test_what_folders_say_may_be_filtered_by_and_goes_before_a_column_of_that_name(folder):
+    put(folder, {"event=buy/a.csv": "user,item,time,event\n1,7,1,pv\n"})
+    mapped = {"format": "table", "columns": {"behaviour": "event"}, "behaviour_types": ("buy",)}
+    assert values(canonical(folder, **mapped)[0], "behaviour") == [["buy"]]
+
+
+def test_only_what_is_mapped_is_taken_from_folders(folder):
+    put(folder, {"category=3/a.csv": ROWS})
+    assert values(canonical(folder, format="table")[0], "category") == [[None, None]]
+
+
+@pytest.mark.parametrize(
+    ("files", "columns", "message"),
+    [
+        (["event=buy/a.csv", "b.csv"], {"behaviour": "event"}, r"b\.csv lies in no folder event=\.\.\., .*event=buy/a\.csv does"),
+        (["day=2026-12-01/a.csv"], {"time": "day"}, r"a\.csv has no column time \(day\)"),
+        (["day=2026-12-01/a.csv"], {"behaviour": "event"}, r"a\.csv has no column behaviour \(event\)"),
+    ],
+)
+def test_what_folders_do_not_say_is_refused(folder, files, columns, message):
+    put(folder, dict.fromkeys(files, ROWS))
+    found = error_of(folder, format="table", columns=columns)
+    assert re.search(message, found), found
+
+
 def test_one_category_table_is_for_all_files(folder):
     table = folder.parent / "categories.csv"
     table.write_text("item,category\n8,b\n")

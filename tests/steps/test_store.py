@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from jtm_core.formats.log_files import log_files
 from tasks.references import ArtefactRef
-from tasks.store import BrokenArtefactError, Store, canonical_json, digest_of_file, write_text_durably
+from tasks.store import BrokenArtefactError, Store, canonical_json, digest_of_file, digest_of_log, write_text_durably
 
 
 @pytest.fixture
@@ -155,3 +156,13 @@ def test_large_files_are_digested_in_blocks(tmp_path: Path) -> None:
     import hashlib
 
     assert digest_of_file(path) == hashlib.sha256(b"x" * (3 << 20)).hexdigest()
+
+
+def test_what_folders_say_tells_logs_of_the_same_bytes_apart(tmp_path: Path) -> None:
+    """A log of one file has the digest of that file, unless its folders say what the rows are."""
+    for name in ("event=buy", "event=pv", "plain"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.csv").write_text("user,item,time\n1,7,1\n")
+    digests = [digest_of_log(log_files(tmp_path / name)) for name in ("event=buy", "event=pv", "plain", "event=buy/a.csv")]
+    assert len(set(digests)) == 3
+    assert (digests[0], digests[2]) == (digests[3], digest_of_file(tmp_path / "plain/a.csv"))
