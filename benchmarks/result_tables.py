@@ -55,6 +55,7 @@ OVERVIEW = (
     Column("MovieLens-100K by users, tuned, unseen", ("ml-100k-users-matches",), (10, 50), "filtered/"),
     Column("MovieLens-100K in time, unseen", ("ml-100k-time-matches",), (10, 50), "filtered/"),
     Column("Groceries with repeats", ("journey-repeats",), (10, 50, 200)),
+    Column("Groceries without repeats", ("journey-sweeps",), (10, 50, 200)),
 )
 """A column's first source has all systems that the form of the first layer concerns; a test holds the others to those it does not."""
 SHORT_LOGS = ("Globo", "Amazon Beauty", "MovieLens-1M", "MovieLens-100K in time, unseen")
