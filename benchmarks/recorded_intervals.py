@@ -1,8 +1,9 @@
 """``python -m benchmarks.recorded_intervals DATA_NAME [--run ID] [--reference SYSTEM]``: a finished comparison's differences again.
 
 Reads the lists of every system from MLflow (``MLFLOW_TRACKING_URI``) and the data set from the store (``JTM_HOME``), and prints the
-contrasts of :mod:`tasks.contrast_systems` with both intervals as a Markdown table. For comparisons that ran before the intervals over
-users and items, and for runs collected since. A comparison without a system that a beam searches records no data set to go by.
+contrasts of :mod:`tasks.contrast_systems` with both intervals as a Markdown table: for another reference than the comparison's own,
+and for comparisons that ran before there were intervals over users and items. A comparison without a system that a beam searches
+records no data set to go by.
 """
 
 import argparse
@@ -14,7 +15,6 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from benchmarks.collect_comparison import finished_comparison
-from jtm_core.config import EvaluationConfig
 from jtm_core.formats.arrays import read_arrays
 from tasks.contrast_systems import Ranks, asked_of, contrasts_between, ranks_of
 from tasks.store import open_store
@@ -42,13 +42,11 @@ def recorded_contrasts(client: MlflowClient, parent: Run, systems: Sequence[Run]
         If no system recorded a version, or ``reference`` is not among them.
     """
     settings = parent.data.params
-    evaluation = EvaluationConfig(
-        cutoffs=tuple(map(int, settings["shared.evaluation.cutoffs"].split(","))), truth=settings["shared.evaluation.truth"]
-    )
+    cutoffs = tuple(map(int, settings["shared.evaluation.cutoffs"].split(",")))
     versions = [run.data.tags["jtm.version"] for run in systems if "jtm.version" in run.data.tags]
     if not versions:
         raise LookupError(f"none of the {len(systems)} runs of comparison {parent.info.run_id} has a version, by which its data are found")
-    asked = asked_of(open_store(), find_version(versions[0]).data, evaluation)
+    asked = asked_of(open_store(), find_version(versions[0]).data, cutoffs, settings["shared.evaluation.truth"])
     ranks: dict[tuple[str, str], Ranks] = {}
     for run in systems:
         with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +67,9 @@ def main() -> None:
     )
     parser.add_argument("data_name")
     parser.add_argument("--run", default="", help="the comparison's own run in MLflow; without, the newest of the data set")
-    parser.add_argument("--reference", default="", help="the system that others are held against; without, jtm, or else the first")
+    parser.add_argument(
+        "--reference", default="", help="the system that others are held against; without, what the comparison was held against"
+    )
     asked = parser.parse_args()
     client = MlflowClient()
     parent, systems = finished_comparison(client, asked.data_name, asked.run)

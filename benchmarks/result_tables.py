@@ -197,8 +197,8 @@ def made_anew(page: str) -> str:
     for name in filter(has_records, marked(page)):
         found = read_records(name)
         page = between(page, f"comparison {name}", [caption(name, found), "", *comparison_table(found)])
-    for mark, table in {"overview": overview_table(), "overview in short": short_table()}.items():
-        page = between(page, mark, table) if f"<!-- {mark} -->" in page else page
+    for mark, make in {"overview": overview_table, "overview in short": short_table}.items():
+        page = between(page, mark, make()) if f"<!-- {mark} -->" in page else page
     return page
 
 

@@ -45,6 +45,6 @@ def compare_systems(config: ComparisonConfig = DEFAULT) -> None:
                 log_system(run, recorded)
                 finished.append(recorded)
 
-        contrasts = contrast_systems(tuple(one.fitted for one in finished), data, shared, config.reference or "")
+        contrasts = contrast_systems(tuple(one.fitted for one in finished), data, shared, config.reference)
         report_comparison(run, data, finished, contrasts, failures, config)
         raise_held_back(failures)

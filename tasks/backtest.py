@@ -21,6 +21,7 @@ from tasks.versions import recorded_config
 
 if TYPE_CHECKING:
     from jtm_core.behaviours import Behaviours, Ints, Split
+    from jtm_core.evaluation import Questions
     from jtm_core.later import Later
 
 USERS = "later"
@@ -80,43 +81,40 @@ def backtest(served: VersionRef, log: LogRef, request: BacktestRequest) -> Repor
     metrics |= found.of_all(measured.recalls)
     shown = [f"{name} {value:.4f}" for name, value in metrics.items() if name.startswith("recall_at_")]
     step_logger().info("%d of %d users active after %d: %s", len(found.users), found.num_active, since, ", ".join(shown))
-    lists = _lists_of_lines((own, split), found, request.evaluation)
-    lines = [{"name": name, "metrics": _judged(listed, found, request.evaluation)} for name, listed in lists.items()]
-    return save_report(
-        store,
-        "backtest",
-        {"counts": counts, "metrics": metrics, "baselines": lines, "differences": _differences(measured.lists, lists, found, request)},
-    )
+    lists = _lists_of_lines((own, split), questions, request.evaluation.cutoffs[-1])
+    content = {
+        "counts": counts,
+        "metrics": metrics,
+        "baselines": [{"name": name, "metrics": _judged(listed, questions, found, request.evaluation)} for name, listed in lists.items()],
+        "differences": _differences(measured.lists, lists, questions, request),
+    }
+    return save_report(store, "backtest", content)
 
 
-def _lists_of_lines(taught: "tuple[Behaviours, Split]", found: "Later", evaluation: EvaluationConfig) -> "dict[str, dict[str, Ints]]":
+def _lists_of_lines(taught: "tuple[Behaviours, Split]", asked: "Questions", count: int) -> "dict[str, dict[str, Ints]]":
     """What the baselines, fitted on what taught the version, list for the same judges."""
     from jtm_core.baselines.lines import line_lists, line_makers
-    from jtm_core.behaviours import evaluation_histories
 
-    asked = evaluation_histories(found.behaviours, found.users).values
-    makers = line_makers(*taught, asked)
-    return {name: line_lists(make(), found.behaviours, found.users, evaluation) for name, make in makers.items()}
+    return {name: line_lists(make(), asked.histories, count) for name, make in line_makers(*taught, asked.histories.values).items()}
 
 
-def _judged(lists: "Mapping[str, Ints]", found: "Later", evaluation: EvaluationConfig) -> dict[str, float]:
+def _judged(lists: "Mapping[str, Ints]", asked: "Questions", found: "Later", evaluation: EvaluationConfig) -> dict[str, float]:
     from jtm_core.baselines.lines import measure_lists
     from jtm_core.metrics import mean_metrics
 
-    values = measure_lists(lists, found.behaviours, found.users, evaluation)
+    values = measure_lists(lists, asked.histories, asked.truths, evaluation)
     return mean_metrics(values) | found.of_all({name: recalls for name, recalls in values.items() if name.startswith("recall_at_")})
 
 
 def _differences(
-    own: "Mapping[str, Ints]", lines: "Mapping[str, Mapping[str, Ints]]", found: "Later", request: BacktestRequest
+    own: "Mapping[str, Ints]", lines: "Mapping[str, Mapping[str, Ints]]", asked: "Questions", request: BacktestRequest
 ) -> list[dict[str, Any]]:
     """Recall of the version's lists less that of every baseline's, a record a baseline and measure."""
-    from jtm_core.behaviours import evaluation_truths
     from jtm_core.comparison import recall_intervals
     from jtm_core.found_targets import target_ranks, targets_of
     from jtm_core.seeding import generator
 
-    targets = targets_of(evaluation_truths(found.behaviours, found.users), request.evaluation.truth)
+    targets = targets_of(asked.truths, request.evaluation.truth)
     names = [(line, prefix, cutoff) for line in lines for prefix in own for cutoff in request.evaluation.cutoffs]
     ranks = {prefix: target_ranks(items, targets) for prefix, items in own.items()}
     others = {line: {prefix: target_ranks(items, targets) for prefix, items in lists.items()} for line, lists in lines.items()}

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jtm_core.comparison_config import SEEDLESS
-from jtm_core.config import EvaluationConfig, JtmConfig
+from jtm_core.config import JtmConfig
 from tasks.artefacts import read_data, read_lists, save_report
 from tasks.caching import step
 from tasks.references import DataReferences, FittedRun, ReportRef
@@ -43,7 +43,7 @@ class Asked:
 
 
 @step(run_name="contrast-systems-{data.name}", uses=("evaluation", "seed"))
-def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig, reference: str) -> ReportRef:
+def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: JtmConfig, reference: str | None) -> ReportRef:
     """Differences of recall with 95 % intervals over test users, and over these and the items they are asked for.
 
     A user's recall is averaged over a system's seeds first.
@@ -57,8 +57,8 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
     data : DataReferences
     config : JtmConfig
         What the systems have in common.
-    reference : str
-        The system that the others are held against. Where it is empty, or all its runs failed, :data:`REFERENCE` is, or the first.
+    reference : str or None
+        The system that the others are held against. Where it is None, or all its runs failed, :data:`REFERENCE` is, or the first.
 
     Returns
     -------
@@ -67,20 +67,20 @@ def contrast_systems(runs: tuple[FittedRun, ...], data: DataReferences, config: 
         ...}]}``.
     """
     store = open_store()
-    asked = asked_of(store, data, config.evaluation)
+    asked = asked_of(store, data, config.evaluation.cutoffs, config.evaluation.truth)
     ranks: dict[tuple[str, str], Ranks] = {}
     for run in runs:
         ranks.setdefault((run.system, run.variation), {})[run.seed] = ranks_of(read_lists(store, run.lists), asked.targets)
     return save_report(store, "contrasts", contrasts_between(asked, ranks, config.seed, reference))
 
 
-def asked_of(store: Store, data: DataReferences, evaluation: EvaluationConfig) -> Asked:
+def asked_of(store: Store, data: DataReferences, cutoffs: tuple[int, ...], truth: Literal["multiset", "set"]) -> Asked:
     """What the test users of a data set are asked for."""
     from jtm_core.behaviours import evaluation_truths
     from jtm_core.found_targets import targets_of
 
     behaviours, split = read_data(store, data)
-    return Asked(targets_of(evaluation_truths(behaviours, split.test), evaluation.truth), evaluation.cutoffs)
+    return Asked(targets_of(evaluation_truths(behaviours, split.test), truth), cutoffs)
 
 
 def ranks_of(lists: Mapping[str, "NDArray[np.int32]"], targets: "Targets") -> "dict[str, NDArray[np.int32]]":
@@ -90,7 +90,7 @@ def ranks_of(lists: Mapping[str, "NDArray[np.int32]"], targets: "Targets") -> "d
     return {prefix: target_ranks(lists[name], targets) for prefix, name in SEEN.items()}
 
 
-def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed: int, reference: str = "") -> dict[str, Any]:
+def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed: int, reference: str | None = None) -> dict[str, Any]:
     """What :func:`contrast_systems` writes, from where the lists of every (system, variation) have the targets.
 
     Parameters
@@ -99,7 +99,7 @@ def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed
     ranks : mapping of (system, variation) to Ranks
     seed : int
         Draws users.
-    reference : str
+    reference : str or None
         As in :func:`contrast_systems`.
     """
     systems = {system: found for (system, variation), found in ranks.items() if not variation}
@@ -108,7 +108,7 @@ def contrasts_between(asked: Asked, ranks: Mapping[tuple[str, str], Ranks], seed
     contrasts = _contrasts("difference", asked, systems, differences, seed)
     if all(weights.keys() <= systems.keys() for weights in ABLATION.values()):
         cells = {system: systems[system] for system in ABLATION["both - (J + H)"]}
-        shared = {system: {seed: cells[system][seed] for seed in common_seeds(cells)} for system in cells}
+        shared = {system: {common: cells[system][common] for common in common_seeds(cells)} for system in cells}
         contrasts += _contrasts("ablation", asked, shared, ABLATION, seed)
     varied = {variation: found for (_, variation), found in ranks.items() if variation}
     beside = beside_variations(systems.get(REFERENCE, {}), varied)

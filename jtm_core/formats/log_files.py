@@ -60,7 +60,7 @@ def _files_in(folder: Path) -> set[Path]:
 
 def names_within(files: Sequence[Path]) -> list[str]:
     """Names of files below the last folder that holds all of them."""
-    root = os.path.commonpath([file.parent for file in files])
+    root = _root(files)
     return [file.relative_to(root).as_posix() for file in files]
 
 
@@ -83,9 +83,13 @@ def folder_values(file: Path) -> dict[str, str | None]:
 
 def identifying_names(files: Sequence[Path]) -> list[str]:
     """Names of files below their common folder, and all that folders above it say of them: what tells two logs of the same bytes apart."""
-    above = files[0].parts[: -len(Path(names_within(files)[0]).parts)]
-    said = "".join(f"{part}/" for part in above if _is_named(part))
+    said = "".join(f"{part}/" for part in _root(files).parts if _is_named(part))
     return [said + name for name in names_within(files)]
+
+
+def _root(files: Sequence[Path]) -> Path:
+    """The last folder that holds all files."""
+    return Path(os.path.commonpath([file.parent for file in files]))
 
 
 def _is_named(part: str) -> bool:

@@ -94,7 +94,8 @@ def contrast_rows(contrasts: Sequence[Contrast], kind: ContrastKind, title: str)
     chosen = [one for one in contrasts if one.kind == kind]
     names, measures = (list(dict.fromkeys(getattr(one, field) for one in chosen)) for field in ("name", "measure"))
     found = {(one.name, one.measure): one for one in chosen}
-    seeds = {one.name: {"seeds": ", ".join(map(str, one.seeds))} if any(each.seeds for each in chosen) else {} for one in chosen}
+    has_seeds = any(one.seeds for one in chosen)
+    seeds = {one.name: {"seeds": ", ".join(map(str, one.seeds))} if has_seeds else {} for one in chosen}
     rows: list[Row] = []
     for name in names:
         for drawn in DRAWN:

@@ -104,6 +104,9 @@ def test_recorded_lists_say_the_same_differences_again(compared: State[Any], mlf
     assert (other, gain) == ("jtm", pytest.approx(sum(recalls["tdm"]) / 2 - sum(recalls["jtm"]) / 2))
     with pytest.raises(LookupError, match=r"reference is 'als'; comparison .* has popularity, item-cf, tdm, jtm"):
         recorded_contrasts(client, parent, systems, "als")
+    parent.data.params["shared.evaluation.cutoffs"] = "10, 1000"  # beyond any default beam
+    _, contrasts = recorded_contrasts(client, parent, systems)
+    assert {one.measure for one in contrasts} == {f"test/{seen}recall_at_{cutoff}" for seen in ("", "filtered/") for cutoff in (10, 1000)}
     seedless = [run for run in systems if run.data.tags["jtm.system"] == "popularity"]
     with pytest.raises(LookupError, match="none of the 1 runs"):
         recorded_contrasts(client, parent, seedless)

@@ -245,7 +245,7 @@ def two_way_variance(data: DataReferences, runs: list[FittedRun]) -> float:
 def test_contrasts_pair_users_after_averaging_seeds(data: DataReferences, config: JtmConfig) -> None:
     runs = [fitted(data, config, system, seed) for system, seed in (("popularity", 1), ("jtm", 1), ("jtm", 2))]
     varied = replace(fitted(data, config, "jtm-h"), system="jtm", variation="tree_learning.method=fixed")
-    held = open_store().read_json(contrast_systems.compute((*runs, varied), data, config, ""))
+    held = open_store().read_json(contrast_systems.compute((*runs, varied), data, config, None))
     assert held["reference"] == "jtm"
     recall = [open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_10"] for run in (*runs, varied)]
     found = {(one["kind"], one["name"], one["measure"]): one for one in held["contrasts"]}
@@ -272,7 +272,7 @@ def test_repeats_and_seen_items_count_as_the_settings_say(data: DataReferences, 
     searched = store.read_json(search_tree.compute(runs[1], data, config, (20,)).metrics)["test"]
     for name in ("recall_at_5", "recall_at_20"):
         assert second[name] == searched[f"beam_0020/{name}"] == pytest.approx(expected[name].mean())
-    gains = {one["measure"]: one["mean"] for one in store.read_json(contrast_systems.compute(runs, data, config, ""))["contrasts"]}
+    gains = {one["measure"]: one["mean"] for one in store.read_json(contrast_systems.compute(runs, data, config, None))["contrasts"]}
     names = [f"{seen}recall_at_{cutoff}" for seen in ("", "filtered/") for cutoff in (5, 20)]
     assert gains == pytest.approx({f"test/{name}": second[name] - first[name] for name in names})
     assert gains["test/filtered/recall_at_20"] != pytest.approx(gains["test/recall_at_20"])
@@ -280,7 +280,7 @@ def test_repeats_and_seen_items_count_as_the_settings_say(data: DataReferences, 
 
 def test_four_cells_make_an_ablation(data: DataReferences, config: JtmConfig) -> None:
     runs = {system: fitted(data, config, system) for system in ("tdm", "jtm-j", "jtm-h", "jtm")}
-    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config, ""))
+    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config, None))
     recall = {name: open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_5"] for name, run in runs.items()}
     gains = {one["name"]: one["mean"] for one in held["contrasts"] if one["kind"] == "ablation" and one["measure"] == "test/recall_at_5"}
     assert gains == pytest.approx(
@@ -294,8 +294,10 @@ def test_four_cells_make_an_ablation(data: DataReferences, config: JtmConfig) ->
     )
 
 
-@pytest.mark.parametrize(("asked", "taken"), [("tdm", "tdm"), ("", "jtm"), ("als", "jtm")])
-def test_others_are_held_against_what_is_asked_for_if_it_is_there(data: DataReferences, config: JtmConfig, asked: str, taken: str) -> None:
+@pytest.mark.parametrize(("asked", "taken"), [("tdm", "tdm"), (None, "jtm"), ("als", "jtm")])
+def test_others_are_held_against_what_is_asked_for_if_it_is_there(
+    data: DataReferences, config: JtmConfig, asked: str | None, taken: str
+) -> None:
     runs = tuple(fitted(data, config, system) for system in ("popularity", "tdm", "jtm"))
     held = open_store().read_json(contrast_systems.compute(runs, data, config, asked))
     assert held["reference"] == taken
@@ -303,7 +305,7 @@ def test_others_are_held_against_what_is_asked_for_if_it_is_there(data: DataRefe
 
 
 def test_without_jtm_the_first_system_is_the_reference_and_one_run_has_no_contrast(data: DataReferences, config: JtmConfig) -> None:
-    held = open_store().read_json(contrast_systems.compute((fitted(data, config, "popularity"),), data, config, ""))
+    held = open_store().read_json(contrast_systems.compute((fitted(data, config, "popularity"),), data, config, None))
     assert held == {"reference": "popularity", "contrasts": []}
 
 
@@ -374,7 +376,7 @@ def test_where_runs_failed_each_contrast_takes_the_seeds_its_systems_have(data: 
     """ALS lacks a seed, which is no matter to TDM; DNN has none in common with JTM."""
     made = (("popularity", 1), ("tdm", 1), ("tdm", 2), ("jtm", 1), ("jtm", 2), ("als", 1), ("dnn", 3))
     runs = {(system, seed): fitted(data, config, system, seed) for system, seed in made}
-    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config, ""))
+    held = open_store().read_json(contrast_systems.compute(tuple(runs.values()), data, config, None))
     recall = {key: open_store().read_json(judge_lists.compute(run, data, config))["test"]["recall_at_10"] for key, run in runs.items()}
     found = {one["name"]: one for one in held["contrasts"] if one["measure"] == "test/recall_at_10"}
     assert {name: one["seeds"] for name, one in found.items()} == {"popularity": [1, 2], "tdm": [1, 2], "als": [1]}
@@ -386,7 +388,7 @@ def test_where_runs_failed_each_contrast_takes_the_seeds_its_systems_have(data: 
 
 def test_the_four_cells_share_their_seeds(data: DataReferences, config: JtmConfig) -> None:
     runs = [fitted(data, config, system, seed) for system in ("tdm", "jtm-j", "jtm-h", "jtm") for seed in (1, 2)]
-    held = open_store().read_json(contrast_systems.compute(tuple(runs[:1] + runs[2:]), data, config, ""))
+    held = open_store().read_json(contrast_systems.compute(tuple(runs[:1] + runs[2:]), data, config, None))
     gains = {one["name"]: one for one in held["contrasts"] if one["kind"] == "ablation" and one["measure"] == "test/recall_at_5"}
     assert {tuple(one["seeds"]) for one in gains.values()} == {(1,)}
     surplus = gains["both: jtm - tdm"]["mean"] - gains["J + H"]["mean"]
